@@ -1,0 +1,104 @@
+"""A real Chromium for tests, found or fetched, driven by Playwright.
+
+$CHROMIUM, else Debian's, else the npm package @sparticuz/chromium, pinned by hash in
+requirements/chromium and unpacked once into the user's cache.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.support import nodejs
+
+LOCKED = Path(__file__).resolve().parents[2] / "requirements" / "chromium"
+INSTALLED = (Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium"))
+FLAGS = [
+    "--headless",
+    "--no-sandbox",  # tests may run as root, in a container
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # a container's /dev/shm is small
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+# The wheel's Node does the unpacking: Python has no Brotli of its own.
+_UNPACK = """
+const fs = require("fs"), zlib = require("zlib");
+const [from, to] = process.argv.slice(1);
+for (const name of fs.readdirSync(from).filter((name) => name.endsWith(".br")))
+  fs.writeFileSync(`${to}/${name.slice(0, -3)}`,
+    zlib.brotliDecompressSync(fs.readFileSync(`${from}/${name}`)));
+"""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a browser that ends with the block; contexts of it share nothing."""
+    program, environment = find()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=FLAGS,
+            env={**os.environ, **environment},
+            # The flags above say it in the form that each build of Chromium knows.
+            ignore_default_args=["--headless"],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def find() -> tuple[Path, dict[str, str]]:
+    """Give the program and the environment that it needs, fetching it when there is none."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return Path(named), {}
+    for program in INSTALLED:
+        if program.exists():
+            return program, {}
+    home = _fetched()
+    libraries = [str(home / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+    return home / "chromium", {
+        "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
+        "FONTCONFIG_PATH": str(home),
+        "FONTCONFIG_FILE": str(home / "fonts.conf"),
+    }
+
+
+def _fetched() -> Path:
+    """Unpack the pinned browser into the cache, once a machine; workers wait for the first."""
+    pin = hashlib.sha256((LOCKED / "package-lock.json").read_bytes()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "govern"
+    home = cache / f"chromium-{pin}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "chromium.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if home.exists():
+            return home
+        work = (
+            cache / "chromium.part"
+        )  # renamed when whole: a fetch that was cut off leaves no browser
+        shutil.rmtree(work, ignore_errors=True)
+        modules = nodejs.install(LOCKED, work / "npm")
+        packed = modules / "@sparticuz" / "chromium" / "bin"
+        subprocess.run([nodejs.NODE, "-e", _UNPACK, packed, work], check=True)
+        for archive in work.glob("*.tar"):
+            with tarfile.open(archive) as packed_files:
+                packed_files.extractall(work, filter="data")
+            archive.unlink()
+        shutil.rmtree(work / "npm")
+        (work / "chromium").chmod(0o755)
+        work.rename(home)
+    return home
