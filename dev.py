@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
 """Everything one does with a checkout of govern, from nothing but Python.
 
-    python3 dev.py run                      set up, migrate, load the example world once, serve
-    python3 dev.py test [--system] [ARG…]   all tests, on SQLite and PostgreSQL; ARG goes to pytest
-    python3 dev.py check                    format, lint, types, contracts, migrations, docs
-    python3 dev.py bench [NAME] [--json]    measure, beside the floors of the same run
-    python3 dev.py lock [--upgrade]         compile requirements/*.in into hash-pinned requirements/*.txt
+    python3 dev.py run                     set up, migrate, load the example world once, serve
+    python3 dev.py test [--system] [ARG…]  all tests, on SQLite and PostgreSQL; ARG goes to pytest
+    python3 dev.py check                   format, lint, types, contracts, migrations, docs
+    python3 dev.py bench [NAME] [--json]   measure, beside the floors of the same run
+    python3 dev.py lock [--upgrade]        compile requirements/*.in, hash-pinned
 
-Each command first makes `.venv` as requirements/*.txt say, and passes over that when nothing changed.
-Every package is checked against its hash, whichever index it comes from: where to look is the
-machine's own business (pip's configuration, handed on to uv), so no address stands in this repository.
+Each command first makes `.venv` as requirements/*.txt say, and passes over that when nothing
+changed. Every package is checked against its hash, whichever index it comes from: where to look is
+the machine's own business (pip's configuration, handed on to uv), so no address stands here.
 Standard library only: this file runs before anything is installed.
 """
 
 import argparse
+import ast
 import fcntl
 import hashlib
 import importlib.util
@@ -61,7 +62,7 @@ def require_python() -> None:
 
 
 def digest(kinds: tuple[str, ...]) -> str:
-    """Name the state that `.venv` should be in: the Python, the locks and the project's own file."""
+    """Name the state that `.venv` should be in: the Python, the locks, the project's file."""
     files = [REQUIREMENTS / f"{kind}.txt" for kind in ("uv", *kinds)] + [ROOT / "pyproject.toml"]
     told = hashlib.sha256(f"{sys.version} {ROOT}".encode())
     for file in files:
@@ -129,10 +130,12 @@ def indexes() -> dict[str, str]:
     listed = subprocess.run(
         [str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
-    pip = {}
-    for line in listed.splitlines():  # global first, then user, then the environment: the last wins
-        name, _, value = line.partition("=")
-        pip[name.rpartition(".")[2].strip(":")] = " ".join(shlex.split(value)).split()
+    pip: dict[str, list[str]] = {}
+    lines = dict(line.split("=", 1) for line in listed.splitlines() if "=" in line)
+    for section in ("global", "install", ":env:"):  # each outweighs those before it
+        for key, value in lines.items():
+            if key.startswith(f"{section}."):
+                pip[key.removeprefix(f"{section}.")] = str(ast.literal_eval(value)).split()
     found = {
         "UV_DEFAULT_INDEX": " ".join(pip.get("index-url", [])),
         "UV_INDEX": " ".join(pip.get("extra-index-url", [])),
@@ -146,7 +149,7 @@ def indexes() -> dict[str, str]:
     return {
         name: value
         for name, value in found.items()
-        if value and name not in os.environ and older.get(name) not in os.environ
+        if value and name not in os.environ and older.get(name, name) not in os.environ
     }
 
 
@@ -189,7 +192,7 @@ def run() -> None:
 def test(arguments: list[str], *, system: bool) -> None:
     """Run the tests; the plain run deselects those marked `system` and names them as not run."""
     set_up(everything=True)
-    # An xdist worker each for the two cores of the smallest machine; one's own -n comes later and wins.
+    # A worker for each core of the smallest machine; one's own -n comes later and wins.
     command = [
         str(PYTHON),
         "-m",
@@ -281,15 +284,14 @@ def lock(*, upgrade: bool) -> None:
     uv = [str(VENV / "bin" / "uv"), "pip", "compile", "--quiet", "--universal"]
     uv += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
     found = indexes()
-    environment = {
-        name: found[name] for name in ("UV_DEFAULT_INDEX", "SSL_CERT_FILE") if name in found
-    }
+    handed_on = ("UV_DEFAULT_INDEX", "SSL_CERT_FILE")
+    environment = {**os.environ, **{name: found[name] for name in found if name in handed_on}}
     for kind in ("uv", "runtime", "build", "dev"):
         source, target = REQUIREMENTS / f"{kind}.in", REQUIREMENTS / f"{kind}.txt"
         # Tests run with the very versions that serve.
         same = ["-c", str(REQUIREMENTS / "runtime.txt")] if kind == "dev" else []
         flags = ["--upgrade"] if upgrade else []
-        call([*uv, *flags, *same, str(source), "-o", str(target)], {**os.environ, **environment})
+        call([*uv, *flags, *same, str(source), "-o", str(target)], environment)
     check_requirements()
 
 

@@ -41,6 +41,15 @@ for (const name of fs.readdirSync(from).filter((name) => name.endsWith(".br")))
     zlib.brotliDecompressSync(fs.readFileSync(`${from}/${name}`)));
 """
 
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <dir>{home}/fonts</dir>
+  <cachedir>{home}/fonts-cache</cachedir>
+</fontconfig>
+"""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -72,7 +81,6 @@ def find() -> tuple[Path, dict[str, str]]:
     libraries = [str(home / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     return home / "chromium", {
         "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
-        "FONTCONFIG_PATH": str(home),
         "FONTCONFIG_FILE": str(home / "fonts.conf"),
     }
 
@@ -99,6 +107,8 @@ def _fetched() -> Path:
                 packed_files.extractall(work, filter="data")
             archive.unlink()
         shutil.rmtree(work / "npm")
+        # The package's own names folders of a cloud function; without a font no text has a size.
+        (work / "fonts.conf").write_text(_FONTS.format(home=home), encoding="utf-8")
         (work / "chromium").chmod(0o755)
         work.rename(home)
     return home

@@ -1,8 +1,8 @@
 """A real PostgreSQL 18 for tests and benchmarks, from a wheel: its programs, started by ourselves.
 
 One server for all processes that name the same folder. Each of them holds a shared lock on the
-server's lease; a keeper process waits for that lock exclusively and then ends the server. So it lives
-as long as its last user, and the kernel releases the locks also of users that were killed.
+server's lease; a keeper process waits for that lock exclusively and then ends the server. So it
+lives as long as its last user, and the kernel releases the locks also of users that were killed.
 """
 
 import fcntl
@@ -59,7 +59,7 @@ class Server:
         self._execute(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
 
     def _execute(self, statement: str) -> None:
-        import psycopg  # noqa: PLC0415 -- the keeper runs without it
+        import psycopg  # the keeper runs without it
 
         with psycopg.connect(
             host="127.0.0.1",
@@ -86,7 +86,7 @@ def server(*, durable: bool = False) -> Iterator[Server]:
 
 
 def shared(folder: Path, *, durable: bool = False) -> Server:
-    """Give the server of this folder, starting it when there is none; it lives until all leases end."""
+    """Give the server of this folder, starting it if none runs; it lives until all leases end."""
     with (folder / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return _running(folder) or _start(folder, durable=durable)
@@ -95,7 +95,7 @@ def shared(folder: Path, *, durable: bool = False) -> Server:
 def _running(folder: Path) -> Server | None:
     try:
         state = json.loads((folder / "server.json").read_text())
-        lease = Path(state["lease"]).open("rb")
+        lease = Path(state["lease"]).open("rb")  # noqa: SIM115 -- held on purpose
     except FileNotFoundError:
         return None
     try:
@@ -147,7 +147,7 @@ def _wait_for_end(keeper: int) -> None:
 
 
 def programs() -> Path:
-    """Give the folder of the wheel's PostgreSQL 18; importing the wheel would start its own ways."""
+    """Give the folder of the wheel's PostgreSQL 18, without importing the wheel's own ways."""
     for place in sys.path:
         found = Path(place) / WHEEL / "pginstall18"
         if found.is_dir():
@@ -175,17 +175,19 @@ def _launch(
     home: Path, folder: Path, lease_path: Path, *, durable: bool
 ) -> subprocess.Popen[bytes]:
     """Make a cluster in `home`, start it and say in the folder how to reach it."""
-    # PostgreSQL refuses to run as root; nobody owns nothing else.
+    # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     installed = _reachable(programs(), home, user)
     password = secrets.token_hex(16)
     secret = home / "password"
     secret.write_text(password)
     data = home / "data"
+    group, others = None, None
     if user is not None:
         account = pwd.getpwnam(user)
+        group, others = account.pw_gid, list[int]()
         for owned in (home, secret):
-            os.chown(owned, account.pw_uid, account.pw_gid)
+            os.chown(owned, account.pw_uid, group)
     settings = [
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
@@ -194,18 +196,21 @@ def _launch(
         *([] if durable else UNSAFE),
     ]
     options = [word for setting in settings for word in ("-c", setting)]
-    as_user = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
     initdb = [str(installed / "bin" / "initdb"), "-D", str(data), "--username=govern"]
     initdb += ["--locale=C", "--encoding=UTF8", "--auth=scram-sha-256", f"--pwfile={secret}"]
     initdb += ["--no-sync", "--no-instructions", *options]
-    subprocess.run(initdb, check=True, cwd=home, env=environment, **as_user)
+    subprocess.run(
+        initdb, check=True, cwd=home, env=environment, user=user, group=group, extra_groups=others
+    )
     port = _free_port()
     process = subprocess.Popen(
         [str(installed / "bin" / "postgres"), "-D", str(data), "-p", str(port)],
         cwd=home,
         env=environment,
-        **as_user,
+        user=user,
+        group=group,
+        extra_groups=others,
     )
     _wait_until_ready(installed, port, process, environment)
     told = {"port": port, "password": password, "lease": str(lease_path), "keeper": os.getpid()}
