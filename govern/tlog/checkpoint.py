@@ -14,7 +14,7 @@ from govern.tlog.merkle import EMPTY_ROOT, HASH_SIZE
 from govern.tlog.note import Signer, Verifier
 
 # Sizes are uint64 wherever they are read by others.
-_SIZE = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
+_SIZE = re.compile(r"0|[1-9][0-9]{0,19}")
 _MAX_SIZE = 2**64 - 1
 _LINES = 3
 

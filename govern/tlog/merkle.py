@@ -59,6 +59,7 @@ def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """Hash a power of two of neighbouring subtrees, equally high, into the root over them."""
     if not hashes or len(hashes) & (len(hashes) - 1):
         raise RangeError(f"{len(hashes)} hashes do not make a perfect subtree")
+    _check_lengths(hashes)
     while len(hashes) > 1:
         hashes = _parents(hashes)
     return hashes[0]
@@ -80,8 +81,7 @@ class Range:
             raise RangeError(
                 f"leaves {self.begin} to {self.end} are {wanted} subtrees, not {len(self.hashes)}"
             )
-        if any(len(each) != HASH_SIZE for each in self.hashes):
-            raise RangeError(f"a hash is {HASH_SIZE} bytes long")
+        _check_lengths(self.hashes)
 
     @classmethod
     def empty(cls, at: int = 0) -> Self:
@@ -121,6 +121,7 @@ class Range:
         grown = self
         remaining = iter(leaves)
         while chunk := list(islice(remaining, _CHUNK)):
+            _check_lengths(chunk)
             grown = grown.extend(_range_of(grown.end, chunk))
         return grown
 
@@ -189,6 +190,12 @@ def verify_consistency(
             new = node_hash(new, sibling)
     _check_root(f"the root of {old_size} leaves", old_root, old)
     _check_root(f"the root of {new_size} leaves", new_root, new)
+
+
+def _check_lengths(hashes: Sequence[bytes]) -> None:
+    """Refuse a hash of another length: a byte moved to its neighbour would give the same parent."""
+    if not set(map(len, hashes)) <= {HASH_SIZE}:
+        raise RangeError(f"a hash is {HASH_SIZE} bytes long")
 
 
 def _parents(hashes: Sequence[bytes]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -158,7 +159,7 @@ def test_a_text_that_is_not_quite_a_checkpoint_is_refused(text: str) -> None:
         {"extensions": ("two\nlines",)},
     ],
 )
-def test_values_that_no_checkpoint_can_have_are_refused(change: dict[str, object]) -> None:
+def test_values_that_no_checkpoint_can_have_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError):
         dataclasses.replace(HEAD, **change)
 

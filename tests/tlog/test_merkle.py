@@ -150,6 +150,9 @@ def test_a_packed_range_comes_back_equal(one: int, two: int) -> None:
         lambda: Range.unpack(0, 1, LEAVES[0] + b"\0"),
         lambda: Range.unpack(0, 1, LEAVES[0] * 2),
         lambda: Range.empty().append(b"short"),
+        # A byte moved over to the neighbour, where the parent's hash alone would not show it.
+        lambda: Range.empty().extend_leaves([LEAVES[0][:-1], LEAVES[0][-1:] + LEAVES[1]]),
+        lambda: merkle.perfect_root([LEAVES[0][:-1], LEAVES[0][-1:] + LEAVES[1]]),
         lambda: merkle.subtrees(2, 1),
         lambda: merkle.subtrees(-1, 1),
         lambda: merkle.perfect_root(LEAVES[:3]),
@@ -344,6 +347,8 @@ def test_a_refusal_tells_a_wrong_form_from_a_wrong_hash() -> None:
     proof = reference.inclusion(5, ENTRIES[:9])
     with pytest.raises(ProofShapeError, match="has 4 hashes here, not 3"):
         merkle.verify_inclusion(LEAVES[5], 5, 9, proof[:-1], ROOTS[9])
+    with pytest.raises(ProofShapeError, match="a leaf consists of hashes of 32 bytes"):
+        merkle.root_from_inclusion_proof(LEAVES[5] + b"!", 5, 9, proof)
     with pytest.raises(ProofShapeError, match="a tree of 9 leaves has no leaf 9"):
         merkle.verify_inclusion(LEAVES[5], 9, 9, proof, ROOTS[9])
     with pytest.raises(RootMismatchError, match="the root of 9 leaves") as refusal:

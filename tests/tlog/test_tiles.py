@@ -49,7 +49,7 @@ def test_the_size_that_the_specification_counts_out_has_its_tiles() -> None:
     assert list(tiles.partial_tiles(70_000)) == [(0, 273, 112), (1, 1, 17), (2, 0, 1)]
     assert list(tiles.full_tiles(0, 256)) == [(0, 0)]
     assert list(tiles.partial_tiles(256)) == [(1, 0, 1)]
-    assert list(tiles.partial_tiles(0)) == list(tiles.full_tiles(0, 0)) == []
+    assert not [*tiles.partial_tiles(0), *tiles.full_tiles(0, 0)]
 
 
 @given(st.integers(0, 1_000_000), st.integers(0, 300_000))
@@ -164,6 +164,14 @@ def test_as_much_of_a_partial_tile_as_is_stored_is_used() -> None:
     assert reads == [(1, 1)]
     assert hashes.subtree(8, 272) == subtree(8, 272)
     assert reads == [(1, 1), (1, 1), (0, 272)]
+
+
+def test_tiles_that_are_stored_half_way_only_are_completed_from_the_leaves() -> None:
+    halves = tiles.Hashes(
+        lambda level, index: STORE.get((level, index), b"")[: 128 * 32], leaf_hashes
+    )
+    assert halves.subtree(16, 0) == subtree(16, 0)
+    assert halves.subtree(9, 100) == subtree(9, 100)
 
 
 @settings(deadline=None, max_examples=30)
