@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,6 +224,31 @@ def test_the_server_ends_when_its_last_user_is_killed(tmp_path: Path) -> None:
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
     assert postgres.shared(tmp_path).port > 0, "and the next user gets a new one"
+
+
+def test_the_server_starts_from_a_checkout_that_others_may_not_read(tmp_path: Path) -> None:
+    """PostgreSQL refuses to be root, and a clone under /root is closed to everybody else."""
+    closed = tmp_path / "closed"  # pytest's own folders are closed to others, too
+    for part in (postgres.WHEEL, f"{postgres.WHEEL}.libs"):
+        shutil.copytree(postgres.programs().parents[1] / part, closed / part, symlinks=True)
+    closed.chmod(0o700)
+    program = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from pathlib import Path
+        from tests.support import postgres
+        with postgres.server() as server:
+            print(postgres.programs(), server.create_database())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), closed],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(closed)},
+        check=True,
+    )
+    assert done.stdout.startswith(f"{closed}/{postgres.WHEEL}/pginstall18 postgresql+psycopg://")
 
 
 # Node and the browser

@@ -95,16 +95,15 @@ def _fetched() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if home.exists():
             return home
-        work = (
-            cache / "chromium.part"
-        )  # renamed when whole: a fetch that was cut off leaves no browser
+        # Renamed when whole: a fetch that was cut off leaves no browser.
+        work = cache / "chromium.part"
         shutil.rmtree(work, ignore_errors=True)
         modules = nodejs.install(LOCKED, work / "npm")
         packed = modules / "@sparticuz" / "chromium" / "bin"
         subprocess.run([nodejs.NODE, "-e", _UNPACK, packed, work], check=True)
         for archive in work.glob("*.tar"):
             with tarfile.open(archive) as packed_files:
-                packed_files.extractall(work, filter="data")
+                packed_files.extractall(work)  # pinned by hash; Debian's 3.11.2 has no filter
             archive.unlink()
         shutil.rmtree(work / "npm")
         # The package's own names folders of a cloud function; without a font no text has a size.

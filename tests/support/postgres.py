@@ -235,7 +235,12 @@ def _reachable(installed: Path, home: Path, user: str | None) -> Path:
         )
     except (PermissionError, subprocess.CalledProcessError):
         home.chmod(0o711)
-        return Path(shutil.copytree(installed, home / "programs", symlinks=True))
+        # The programs look for their libraries beside the package, where the wheel put them.
+        for part in (installed, installed.parent.with_name(f"{WHEEL}.libs")):
+            if part.is_dir():
+                copy = home / part.relative_to(installed.parents[1])
+                shutil.copytree(part, copy, symlinks=True)
+        return home / WHEEL / installed.name
     return installed
 
 
