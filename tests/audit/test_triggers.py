@@ -1,0 +1,162 @@
+"""The database refuses to change what is in a log, whoever asks."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from govern.audit import decisions, log, triggers  # noqa: F401 - their tables
+from govern.db import AccessBase, Base
+
+TABLES = {
+    "log_entry": (
+        "log_id, seq, at, type, actor, leaf, hash",
+        "'house', 0, {at}, 'client.created', 'system', {blob}, {blob}",
+        "UPDATE log_entry SET actor = 'else'",
+    ),
+    "log_checkpoint": (
+        "log_id, size, signed_at, note",
+        "'house', 1, {at}, 'note'",
+        "UPDATE log_checkpoint SET note = 'else'",
+    ),
+    "log_tile": (
+        "log_id, level, number, hashes",
+        "'house', 0, 0, {blob}",
+        "UPDATE log_tile SET number = 1",
+    ),
+    "log_value": (
+        "log_id, seq, name, about, salt, value",
+        "'house', 0, 'note', 'sub_1', 'salt', 'words'",
+        "UPDATE log_value SET salt = NULL, value = 'else'",
+    ),
+    "access_row": (
+        "writer, number, at, kind, principal",
+        "'wri_1', 0, {at}, 'decision', 'int_1'",
+        "UPDATE access_row SET permit = {true}",
+    ),
+}
+WORDS = {
+    "sqlite": {"at": "1", "blob": "x'00'", "true": "1"},
+    "postgresql": {"at": "now()", "blob": "'\\x00'::bytea", "true": "true"},
+}
+
+
+@pytest.fixture
+def session(database: str, empty_url: str) -> Iterator[Session]:
+    engine = create_engine(empty_url)
+    for base in (Base, AccessBase):
+        base.metadata.create_all(engine)
+    with Session(engine) as session:
+        for part in ("main", "access"):
+            for statement in triggers.ddl(database, part):
+                session.execute(text(statement))
+        session.execute(text("INSERT INTO log (id, origin, size) VALUES ('house', 'o', 1)"))
+        for table, (columns, values, _) in TABLES.items():
+            row = values.format(**WORDS[database])
+            session.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({row})"))
+        session.commit()
+        yield session
+    engine.dispose()
+
+
+def refused(session: Session, statement: str) -> None:
+    with pytest.raises(IntegrityError, match="append-only"):
+        session.execute(text(statement))
+    session.rollback()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_is_neither_changed_nor_removed(session: Session, database: str, table: str) -> None:
+    refused(session, TABLES[table][2].format(**WORDS[database]))
+    refused(session, f"DELETE FROM {table}")
+    if database == "postgresql":
+        refused(session, f"TRUNCATE {table}")
+        refused(session, "TRUNCATE log CASCADE")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_insert_replaces_a_row(session: Session, database: str, table: str) -> None:
+    columns, values, update = TABLES[table]
+    row = values.format(**WORDS[database])
+    if database == "sqlite":
+        # As a stranger would: a connection without our pragmas.
+        session.execute(text("PRAGMA recursive_triggers = OFF"))
+        refused(session, f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({row})")
+        refused(session, f"REPLACE INTO {table} ({columns}) VALUES ({row})")
+        refused(session, update.format(**WORDS[database]).replace("UPDATE", "UPDATE OR REPLACE"))
+    else:
+        key = {"log_entry": "log_id, seq", "log_checkpoint": "log_id, size",
+               "log_tile": "log_id, level, number", "log_value": "log_id, seq, name",
+               "access_row": "writer, number"}[table]  # fmt: skip
+        change = update.partition(" SET ")[2].format(**WORDS[database])
+        refused(
+            session,
+            f"INSERT INTO {table} ({columns}) VALUES ({row}) ON CONFLICT ({key}) "
+            f"DO UPDATE SET {change}",
+        )
+
+
+def test_a_replica_is_refused_too(session: Session, database: str) -> None:
+    if database == "postgresql":
+        session.execute(text("SET session_replication_role = replica"))
+    refused(session, "DELETE FROM log_entry")
+
+
+def test_a_personal_value_can_only_be_emptied(session: Session) -> None:
+    for change in (
+        "salt = NULL",
+        "value = NULL",
+        "salt = NULL, value = NULL, seq = 3",
+        "salt = NULL, value = NULL, about = 'sub_2'",
+    ):
+        refused(session, f"UPDATE log_value SET {change}")
+    session.execute(text("UPDATE log_value SET salt = NULL, value = NULL"))
+    session.commit()
+    assert session.execute(text("SELECT about, value FROM log_value")).one() == ("sub_1", None)
+    refused(session, "UPDATE log_value SET value = 'again'")
+
+
+def test_what_is_not_in_place_is_named(session: Session, database: str) -> None:
+    def missing() -> list[str]:
+        return [name for part in ("main", "access") for name in triggers.missing(session, part)]
+
+    assert missing() == []
+    if database == "sqlite":
+        session.execute(text("DROP TRIGGER log_entry_no_delete"))
+        session.execute(text("DROP TRIGGER access_row_no_insert"))
+        session.execute(
+            text(
+                "CREATE TRIGGER access_row_no_insert BEFORE INSERT ON access_row BEGIN SELECT 1; END"
+            )
+        )
+        assert missing() == ["log_entry_no_delete", "access_row_no_insert"]
+    else:
+        session.execute(text("DROP TRIGGER log_entry_no_truncate ON log_entry"))
+        session.execute(text("ALTER TABLE log_tile DISABLE TRIGGER log_tile_no_change"))
+        session.execute(text("ALTER TABLE log_checkpoint ENABLE TRIGGER log_checkpoint_no_change"))
+        session.execute(
+            text(
+                "CREATE OR REPLACE FUNCTION access_append_only() RETURNS trigger "
+                "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+            )
+        )
+        assert missing() == [
+            "log_entry_no_truncate",
+            "log_checkpoint_no_change",
+            "log_tile_no_change",
+            "access_row_no_change",
+            "access_row_no_truncate",
+        ]
+
+
+def test_the_triggers_go_as_they_came(session: Session, database: str) -> None:
+    for part in ("access", "main"):
+        for statement in triggers.undo(database, part):
+            session.execute(text(statement))
+    session.execute(text("DELETE FROM log_entry"))
+    for part in ("access", "main"):
+        for statement in triggers.ddl(database, part):
+            session.execute(text(statement))
+    assert triggers.missing(session, "main") == []
