@@ -1,0 +1,158 @@
+"""Clients, their projects and datasets: what access is scoped to. Codes are unique and never reused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import Index, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import errors, permissions
+from govern.audit import EventType, log
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.clock import Utc
+from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.identity import subjects
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+
+T = TypeVar("T")
+
+
+class Client(Audited, Base):
+    """An organisation whose projects they are; its id is also the id of its log."""
+
+    __tablename__ = "client"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    code: Mapped[Code] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class Project(Audited, Base):
+    """A client's project, and whom its people may ask."""
+
+    __tablename__ = "project"
+    __table_args__ = (Index("ix_project_client", "client_id", "code"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    client_id: Mapped[Id] = mapped_column(references("client.id"))
+    code: Mapped[Code] = mapped_column(unique=True)
+    contact: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class Dataset(Audited, Base):
+    """A bucket, table, queue or tool of one project."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (Index("ix_dataset_project", "project_id", "code"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(references("project.id"))
+    code: Mapped[Code] = mapped_column(unique=True)
+    sensitivity: Mapped[Code] = mapped_column(default="confidential")
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+def client(session: OrmSession, code: str) -> Client:
+    """The client with this code (or id); `Unknown` if there is none."""
+    found = session.execute(select(Client).where(Client.code == code)).scalar_one_or_none()
+    return found or _missing(session.get(Client, code), "client", code)
+
+
+def project(session: OrmSession, code: str) -> Project:
+    """The project with this code (or id); `Unknown` if there is none."""
+    found = session.execute(select(Project).where(Project.code == code)).scalar_one_or_none()
+    return found or _missing(session.get(Project, code), "project", code)
+
+
+def dataset(session: OrmSession, code: str) -> Dataset:
+    """The dataset with this code (or id); `Unknown` if there is none."""
+    found = session.execute(select(Dataset).where(Dataset.code == code)).scalar_one_or_none()
+    return found or _missing(session.get(Dataset, code), "dataset", code)
+
+
+def _missing(found: T | None, field: str, code: str) -> T:
+    if found is None:
+        raise errors.Unknown(f"There is no {field} “{code}”.", field=field)
+    return found
+
+
+def create_client(session: Session, code: str, *, name: str, by: Principal) -> Client:
+    """Take in a client, and begin its log."""
+    permissions.require(by, "catalogue:write")
+    code = subjects.text(code, field="code", length=80)
+    row = Client(id=new_id("cli"), code=code, name=subjects.text(name, field="name"))
+    _unless_taken(session, Client, code)
+    log.create(session, row.id, origin=f"{session.database.settings.origin}/logs/{code}")
+    session.add(row)
+    record(
+        session,
+        EventType.CLIENT_CREATED,
+        logs=[HOUSE, row.id],
+        by=by,
+        refs={"client": row.id},
+        private={"code": code, "name": row.name},
+        stamps=[(row, "recorded_at")],
+    )
+    return row
+
+
+def create_project(
+    session: Session, client: Client, code: str, *, contact: str = "", by: Principal
+) -> Project:
+    """Set up a project of a client."""
+    permissions.require(by, "catalogue:write", client=client.id)
+    code = subjects.text(code, field="code", length=80)
+    _unless_taken(session, Project, code)
+    row = Project(
+        id=new_id("prj"), client_id=client.id, code=code,
+        contact=subjects.text(contact, field="contact", required=False),
+    )  # fmt: skip
+    session.add(row)
+    record(
+        session,
+        EventType.PROJECT_CREATED,
+        logs=[client.id],
+        by=by,
+        refs={"client": client.id, "project": row.id},
+        private={"code": code},
+        stamps=[(row, "recorded_at")],
+    )
+    return row
+
+
+def create_dataset(session: Session, project: Project, code: str, *, by: Principal) -> Dataset:
+    """Add a dataset to a project."""
+    permissions.require(by, "catalogue:write", client=project.client_id)
+    code = subjects.text(code, field="code", length=80)
+    _unless_taken(session, Dataset, code)
+    row = Dataset(id=new_id("dat"), project_id=project.id, code=code, sensitivity="confidential")
+    session.add(row)
+    record(
+        session,
+        EventType.DATASET_CREATED,
+        logs=[project.client_id],
+        by=by,
+        refs={"client": project.client_id, "project": project.id, "dataset": row.id},
+        private={"code": code},
+        stamps=[(row, "recorded_at")],
+    )
+    return row
+
+
+def _unless_taken(session: OrmSession, table: type[Client | Project | Dataset], code: str) -> None:
+    if session.execute(select(table.id).where(table.code == code)).first():
+        raise errors.AlreadyExists(f"The code “{code}” is taken.", field="code")

@@ -1,0 +1,226 @@
+"""Requests: one table for all that awaits a second person.
+
+Whoever asks cannot approve, nor can an account that the asker created, recovered or promoted, nor
+the other way round. What a request does when approved is in the room whose act it is: each act
+registers itself here by its kind, and approving runs it in the approver's transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, BigInteger, Index, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, errors, permissions
+from govern.audit import EventType
+from govern.audit.record import record
+from govern.clock import Utc
+from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.identity import activation, roles
+from govern.identity.subjects import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+    Act = Callable[[Session, "Request", Principal], None]
+
+
+class RequestKind(StrEnum):
+    """What can be asked for."""
+
+    LIFT = "lift"
+    RELEASE = "release"
+    WEAKEN = "weaken"
+    NARROW = "narrow"
+    MOVE = "move"
+    GRANT = "grant"
+
+
+class Request(Audited, Base):
+    """Something asked for. `number` is how many grants its list showed; `recorded_at` when."""
+
+    __tablename__ = "request"
+    __table_args__ = (Index("ix_request_open", "ended_at", "recorded_at"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    kind: Mapped[Code]
+    client_id: Mapped[Id | None]
+    suspension_id: Mapped[Id | None] = mapped_column(references("suspension.id"))
+    subject_id: Mapped[Id | None] = mapped_column(references("subject.id"))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    number: Mapped[int] = mapped_column(BigInteger)
+    asked_by: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    decided_by: Mapped[str | None] = mapped_column(text_column(200))
+    outcome: Mapped[Code | None]
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class RequestItem(Base):
+    """One of the people (or targets) that a request names."""
+
+    __tablename__ = "request_item"
+
+    request_id: Mapped[Id] = mapped_column(references("request.id"), primary_key=True)
+    item_id: Mapped[Id] = mapped_column(primary_key=True)
+
+
+ACTS: dict[str, Act] = {}
+
+
+def performs(kind: RequestKind) -> Callable[[Act], Act]:
+    """Mark the function that does what requests of this kind ask for."""
+
+    def register(act: Act) -> Act:
+        ACTS[kind] = act
+        return act
+
+    return register
+
+
+def signature(by: Principal) -> str:
+    """Who someone is across sessions: `sub_…`, `int_…` or `operator:root`."""
+    return by.name or by.id
+
+
+def ask(
+    session: Session,
+    kind: RequestKind,
+    *,
+    logs: Iterable[str],
+    client: str | None = None,
+    suspension: str | None = None,
+    subject: str | None = None,
+    details: dict[str, Any] | None = None,
+    items: Iterable[str] = (),
+    number: int = 0,
+    reason: str = "",
+    by: Principal,
+) -> Request:
+    """Put down what was asked for; the caller's operation has checked that it may be asked."""
+    logs = sorted(set(logs))
+    row = Request(
+        id=new_id("req"), kind=kind, client_id=client, suspension_id=suspension,
+        subject_id=subject, details={**(details or {}), "logs": logs}, number=number,
+        asked_by=signature(by),
+    )  # fmt: skip
+    session.add(row)
+    session.add_all(RequestItem(request_id=row.id, item_id=item) for item in items)
+    record(
+        session,
+        EventType.REQUEST_OPENED,
+        logs=logs,
+        by=by,
+        refs={"request": row.id, "suspension": suspension, "subject": subject, "client": client},
+        data={"kind": kind, "number": number},
+        private={"reason": reason},
+        stamps=[(row, "recorded_at")],
+    )
+    return row
+
+
+def find(session: OrmSession, request_id: str, *, by: Principal) -> Request:
+    """The request; `Unknown` when there is none or the caller may not know of it."""
+    row = session.get(Request, request_id)
+    if row is None:
+        raise errors.Unknown(f"There is no request {request_id}.")
+    permissions.require(by, "request:read", client=row.client_id)
+    return row
+
+
+def waiting(session: OrmSession, *, by: Principal, limit: int = 50) -> list[Request]:
+    """What awaits a second person, oldest first, as far as the caller may see it."""
+    clients = permissions.scope(by, "request:read")
+    query = select(Request).where(Request.ended_at.is_(None)).order_by(Request.recorded_at)
+    if clients is not None:
+        query = query.where(Request.client_id.in_(clients))
+    return list(session.execute(query.limit(limit)).scalars())
+
+
+def approve(
+    session: Session, request_id: str, *, number: int | None = None, by: Principal
+) -> Request:
+    """Be the second person: run the act and close the request.
+
+    `number` is what the approver typed: it must be the number that the list showed (`Brake`).
+    """
+    row = _open(session, request_id, by=by)
+    permissions.require(by, "request:approve", client=row.client_id, now=clock.now(session))
+    _pair(session, row.asked_by, by)
+    if row.number and number != row.number:
+        raise errors.Brake(
+            f"Type the number of grants that come back: {row.number}.", field="number"
+        )
+    ACTS[row.kind](session, row, by)
+    _close(session, row, "approved", EventType.REQUEST_APPROVED, by=by)
+    return row
+
+
+def withdraw(session: Session, request_id: str, *, by: Principal) -> Request:
+    """Take back or turn down what was asked for."""
+    row = _open(session, request_id, by=by)
+    if row.asked_by != signature(by):
+        permissions.require(by, "request:approve", client=row.client_id)
+    outcome = "withdrawn" if row.asked_by == signature(by) else "refused"
+    _close(session, row, outcome, EventType.REQUEST_WITHDRAWN, by=by)
+    return row
+
+
+def _open(session: OrmSession, request_id: str, *, by: Principal) -> Request:
+    row = find(session, request_id, by=by)
+    if row.ended_at is not None:
+        raise errors.AlreadyEnded(f"This request was {row.outcome} before.")
+    return row
+
+
+def _close(
+    session: Session, row: Request, outcome: str, event: EventType, *, by: Principal
+) -> None:
+    def still_open(session: OrmSession) -> None:
+        ended = select(Request.ended_at).where(Request.id == row.id).with_for_update()
+        if session.execute(ended).scalar_one() is not None:
+            raise errors.AlreadyEnded("Someone else decided this request just now.")
+
+    row.decided_by, row.outcome = signature(by), outcome
+    record(
+        session,
+        event,
+        # A request over several clients' logs was put down in each; its closing goes the same way.
+        logs=row.details["logs"],
+        by=by,
+        refs={"request": row.id, "suspension": row.suspension_id, "subject": row.subject_id,
+              "client": row.client_id},
+        data={"outcome": outcome},
+        stamps=[(row, "ended_at")],
+        recheck=still_open,
+    )  # fmt: skip
+
+
+def _pair(session: OrmSession, asked_by: str, by: Principal) -> None:
+    """Refuse two people who are one, or of whom one made the other."""
+    second = signature(by)
+    if second == asked_by:
+        raise errors.SamePerson("You asked for this yourself: someone else must approve it.")
+    if second in _makers(session, asked_by) or asked_by in _makers(session, second):
+        raise errors.SamePerson(
+            "One of you created, recovered or promoted the other's account: "
+            "a third person must approve it."
+        )
+
+
+def _makers(session: OrmSession, who: str) -> set[str]:
+    subject = session.get(Subject, who)
+    if subject is None:
+        return set()
+    promoted = session.execute(
+        select(roles.RoleAssignment.assigned_by).where(roles.RoleAssignment.subject_id == who)
+    ).scalars()
+    return {subject.created_by, *promoted, *activation.issuers(session, who)} - {who}

@@ -1,0 +1,122 @@
+"""The tables of suspensions: a suspension, the intervals of its mode, its targets, its releases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern.clock import Utc
+from govern.db import Audited, Base, Code, Id, references, text_column
+
+
+class Scope(StrEnum):
+    """What a suspension can be laid over."""
+
+    CLIENT = "client"
+    PROJECT = "project"
+    DATASET = "dataset"
+    SUBJECT = "subject"
+    ORGANISATION = "organisation"
+
+
+class Reason(StrEnum):
+    """Why, from a closed list."""
+
+    CLIENT_REQUEST = "client_request"
+    SECURITY_INCIDENT = "security_incident"
+    INTERNAL_REVIEW = "internal_review"
+    LEGAL = "legal"
+    CONDUCT = "conduct"
+    OTHER = "other"
+
+
+class Suspension(Audited, Base):
+    """A deny overlay; `recorded_at` is its first entry's instant, `ended_at` the lift's.
+
+    `note` is for contractors, `internal_reason` for admins and auditors. `ordered_at` is when the
+    order reached us, for the time to effect.
+    """
+
+    __tablename__ = "suspension"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    reason: Mapped[Code]
+    note: Mapped[str]
+    internal_reason: Mapped[str]
+    ordered_by: Mapped[str]
+    incident: Mapped[str]
+    hours_until: Mapped[datetime | None] = mapped_column(Utc())
+    review_by: Mapped[datetime] = mapped_column(Utc())
+    opened_by: Mapped[str] = mapped_column(text_column(200))
+    preview_digest: Mapped[str | None] = mapped_column(text_column(64))
+    ordered_at: Mapped[datetime] = mapped_column(Utc())
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class SuspensionMode(Audited, Base):
+    """Which mode a suspension has, from one entry of the log to another; the lift ends the last."""
+
+    __tablename__ = "suspension_mode"
+    __table_args__ = (Index("ix_suspension_mode_suspension", "suspension_id", "ended_at"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
+    mode: Mapped[Code]
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class SuspensionTarget(Audited, Base):
+    """One thing that a suspension covers; narrowing ends it."""
+
+    __tablename__ = "suspension_target"
+    __table_args__ = (
+        Index("ix_suspension_target_target", "target_id", "kind"),
+        Index("ix_suspension_target_suspension", "suspension_id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
+    kind: Mapped[Code]
+    target_id: Mapped[Id]
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class SuspensionRelease(Audited, Base):
+    """One person whom a suspension holds no longer, though it stands for others."""
+
+    __tablename__ = "suspension_release"
+    __table_args__ = (Index("ix_suspension_release_suspension", "suspension_id", "subject_id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class Particulars(Base):
+    """How far the entries of one act, one a grant, are written in one client's log.
+
+    `as_at` is the act's instant: the set is a function of it. `cursor` is the last grant written,
+    `digest` the chain over those written so far (hex), `total` the size of the set.
+    """
+
+    __tablename__ = "particulars"
+    __table_args__ = (Index("ix_particulars_open", "finished_at", "suspension_id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
+    log_id: Mapped[Id]
+    event: Mapped[Code]
+    mode: Mapped[Code | None]
+    as_at: Mapped[datetime] = mapped_column(Utc())
+    cursor: Mapped[Id]
+    written: Mapped[int] = mapped_column(BigInteger, default=0)
+    digest: Mapped[str] = mapped_column(text_column(64))
+    finished_at: Mapped[datetime | None] = mapped_column(Utc())

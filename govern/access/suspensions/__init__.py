@@ -1,0 +1,41 @@
+"""Suspensions: one row stops a client's project, and closing it starts it again.
+
+`open` lays one over a scope, `preview` says what that touches; the acts change, release and lift
+it; `particulars` writes an entry for each grant afterwards.
+"""
+
+from govern.access.suspension_tables import (
+    Particulars,
+    Reason,
+    Scope,
+    Suspension,
+    SuspensionMode,
+    SuspensionRelease,
+    SuspensionTarget,
+)
+from govern.access.suspensions import particulars
+from govern.access.suspensions.acts import (
+    admitted,
+    ask_lift,
+    ask_narrow,
+    ask_release,
+    change_mode,
+    find,
+    mode_of,
+    move,
+    organisation_held,
+    returning,
+    subject_held,
+    supposing_of,
+    take_back,
+    targets_of,
+)
+from govern.access.suspensions.opening import Preview, Target, affected, open, preview, target
+
+__all__ = [
+    "Particulars", "Preview", "Reason", "Scope", "Suspension", "SuspensionMode",
+    "SuspensionRelease", "SuspensionTarget", "Target", "admitted", "affected", "ask_lift",
+    "ask_narrow", "ask_release", "change_mode", "find", "mode_of", "move", "open",
+    "organisation_held", "particulars", "preview", "returning", "subject_held", "supposing_of", "take_back",
+    "target", "targets_of",
+]  # fmt: skip

@@ -1,0 +1,354 @@
+"""Opening a suspension: enforce first, with one act, then write the particulars.
+
+From the commit of `open()` every decision that starts afterwards denies, whatever the number of
+grants: the rule looks at the suspension's own few rows. `preview()` runs the query that the act's
+particulars run, so what is announced is what is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, distinct, exists, func, or_, select
+from sqlalchemy.orm import aliased
+
+from govern import clock, errors, permissions
+from govern.access import clients, grants, modes
+from govern.access.clients import Client, Dataset, Project
+from govern.access.grants import Grant, Moment
+from govern.access.modes import Mode
+from govern.access.requests import signature
+from govern.access.suspension_tables import (
+    Particulars,
+    Reason,
+    Scope,
+    Suspension,
+    SuspensionMode,
+    SuspensionTarget,
+)
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.db import new_id
+from govern.identity import subjects
+from govern.identity.subjects import Membership, Organisation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+REVIEW_AFTER = timedelta(hours=72)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to suspend: its kind, opaque id, readable code, and whose it is (client ids)."""
+
+    kind: Scope
+    id: str
+    code: str
+    client: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a suspension over some targets would touch; `digest` names the set of grants."""
+
+    grants: int
+    people: int
+    datasets: int
+    already_held: int
+    losing_last_project: int
+    by_client: dict[str, int] = field(default_factory=dict)
+    by_project: dict[str, int] = field(default_factory=dict)
+    by_kind: dict[str, int] = field(default_factory=dict)
+    digest: str = ""
+
+
+def target(session: OrmSession, reference: str) -> Target:
+    """Read `TYPE:CODE`, such as `client:ASTER`; `Invalid` or `Unknown` names what is wrong."""
+    kind, _, code = reference.partition(":")
+    try:
+        scope = Scope(kind.strip())
+    except ValueError:
+        raise errors.Invalid(
+            f"“{reference}” is not TYPE:CODE with a type of {', '.join(Scope)}.", field="scope"
+        ) from None
+    code = code.strip()
+    if scope is Scope.CLIENT:
+        return target_of(session, scope, clients.client(session, code).id)
+    if scope is Scope.PROJECT:
+        return target_of(session, scope, clients.project(session, code).id)
+    if scope is Scope.DATASET:
+        return target_of(session, scope, clients.dataset(session, code).id)
+    if scope is Scope.SUBJECT:
+        return target_of(session, scope, subjects.find(session, code).id)
+    return target_of(session, scope, subjects.organisation_named(session, code).id)
+
+
+def target_of(session: OrmSession, kind: Scope, target_id: str) -> Target:
+    """A target by its kind and opaque id."""
+    if kind is Scope.CLIENT:
+        return Target(kind, target_id, session.get_one(Client, target_id).code, target_id)
+    if kind is Scope.PROJECT:
+        project = session.get_one(Project, target_id)
+        return Target(kind, target_id, project.code, project.client_id)
+    if kind is Scope.DATASET:
+        dataset = session.get_one(Dataset, target_id)
+        owner = session.get_one(Project, dataset.project_id).client_id
+        return Target(kind, target_id, dataset.code, owner)
+    if kind is Scope.SUBJECT:
+        return Target(kind, target_id, session.get_one(Subject, target_id).external_id, None)
+    return Target(kind, target_id, session.get_one(Organisation, target_id).name, None)
+
+
+def covered(targets: Iterable[Target]) -> ColumnElement[bool]:
+    """Which grants some targets cover, now."""
+    tests: list[ColumnElement[bool]] = []
+    for item in targets:
+        if item.kind is Scope.ORGANISATION:
+            tests.append(
+                exists()
+                .where(
+                    Membership.organisation_id == item.id,
+                    Membership.subject_id == Grant.subject_id,
+                    Membership.ended_at.is_(None),
+                )
+                .correlate(Grant)
+            )
+        else:
+            column = {
+                Scope.CLIENT: Grant.client_id, Scope.PROJECT: Grant.project_id,
+                Scope.DATASET: Grant.dataset_id, Scope.SUBJECT: Grant.subject_id,
+            }[item.kind]  # fmt: skip
+            tests.append(column == item.id)
+    return or_(*tests)
+
+
+def affected(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
+    """Which grants a suspension covers at a moment, by its targets alone."""
+    target = aliased(SuspensionTarget)
+    same = [
+        and_(target.kind == kind, target.target_id == column)
+        for kind, column in (
+            (Scope.CLIENT, Grant.client_id), (Scope.PROJECT, Grant.project_id),
+            (Scope.DATASET, Grant.dataset_id), (Scope.SUBJECT, Grant.subject_id),
+        )
+    ]  # fmt: skip
+    member = (
+        exists()
+        .where(
+            target.kind == Scope.ORGANISATION,
+            Membership.organisation_id == target.target_id,
+            Membership.subject_id == Grant.subject_id,
+            moment.stands(Membership),
+        )
+        .correlate(Grant, target)
+    )
+    return (
+        exists()
+        .where(target.suspension_id == suspension_id, moment.stands(target), or_(*same, member))
+        .correlate(Grant)
+    )
+
+
+def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Preview:
+    """Count what suspending some targets would touch, by the query that the act's entries use."""
+    _allowed(by, targets, permission="suspension:read")
+    would_stand = and_(grants.all_of(grants.standing()), covered(targets))
+    already = grants.held(modes.Effect.OBSERVE)
+    totals = session.execute(
+        grants.facts(
+            func.count(Grant.id),
+            func.count(distinct(Grant.subject_id)),
+            func.count(Grant.id).filter(already),
+        ).where(would_stand)
+    ).one()
+    datasets = session.execute(
+        select(func.count(Dataset.id)).where(
+            Dataset.project_id.in_(grants.facts(Grant.project_id).where(would_stand))
+        )
+    ).scalar_one()
+
+    def split(column: ColumnElement[str]) -> dict[str, int]:
+        rows = session.execute(
+            grants.facts(column, func.count(Grant.id))
+            .where(would_stand)
+            .group_by(column)
+            .order_by(func.count(Grant.id).desc(), column)
+        )
+        return {name: count for name, count in rows}  # noqa: C416 - typed unpacking
+
+    return Preview(
+        grants=totals[0],
+        people=totals[1],
+        already_held=totals[2],
+        datasets=datasets,
+        losing_last_project=_losing_last(session, would_stand),
+        by_client=split(Client.code),
+        by_project=split(Project.code),
+        by_kind=split(Subject.kind),
+        digest=_digest(session, would_stand),
+    )
+
+
+def _losing_last(session: OrmSession, would_stand: ColumnElement[bool]) -> int:
+    """People for whom nothing in force would be left."""
+    in_force = and_(grants.all_of(grants.standing()), ~grants.held(modes.Effect.OBSERVE))
+    people = grants.facts(Grant.subject_id).where(in_force, would_stand).distinct()
+    keeping = grants.facts(Grant.subject_id).where(in_force, ~would_stand)
+    losing = people.except_(keeping).subquery()
+    return session.execute(select(func.count()).select_from(losing)).scalar_one()
+
+
+def _digest(session: OrmSession, would_stand: ColumnElement[bool]) -> str:
+    """The digest that the particulars of the same set will end with: a chain for each log."""
+    chains: dict[str, str] = {}
+    rows = session.execute(
+        grants.facts(Grant.client_id, Grant.id)
+        .where(would_stand)
+        .order_by(Grant.client_id, Grant.id)
+        .execution_options(yield_per=5000)
+    )
+    for client_id, grant_id in rows:
+        chains[client_id] = chain(chains.get(client_id, ""), grant_id)
+    return digest_of(chains)
+
+
+def chain(digest: str, grant_id: str) -> str:
+    """One step of a set's digest: it can be taken up again where a crash left it."""
+    return hashlib.sha256(f"{digest}{grant_id}".encode()).hexdigest()
+
+
+def digest_of(chains: dict[str, str]) -> str:
+    """One digest for a set over several logs."""
+    lines = "".join(f"{log_id} {digest}\n" for log_id, digest in sorted(chains.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def open(  # noqa: A001 - the verb of the domain
+    session: Session,
+    targets: list[Target],
+    *,
+    mode: Mode,
+    reason: Reason,
+    note: str = "",
+    internal_reason: str = "",
+    ordered_by: str = "",
+    incident: str = "",
+    hours_until: datetime | None = None,
+    review_by: datetime | None = None,
+    preview_digest: str | None = None,
+    ordered_at: datetime | None = None,
+    by: Principal,
+) -> Suspension:
+    """Lay a suspension over some targets; in force from the commit on.
+
+    One entry in each log concerned: the clients' own, and for people and organisations the house's
+    and those of every client where they hold a grant. Only scope, mode and reason are required.
+    """
+    now = clock.now(session)
+    if not targets:
+        raise errors.Invalid("Say what to suspend.", field="scope")
+    _allowed(by, targets, permission="suspension:open", now=now)
+    if review_by is not None and review_by <= now:
+        raise errors.WindowInvalid("The review date has passed already.", field="review_by")
+    row = Suspension(
+        id=new_id("sus"), reason=reason, note=_prose(note, "note"),
+        internal_reason=_prose(internal_reason, "internal_reason"),
+        ordered_by=_prose(ordered_by, "ordered_by"), incident=_prose(incident, "incident"),
+        hours_until=hours_until, review_by=review_by or now + REVIEW_AFTER,
+        opened_by=signature(by), preview_digest=preview_digest, ordered_at=ordered_at or now,
+    )  # fmt: skip
+    rows = [
+        SuspensionTarget(id=new_id("tgt"), suspension_id=row.id, kind=item.kind, target_id=item.id)
+        for item in dict.fromkeys(targets)
+    ]
+    first = SuspensionMode(id=new_id("mod"), suspension_id=row.id, mode=mode)
+    touched = logs_of(session, targets)
+    pending = [
+        pending_particulars(row, log_id, opening_event(mode), mode)
+        for log_id in touched
+        if log_id != HOUSE
+    ]
+    session.add(row)
+    session.add_all([*rows, first, *pending])
+    record(
+        session,
+        EventType.SUSPENSION_OPENED,
+        logs=touched,
+        by=by,
+        refs={"suspension": row.id},
+        data={
+            "mode": mode, "reason": reason,
+            "targets": [{"kind": item.kind, "id": item.id} for item in targets],
+            "hours_until": clock.text(hours_until) if hours_until else None,
+            "review_by": clock.text(row.review_by),
+        },  # fmt: skip
+        private={"note": row.note, "internal_reason": row.internal_reason,
+                 "ordered_by": row.ordered_by, "incident": row.incident},
+        stamps=[
+            (row, "recorded_at"), (first, "recorded_at"),
+            *((item, "recorded_at") for item in rows),
+            *((item, "as_at") for item in pending),
+        ],
+    )  # fmt: skip
+    return row
+
+
+def opening_event(mode: Mode) -> EventType:
+    """The particulars that an opening, or a change to this mode, leaves for each grant."""
+    if mode is Mode.UNDER_REVIEW:
+        return EventType.GRANT_REVIEW_REQUIRED
+    return EventType.GRANT_SUSPENDED
+
+
+def pending_particulars(
+    suspension: Suspension, log_id: str, event: EventType, mode: Mode | None
+) -> Particulars:
+    """The task of writing one act's entries into one client's log."""
+    return Particulars(
+        id=new_id("par"), suspension_id=suspension.id, log_id=log_id, event=event, mode=mode,
+        cursor="", written=0, digest="",
+    )  # fmt: skip
+
+
+def logs_of(session: OrmSession, targets: Iterable[Target]) -> list[str]:
+    """The logs that an act over some targets concerns.
+
+    Clients' targets: the client's. People and organisations: the house's, and those of the
+    clients where they hold a grant that has not ended.
+    """
+    targets = list(targets)
+    found = {item.client for item in targets if item.client is not None}
+    people = [item for item in targets if item.client is None]
+    if people:
+        found.add(HOUSE)
+        held = select(distinct(Grant.client_id)).where(Grant.ended_at.is_(None), covered(people))
+        found.update(session.execute(held).scalars())
+    return sorted(found)
+
+
+def _allowed(
+    by: Principal, targets: list[Target], *, permission: str, now: datetime | None = None
+) -> None:
+    for item in targets:
+        permissions.require(by, permission, client=item.client, now=now)
+
+
+def _prose(value: str, field: str) -> str:
+    """Free text of an admin: several lines are welcome, other control characters are not."""
+    value = value.replace("\r\n", "\n").strip()
+    if any(ord(char) < 32 and char not in "\n\t" for char in value):  # noqa: PLR2004 - space
+        raise errors.Invalid(f"{field} holds a control character.", field=field)
+    if len(value) > 4000:  # noqa: PLR2004 - fits a leaf many times over
+        raise errors.Invalid(f"{field} is longer than 4,000 characters.", field=field)
+    return value

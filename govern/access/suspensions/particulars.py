@@ -1,0 +1,160 @@
+"""Particulars: after the one act, an entry for each grant that it touched, each exactly once.
+
+The set is a function of the act's instant, so it can be recomputed at any later time. Entries go
+out in chunks; each chunk moves the cursor in the same transaction, so a crash loses nothing and
+doubles nothing, and no transaction holds a log's head for long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, false, func, not_, or_, select
+
+from govern import clock
+from govern.access import grants
+from govern.access.grants import Grant, Moment
+from govern.access.modes import Effect
+from govern.access.suspension_tables import Particulars
+from govern.access.suspensions.opening import affected, chain, digest_of
+from govern.audit import EventType
+from govern.audit.log import Entry
+from govern.audit.record import append_many
+from govern.principal import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Database, Session
+
+CHUNK = 1000
+
+
+def write(
+    database: Database,
+    *,
+    suspension: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write all outstanding particulars (of one suspension, or of all); returns how many.
+
+    May run in several processes at once: each takes a task that no other holds.
+    """
+    total = 0
+    while True:
+        written = database.transaction(lambda session: _chunk(session, suspension))
+        if written is None:
+            return total
+        total += written
+        if progress is not None:
+            progress(written)
+
+
+def _chunk(session: Session, suspension: str | None) -> int | None:
+    """Write the next chunk of one task; None when nothing is left that is not being done."""
+    query = select(Particulars).where(Particulars.finished_at.is_(None))
+    if suspension is not None:
+        query = query.where(Particulars.suspension_id == suspension)
+    task = session.execute(
+        query.order_by(Particulars.as_at, Particulars.id).limit(1).with_for_update(skip_locked=True)
+    ).scalar_one_or_none()
+    if task is None:
+        return None
+    rows = session.execute(_next(task)).all()
+    event, mode = task.event, task.mode
+    append_many(
+        session,
+        task.log_id,
+        [
+            (
+                event,
+                {name: value for name, value in {
+                    "grant": row.id, "subject": row.subject_id, "client": row.client_id,
+                    "project": row.project_id, "dataset": row.dataset_id,
+                    "suspension": task.suspension_id,
+                }.items() if value},
+                {"mode": mode, "already_held": True} if row.already and mode
+                else {"mode": mode} if mode else {},
+            )
+            for row in rows
+        ],
+        by=SYSTEM,
+    )  # fmt: skip
+    for row in rows:
+        task.digest = chain(task.digest, row.id)
+        task.cursor = row.id
+    task.written += len(rows)
+    if len(rows) < CHUNK:
+        _finish(session, task)
+    session.flush()
+    return len(rows)
+
+
+def _next(task: Particulars) -> Select[Any]:
+    at = Moment.past(task.as_at)
+    before = Moment.past(task.as_at - clock.TICK)
+    already = (
+        grants.held(Effect.OBSERVE, before).label("already")
+        if task.event != EventType.GRANT_RESUMED
+        else false().label("already")
+    )
+    return (
+        grants.facts(
+            Grant.id, Grant.subject_id, Grant.client_id, Grant.project_id, Grant.dataset_id,
+            already, moment=at,
+        )
+        .where(Grant.client_id == task.log_id, Grant.id > task.cursor, touched(task, at, before))
+        .order_by(Grant.id)
+        .limit(CHUNK)
+    )  # fmt: skip
+
+
+def touched(task: Particulars, at: Moment, before: Moment) -> ColumnElement[bool]:
+    """Which grants an act touched: what it covers, or, when it let in, what it let in."""
+    stood = grants.all_of(grants.standing(at))
+    if task.event != EventType.GRANT_RESUMED:
+        return and_(stood, affected(task.suspension_id, at))
+    return and_(
+        stood,
+        or_(
+            *(
+                and_(grants.held(effect, before), not_(grants.held(effect, at)))
+                for effect in (Effect.OBSERVE, Effect.CHANGE)
+            )
+        ),
+    )
+
+
+def _finish(session: Session, task: Particulars) -> None:
+    """Close one log's particulars with their count and digest."""
+    opened = session.execute(
+        select(func.min(Entry.seq)).where(Entry.log_id == task.log_id, Entry.at == task.as_at)
+    ).scalar_one()
+    append_many(
+        session,
+        task.log_id,
+        [
+            (
+                EventType.SUSPENSION_RECORDED,
+                {"suspension": task.suspension_id, "client": task.log_id},
+                {"event": task.event, "position": opened, "count": task.written,
+                 "digest": digest_of({task.log_id: task.digest})},
+            )
+        ],
+        by=SYSTEM,
+    )  # fmt: skip
+    task.finished_at = clock.now(session)
+
+
+def outstanding(session: OrmSession, suspension_id: str) -> tuple[int, int, bool]:
+    """Entries written so far, tasks left, and whether all is written, for one suspension."""
+    written, left = session.execute(
+        select(
+            func.coalesce(func.sum(Particulars.written), 0),
+            func.count().filter(Particulars.finished_at.is_(None)),
+        ).where(Particulars.suspension_id == suspension_id)
+    ).one()
+    return int(written), left, left == 0

@@ -1,0 +1,91 @@
+"""The vocabulary: every type of event that a log may hold, and one sentence for each.
+
+Names are dotted past tense and never change meaning: they are in leaves that are for ever.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """What happened."""
+
+    CLIENT_CREATED = "client.created"
+    PROJECT_CREATED = "project.created"
+    DATASET_CREATED = "dataset.created"
+    ENTITLEMENT_DEFINED = "entitlement.defined"
+    INTEGRATION_CREATED = "integration.created"
+
+    SUBJECT_REGISTERED = "subject.registered"
+    SUBJECT_CHANGED = "subject.changed"
+    SUBJECT_MOVED = "subject.moved"
+    SUBJECT_OFFBOARDED = "subject.offboarded"
+    ROLE_ASSIGNED = "role.assigned"
+    ROLE_WITHDRAWN = "role.withdrawn"
+
+    ACTIVATION_ISSUED = "activation.issued"
+    PASSWORD_SET = "password.set"  # noqa: S105 - the name of an event
+    TOTP_ENROLLED = "totp.enrolled"
+    RECOVERY_CODES_ISSUED = "recovery_codes.issued"
+    RECOVERY_CODE_USED = "recovery_code.used"
+    SIGN_IN_FAILED = "sign_in.failed"
+    SESSION_OPENED = "session.opened"
+    SESSION_ENDED = "session.ended"
+
+    GRANT_ISSUED = "grant.issued"
+    GRANT_REVOKED = "grant.revoked"
+    GRANT_SUSPENDED = "grant.suspended"
+    GRANT_REVIEW_REQUIRED = "grant.review_required"
+    GRANT_RESUMED = "grant.resumed"
+
+    SUSPENSION_OPENED = "suspension.opened"
+    SUSPENSION_MODE_CHANGED = "suspension.mode_changed"
+    SUSPENSION_NARROWED = "suspension.narrowed"
+    SUSPENSION_RELEASED = "suspension.released"
+    SUSPENSION_LIFTED = "suspension.lifted"
+    SUSPENSION_RECORDED = "suspension.recorded"
+
+    REQUEST_OPENED = "request.opened"
+    REQUEST_APPROVED = "request.approved"
+    REQUEST_WITHDRAWN = "request.withdrawn"
+
+    ROSTER_IMPORTED = "roster.imported"
+
+
+SENTENCES: dict[EventType, str] = {
+    EventType.CLIENT_CREATED: "A client was taken in, and its log begun.",
+    EventType.PROJECT_CREATED: "A project was set up.",
+    EventType.DATASET_CREATED: "A dataset was added to a project.",
+    EventType.ENTITLEMENT_DEFINED: "The actions of an entitlement were set.",
+    EventType.INTEGRATION_CREATED: "A system was given credentials to ask for decisions.",
+    EventType.SUBJECT_REGISTERED: "A person or service became known.",
+    EventType.SUBJECT_CHANGED: "Particulars of a person changed.",
+    EventType.SUBJECT_MOVED: "A person went from one organisation to another.",
+    EventType.SUBJECT_OFFBOARDED: "A person left for good; their grants and sessions ended.",
+    EventType.ROLE_ASSIGNED: "A role was given, over all clients or one, until an instant.",
+    EventType.ROLE_WITHDRAWN: "A role was taken back.",
+    EventType.ACTIVATION_ISSUED: "A one-time activation link was made.",
+    EventType.PASSWORD_SET: "A password was chosen.",
+    EventType.TOTP_ENROLLED: "An authenticator app was enrolled.",
+    EventType.RECOVERY_CODES_ISSUED: "Recovery codes were made; older ones stopped working.",
+    EventType.RECOVERY_CODE_USED: "A recovery code was spent.",
+    EventType.SIGN_IN_FAILED: "A sign-in or a second factor was refused.",
+    EventType.SESSION_OPENED: "A person signed in or showed a fresh factor.",
+    EventType.SESSION_ENDED: "A session was ended before its time.",
+    EventType.GRANT_ISSUED: "Access was granted, from an instant until another.",
+    EventType.GRANT_REVOKED: "A grant was ended for good.",
+    EventType.GRANT_SUSPENDED: "A suspension holds this grant; the grant itself is unchanged.",
+    EventType.GRANT_REVIEW_REQUIRED: "Work under this grant goes on under review.",
+    EventType.GRANT_RESUMED: "The grant is in force again as it was.",
+    EventType.SUSPENSION_OPENED: "Access was stopped over a scope; from here every decision denies.",
+    EventType.SUSPENSION_MODE_CHANGED: "A suspension stops more, or less, than before.",
+    EventType.SUSPENSION_NARROWED: "A part of its scope was taken out of a suspension.",
+    EventType.SUSPENSION_RELEASED: "Some people were let out of a suspension early.",
+    EventType.SUSPENSION_LIFTED: "A suspension ended.",
+    EventType.SUSPENSION_RECORDED: "All particulars of an act of suspension are written.",
+    EventType.REQUEST_OPENED: "Someone asked for what takes a second person.",
+    EventType.REQUEST_APPROVED: "The second person approved.",
+    EventType.REQUEST_WITHDRAWN: "What was asked for was withdrawn or refused.",
+    EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",
+}

@@ -1,0 +1,189 @@
+"""The logs: one for each client and one for the house, each append-only and in total order.
+
+An entry's place is given under the lock of its log's head, so there are no gaps, and times
+strictly increase. The database refuses to change or drop an entry (triggers); full tiles of
+hashes are kept beside the entries, so that any part of the tree is a few reads away.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, func, insert, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import errors
+from govern.clock import Utc
+from govern.db import Base, Code, Id, references, text_column
+from govern.tlog import merkle, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session
+
+HOUSE = "house"
+
+
+class Log(Base):
+    """A log's head: how many entries it has, and the instant of the last."""
+
+    __tablename__ = "log"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    origin: Mapped[str] = mapped_column(text_column(200), unique=True)
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class Entry(Base):
+    """One entry: its exact bytes, and copies of some of its fields to search by."""
+
+    __tablename__ = "log_entry"
+    __table_args__ = (
+        Index("ix_log_entry_subject", "subject_id", "log_id", "seq"),
+        {"sqlite_with_rowid": False},
+    )
+
+    log_id: Mapped[Id] = mapped_column(references("log.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Utc())
+    type: Mapped[str] = mapped_column(text_column(40))
+    actor: Mapped[Id]
+    subject_id: Mapped[Id | None]
+    project_id: Mapped[Id | None]
+    suspension_id: Mapped[Id | None]
+    leaf: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class Value(Base):
+    """A personal value that an entry commits to; erasing it empties salt and value."""
+
+    __tablename__ = "log_value"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    log_id: Mapped[Id] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    name: Mapped[Code] = mapped_column(primary_key=True)
+    about: Mapped[Id | None] = mapped_column(index=True)
+    salt: Mapped[str | None] = mapped_column(text_column(32))
+    value: Mapped[str | None]
+
+
+class Tile(Base):
+    """A full tile: 256 hashes of the tree (C2SP tlog-tiles)."""
+
+    __tablename__ = "log_tile"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    log_id: Mapped[Id] = mapped_column(primary_key=True)
+    level: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Checkpoint(Base):
+    """A signed tree head (C2SP tlog-checkpoint); every one is kept."""
+
+    __tablename__ = "log_checkpoint"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    log_id: Mapped[Id] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    signed_at: Mapped[datetime] = mapped_column(Utc())
+    note: Mapped[str]
+
+
+def create(session: Session, log_id: str, *, origin: str) -> None:
+    """Begin a log; the caller's transaction records what for."""
+    session.execute(insert(Log).values(id=log_id, origin=origin, size=0))
+
+
+def position(log_id: ColumnElement[str] | str) -> ColumnElement[int]:
+    """How many entries a statement's own snapshot sees: from the last key, not the hot head row."""
+    last = select(func.max(Entry.seq)).where(Entry.log_id == log_id).scalar_subquery()
+    return func.coalesce(last + 1, 0)
+
+
+def latest_checkpoint(session: Session, log_id: str) -> Checkpoint | None:
+    """The newest signed head of a log."""
+    return session.execute(
+        select(Checkpoint)
+        .where(Checkpoint.log_id == log_id)
+        .order_by(Checkpoint.size.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def leaf_hashes(session: Session, log_id: str, begin: int, end: int) -> Iterator[bytes]:
+    """Leaf hashes of [begin, end), computed from the entries' bytes, streamed."""
+    leaves = session.execute(
+        select(Entry.leaf)
+        .where(Entry.log_id == log_id, Entry.seq >= begin, Entry.seq < end)
+        .order_by(Entry.seq)
+        .execution_options(yield_per=2000)
+    ).scalars()
+    return map(merkle.leaf_hash, leaves)
+
+
+class Tree:
+    """One log's tree as the database holds it, read through its tiles."""
+
+    def __init__(self, session: Session, log_id: str) -> None:
+        self._session = session
+        self._log_id = log_id
+        self._cache: dict[tuple[int, int], bytes | None] = {}
+
+    def tile(self, level: int, number: int) -> bytes | None:
+        """A full tile's 256 hashes, or None while it is not full."""
+        key = (level, number)
+        if key not in self._cache:
+            if len(self._cache) > 4096:  # noqa: PLR2004 - 32 MB of tiles
+                self._cache.clear()
+            self._cache[key] = self._session.execute(
+                select(Tile.hashes).where(
+                    Tile.log_id == self._log_id, Tile.level == level, Tile.number == number
+                )
+            ).scalar_one_or_none()
+        return self._cache[key]
+
+    def leaves(self, begin: int, end: int) -> list[bytes]:
+        """Leaf hashes of [begin, end) from the entries themselves."""
+        return list(leaf_hashes(self._session, self._log_id, begin, end))
+
+    @property
+    def hashes(self) -> tiles.Hashes:
+        """The hash of any perfect subtree; its `fetch` is what the proofs ask for."""
+        return tiles.Hashes(self.tile, self.leaves)
+
+    def range(self, begin: int, end: int) -> merkle.Range:
+        """The compact range [begin, end): the roots of the perfect subtrees that make it up."""
+        return merkle.Range(begin, end, tuple(self.hashes.fetch(merkle.subtrees(begin, end))))
+
+
+def known(session: Session, log_id: str) -> Log:
+    """The head of a log, or `Unknown`."""
+    head = session.get(Log, log_id)
+    if head is None:
+        raise errors.Unknown(f"There is no log {log_id}.")
+    return head
+
+
+def logs(session: Session) -> list[Log]:
+    """Every log, the house's last."""
+    return list(session.execute(select(Log).order_by(Log.id)).scalars())
+
+
+def describe(row: Any) -> dict[str, Any]:
+    """The search columns of an entry, derived from its parsed leaf: what fsck holds them against."""
+    refs = row.get("refs", {})
+    return {
+        "type": row["type"],
+        "actor": row["actor"],
+        "subject_id": refs.get("subject"),
+        "project_id": refs.get("project"),
+        "suspension_id": refs.get("suspension"),
+    }

@@ -1,0 +1,287 @@
+"""`record()`: a change and its entry share one transaction, or neither happens.
+
+An operation queues its entries; just before the commit the heads of the logs concerned are locked
+in id order, the operation's preconditions are asked again in new statements, every entry gets its
+place and instant, the facts that it records are stamped with that instant, and all is written.
+
+The guard: a change of an audited row that no queued entry covers raises `UnauditedChange`, and so
+does any bulk statement on an audited table that does not say which operation records it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Delete, Insert, Update, event, insert, inspect, select, update
+
+from govern import clock, errors
+from govern.audit import leaf
+from govern.audit.log import Entry, Log, Value
+from govern.db import Audited, Base, Session, insert_many
+from govern.tlog import merkle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from sqlalchemy.orm import ORMExecuteState
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.audit.events import EventType
+    from govern.principal import Principal
+
+# Marks a bulk statement whose operation writes the entries itself.
+RECORDED = {"govern_recorded": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Queued:
+    type: EventType
+    logs: tuple[str, ...]
+    by: Principal
+    refs: dict[str, str]
+    data: dict[str, Any]
+    private: dict[str, str]
+    about: str | None
+    covers: tuple[Audited, ...]
+    stamps: tuple[tuple[Audited, str], ...]
+
+
+@dataclass(kw_only=True)
+class _Unit:
+    """What one transaction will write."""
+
+    queue: list[_Queued] = field(default_factory=list)
+    rechecks: list[Callable[[Session], None]] = field(default_factory=list)
+    changed: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+
+def _unit(session: OrmSession) -> _Unit:
+    unit: _Unit = session.info.setdefault("govern_unit", _Unit())
+    return unit
+
+
+def record(
+    session: Session,
+    type: EventType,
+    *,
+    logs: Iterable[str],
+    by: Principal,
+    refs: dict[str, str | None] | None = None,
+    data: dict[str, Any] | None = None,
+    private: dict[str, str | None] | None = None,
+    about: str | None = None,
+    covers: Iterable[Audited] = (),
+    stamps: Iterable[tuple[Audited, str]] = (),
+    recheck: Callable[[Session], None] | None = None,
+) -> None:
+    """Queue one event for each of `logs`; nothing is written before the commit.
+
+    `refs` are opaque ids, `data` no one's personal value; `private` values enter as commitments,
+    and may be erased with the person they are `about`. `covers` are the audited rows whose change
+    this is the record of; `stamps` name the columns that take the entry's instant. `recheck`
+    raises when, seen afresh under the heads' locks, the operation may no longer be.
+    """
+    unit = _unit(session)
+    stamps = tuple(stamps)
+    private = {name: value for name, value in (private or {}).items() if value}
+    if by.name:
+        private["actor"] = by.name
+    unit.queue.append(
+        _Queued(
+            type=type,
+            logs=tuple(dict.fromkeys(logs)),
+            by=by,
+            refs={name: value for name, value in (refs or {}).items() if value},
+            data={name: value for name, value in (data or {}).items() if value is not None},
+            private=private,
+            about=about,
+            covers=(*covers, *(row for row, _ in stamps)),
+            stamps=stamps,
+        )
+    )
+    if recheck is not None:
+        unit.rechecks.append(recheck)
+    session.at_commit(_write)
+
+
+def lock(session: OrmSession, log_ids: Iterable[str]) -> dict[str, Log]:
+    """Lock the heads of logs, in id order, until the commit; `Unknown` when one does not exist."""
+    ids = sorted(set(log_ids))
+    heads = session.execute(
+        select(Log)
+        .where(Log.id.in_(ids))
+        .order_by(Log.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).scalars()
+    found = {head.id: head for head in heads}
+    for log_id in ids:
+        if log_id not in found:
+            raise errors.Unknown(f"There is no log {log_id}.")
+    return found
+
+
+def next_instant(session: OrmSession, heads: Iterable[Log]) -> datetime:
+    """The instant of the next entry: now, or a tick after the last entry of any of `heads`."""
+    last = [head.last_at + clock.TICK for head in heads if head.last_at is not None]
+    return max([clock.now(session), *last])
+
+
+def _write(session: Session) -> None:
+    unit = _unit(session)
+    heads = lock(session, (log for queued in unit.queue for log in queued.logs))
+    for recheck in unit.rechecks:
+        recheck(session)
+    at = next_instant(session, heads.values())
+    entries: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []
+    for queued in unit.queue:
+        for row, column in queued.stamps:
+            setattr(row, column, at)
+        for log_id in queued.logs:
+            _add(heads[log_id], queued, at, entries, values)
+        at += clock.TICK
+    session.flush()
+    session.execute(insert(Entry), entries)
+    if values:
+        session.execute(insert(Value), values)
+
+
+def _add(
+    head: Log,
+    queued: _Queued,
+    at: datetime,
+    entries: list[dict[str, Any]],
+    values: list[dict[str, Any]],
+) -> None:
+    commit = {}
+    for name, value in queued.private.items():
+        salt = leaf.salt()
+        commit[name] = leaf.commitment(salt, value)
+        values.append({
+            "log_id": head.id, "seq": head.size, "name": name,
+            "about": queued.about, "salt": salt, "value": value,
+        })  # fmt: skip
+    entry = make_entry(
+        log=head.id, seq=head.size, at=at, type=queued.type, actor=queued.by.id,
+        session=queued.by.session, refs=queued.refs, data=queued.data, commit=commit,
+    )  # fmt: skip
+    entries.append(dict(zip(ENTRY_COLUMNS, entry, strict=True)))
+    head.size += 1
+    head.last_at = at
+
+
+ENTRY_COLUMNS = tuple(column.name for column in Entry.__table__.columns)
+
+
+def make_entry(
+    *,
+    log: str,
+    seq: int,
+    at: datetime,
+    type: str,
+    actor: str,
+    session: str | None,
+    refs: dict[str, str],
+    data: dict[str, Any],
+    commit: dict[str, str],
+) -> tuple[Any, ...]:
+    """One row of `log_entry`, in the order of its columns."""
+    body = leaf.build(
+        log=log, seq=seq, time=clock.text(at), type=type, actor=actor, session=session,
+        refs=refs, data=data, commit=commit,
+    )  # fmt: skip
+    if len(body) > leaf.MAX_BYTES:
+        raise errors.RecordFailed("The record of this act would be too long; nothing was done.")
+    return (
+        log, seq, at, type, actor, refs.get("subject"), refs.get("project"),
+        refs.get("suspension"), body, merkle.leaf_hash(body),
+    )  # fmt: skip
+
+
+def append_many(
+    session: OrmSession,
+    log_id: str,
+    events: Iterable[tuple[str, dict[str, str], dict[str, Any]]],
+    *,
+    by: Principal,
+    at: datetime | None = None,
+) -> tuple[int, int, datetime]:
+    """Append (type, refs, data) in bulk to one log, under its head's lock, in this transaction.
+
+    For operations over thousands of rows, which stamp their facts themselves: all entries carry
+    consecutive instants from `at` (or the next one). Returns the places [begin, end) and the
+    instant of the first.
+    """
+    head = lock(session, [log_id])[log_id]
+    first = at or next_instant(session, [head])
+    begin, when, rows = head.size, first, []
+    for place, (type_, refs, data) in enumerate(events, begin):
+        rows.append(
+            make_entry(
+                log=log_id,
+                seq=place,
+                at=when,
+                type=type_,
+                actor=by.id,
+                session=by.session,
+                refs=refs,
+                data=data,
+                commit={},
+            )  # fmt: skip
+        )
+        when += clock.TICK
+    if rows:
+        insert_many(session, Entry.__table__, rows)  # type: ignore[arg-type]  # a Table by mapping
+        session.execute(
+            update(Log).where(Log.id == log_id)
+            .values(size=begin + len(rows), last_at=when - clock.TICK)
+        )  # fmt: skip
+        session.expire(head)
+    return begin, begin + len(rows), first
+
+
+# --- the guard ---------------------------------------------------------------------------------
+
+
+@event.listens_for(Session, "before_flush")
+def _note_changes(session: Session, *_: object) -> None:
+    changed = _unit(session).changed
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if isinstance(row, Audited) and (row not in session.dirty or session.is_modified(row)):
+            changed[_key(row)] = type(row).__name__
+
+
+@event.listens_for(Session, "before_commit")
+def _refuse_silent_change(session: Session) -> None:
+    unit = _unit(session)
+    covered = {_key(row) for queued in unit.queue for row in queued.covers}
+    silent = sorted(name for key, name in unit.changed.items() if key not in covered)
+    if silent:
+        raise errors.UnauditedChange(f"{', '.join(silent)}: changed without a record")
+
+
+def _key(row: Audited) -> tuple[Any, ...]:
+    state = inspect(row)
+    return (state.mapper, *state.mapper.primary_key_from_instance(row))
+
+
+_AUDITED_TABLES: set[str] = set()
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _refuse_bulk_change(state: ORMExecuteState) -> None:
+    statement = state.statement
+    if not isinstance(statement, Insert | Update | Delete):
+        return
+    if not _AUDITED_TABLES:
+        _AUDITED_TABLES.update(
+            mapper.local_table.name  # type: ignore[attr-defined]  # every mapper has a Table
+            for mapper in Base.registry.mappers
+            if issubclass(mapper.class_, Audited)
+        )
+    name = statement.table.name  # type: ignore[attr-defined]  # bulk statements name a Table
+    if name in _AUDITED_TABLES and not state.execution_options.get("govern_recorded"):
+        raise errors.UnauditedChange(f"{name}: a bulk change that no operation records")

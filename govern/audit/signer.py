@@ -1,0 +1,180 @@
+"""The signer: keeps its key and the heads it signed last outside the database, and forgets neither.
+
+It extends the tree from its own memory of it, so what it signs is always consistent with what it
+signed before. When the database holds fewer entries than it has signed, or other ones, it refuses
+(`LogDamaged`) and says so; it never signs a rewritten or shortened log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from base64 import b64decode, b64encode
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import insert, select
+
+from govern import clock, config, errors
+from govern.audit import log
+from govern.audit.log import Checkpoint, Entry, Tile
+from govern.tlog import checkpoint, merkle, note, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from govern.config import Settings
+    from govern.db import Database
+
+_BATCH = 65_536
+
+
+class Signer:
+    """The one that signs the logs of an installation; a file lock keeps it the only one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._dir: Path = settings.signer_dir
+        self._seed = config.make_secret(self._dir / "log.key")
+        self._heads_path = self._dir / "heads.json"
+        self.name = settings.origin
+
+    @property
+    def key(self) -> str:
+        """The verifier key (C2SP signed-note) to hand to auditors, once, by a safe way."""
+        return str(self._signer(self.name).verifier)
+
+    def _signer(self, name: str) -> note.Signer:
+        return note.Signer(name, Ed25519PrivateKey.from_private_bytes(self._seed))
+
+    def sign(self, database: Database) -> None:
+        """Sign the present head of every log that grew; at most one process at a time."""
+        with self._alone():
+            memory = self._load()
+            with database.reading() as session:
+                sizes = {head.id: (head.origin, head.size) for head in log.logs(session)}
+            for log_id in memory.keys() - sizes.keys():
+                raise errors.LogDamaged(f"The log {log_id} is gone from the database.")
+            for log_id, (origin, size) in sizes.items():
+                self._sign_one(database, memory, log_id, origin, size)
+
+    def check(self, database: Database) -> None:
+        """Refuse a database that holds less than was signed (a backup put back, say)."""
+        memory = self._load()
+        if not memory:
+            return
+        with database.reading() as session:
+            sizes = {head.id: head.size for head in log.logs(session)}
+        for log_id, signed in memory.items():
+            if sizes.get(log_id, 0) < signed.end:
+                raise errors.LogDamaged(
+                    f"The log {log_id} holds {sizes.get(log_id, 0)} entries, but {signed.end} "
+                    "were signed: this database is behind its signer and is not served."
+                )
+
+    def _sign_one(
+        self,
+        database: Database,
+        memory: dict[str, merkle.Range],
+        log_id: str,
+        origin: str,
+        size: int,
+    ) -> None:
+        known = memory.get(log_id, merkle.Range.empty())
+        if size < known.end:
+            raise errors.LogDamaged(
+                f"The log {log_id} holds {size} entries, but {known.end} were signed."
+            )
+        with database.reading() as session:
+            if log.Tree(session, log_id).range(0, known.end) != known:
+                raise errors.LogDamaged(
+                    f"The first {known.end} entries of {log_id} were rewritten."
+                )
+            last = log.latest_checkpoint(session, log_id)
+        while known.end < size:
+            end = min(size, known.end + _BATCH)
+            with database.reading() as session:
+                grown = known.extend_leaves(_entry_hashes(session, log_id, known.end, end))
+            self._keep_tiles(database, log_id, known.end, end)
+            known = grown
+        if last is not None and last.size == size:
+            return
+        memory[log_id] = known
+        self._save(memory)
+        head = checkpoint.Checkpoint(origin, size, known.root())
+        signed = checkpoint.sign(head, self._signer(origin))
+
+        def work(session: Session) -> None:
+            session.execute(
+                insert(Checkpoint).values(
+                    log_id=log_id, size=size, signed_at=clock.now(session), note=signed.decode()
+                )
+            )
+
+        database.transaction(work)
+
+    def _keep_tiles(self, database: Database, log_id: str, old: int, new: int) -> None:
+        """Store the tiles that became full between two sizes."""
+
+        def work(session: Session) -> None:
+            tree = log.Tree(session, log_id)
+            for level, number in tiles.full_tiles(old, new):
+                if session.get(Tile, (log_id, level, number)) is None:
+                    hashes = tree.hashes.tile(level, number)
+                    session.execute(
+                        insert(Tile).values(
+                            log_id=log_id, level=level, number=number, hashes=hashes
+                        )
+                    )
+
+        database.transaction(work)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self._dir / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _load(self) -> dict[str, merkle.Range]:
+        try:
+            raw: dict[str, Any] = json.loads(self._heads_path.read_text())
+        except FileNotFoundError:
+            return {}
+        return {
+            log_id: merkle.Range(0, head["size"], tuple(map(b64decode, head["edge"])))
+            for log_id, head in raw.items()
+        }
+
+    def _save(self, memory: dict[str, merkle.Range]) -> None:
+        raw = {
+            log_id: {"size": known.end, "edge": [b64encode(h).decode() for h in known.hashes]}
+            for log_id, known in memory.items()
+        }
+        temporary = self._heads_path.with_suffix(".new")
+        with temporary.open("w") as file:
+            json.dump(raw, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._heads_path)
+
+
+def _entry_hashes(session: Session, log_id: str, begin: int, end: int) -> Iterator[bytes]:
+    """Leaf hashes from the entries' own bytes, never from the copies beside them."""
+    rows = session.execute(
+        select(Entry.seq, Entry.leaf)
+        .where(Entry.log_id == log_id, Entry.seq >= begin, Entry.seq < end)
+        .order_by(Entry.seq)
+        .execution_options(yield_per=4096)
+    )
+    expected = begin
+    for seq, body in rows:
+        if seq != expected:
+            raise errors.LogDamaged(f"Entry {expected} of {log_id} is missing.")
+        expected += 1
+        yield merkle.leaf_hash(body)
+    if expected != end:
+        raise errors.LogDamaged(f"Entry {expected} of {log_id} is missing.")

@@ -1,0 +1,149 @@
+"""The database's clock is the only clock; tests set it, nothing else does.
+
+Instants are timezone-aware UTC with microseconds, on both databases. SQLite runs inside this
+process, so its clock is the process's; PostgreSQL answers with the start of the statement.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import TIMESTAMP, BigInteger, bindparam, func, literal_column, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from govern import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Dialect
+    from sqlalchemy.orm import Session
+    from sqlalchemy.sql.compiler import SQLCompiler
+    from sqlalchemy.types import TypeEngine
+
+TICK = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_set_to: datetime | None = None
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC instant: `timestamptz` on PostgreSQL, microseconds since 1970 on SQLite."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Let each database compare instants in its own fastest way."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse a naive instant: nobody can tell what it means."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs its offset from UTC")
+        return value if dialect.name == "postgresql" else micros(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Every instant that leaves the database is in UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else from_micros(value)
+
+
+class _DatabaseNow(FunctionElement[datetime]):
+    """The database's own now, in the same units as `Utc`."""
+
+    type = Utc()
+    inherit_cache = True
+
+
+@compiles(_DatabaseNow, "postgresql")
+def _now_postgresql(*_: Any, **__: Any) -> str:
+    return "statement_timestamp()"
+
+
+@compiles(_DatabaseNow, "sqlite")
+def _now_sqlite(*_: Any, **__: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
+
+
+class _Before(FunctionElement[datetime]):
+    """An instant less some seconds."""
+
+    type = Utc()
+    inherit_cache = True
+
+
+@compiles(_Before, "postgresql")
+def _before_postgresql(element: _Before, compiler: SQLCompiler, **options: Any) -> str:
+    when, seconds = (compiler.process(part, **options) for part in element.clauses)
+    return f"({when} - make_interval(secs => {seconds}))"
+
+
+@compiles(_Before, "sqlite")
+def _before_sqlite(element: _Before, compiler: SQLCompiler, **options: Any) -> str:
+    when, seconds = (compiler.process(part, **options) for part in element.clauses)
+    return f"({when} - 1000000 * {seconds})"
+
+
+def instant() -> ColumnElement[datetime]:
+    """Now, as part of a statement: what windows are compared with."""
+    test_clock = bindparam(None, callable_=lambda: _set_to, type_=Utc())
+    return func.coalesce(test_clock, _DatabaseNow(), type_=Utc())
+
+
+def before(when: ColumnElement[datetime], ago: timedelta) -> ColumnElement[datetime]:
+    """An instant of a statement, a while earlier."""
+    return _Before(when, literal_column(str(int(ago.total_seconds()))))
+
+
+def now(session: Session) -> datetime:
+    """Now, by the database's clock."""
+    return session.execute(select(instant())).scalar_one()
+
+
+@contextmanager
+def at(when: datetime) -> Iterator[None]:
+    """Hold the clock at `when` (tests only)."""
+    global _set_to  # noqa: PLW0603 - one clock for the process is the point
+    before, _set_to = _set_to, when
+    try:
+        yield
+    finally:
+        _set_to = before
+
+
+def micros(when: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (when - _EPOCH) // TICK
+
+
+def from_micros(value: int) -> datetime:
+    """The inverse of `micros`."""
+    return _EPOCH + value * TICK
+
+
+def text(when: datetime) -> str:
+    """RFC 3339 in UTC with six decimals: one spelling, so that texts sort as instants do."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse(value: str, *, field: str) -> datetime:
+    """Read an RFC 3339 instant with its offset; anything else is `Invalid` at `field`."""
+    try:
+        when = datetime.fromisoformat(value.strip())
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None or "T" not in value.upper().replace(" ", "T"):
+        raise errors.Invalid(
+            f"{field}: “{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z",
+            field=field,
+        )
+    return when.astimezone(UTC)

@@ -1,0 +1,134 @@
+"""Settings: read once from GOVERN_* variables, frozen, and refused when they are not safe.
+
+Everything secret lives in files of the data directory that `govern db upgrade` makes, readable by
+their owner alone; a variable may name another place for them, never hold one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from govern import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one installation is told from outside.
+
+    `data_dir` holds the SQLite files, the keys and the signer's memory. `origin` is the C2SP name
+    under which the logs are signed; it is taken at the first `db upgrade` and never changes.
+    """
+
+    data_dir: Path
+    database_url: str = ""
+    public_url: str = "http://127.0.0.1:8000"
+    origin: str = "govern.localhost"
+    followers: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
+        url = urlsplit(self.public_url)
+        if url.scheme != "https" and url.hostname not in _LOOPBACK:
+            raise errors.Invalid(
+                f"GOVERN_PUBLIC_URL: {self.public_url} is neither https nor this machine's own",
+                field="GOVERN_PUBLIC_URL",
+            )
+        if self.database_url and not self.database_url.startswith(
+            ("sqlite:///", "postgresql+psycopg://")
+        ):
+            raise errors.Invalid(
+                "GOVERN_DATABASE_URL: only sqlite:/// and postgresql+psycopg:// are served",
+                field="GOVERN_DATABASE_URL",
+            )
+
+    @property
+    def url(self) -> str:
+        """The main database."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'govern.db'}"
+
+    @property
+    def access_url(self) -> str:
+        """The access log's database: a file of its own on SQLite, the same one on PostgreSQL."""
+        if self.url.startswith("sqlite"):
+            return f"{self.url}.access"
+        return self.url
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach us over HTTPS."""
+        return self.public_url.startswith("https:")
+
+    @property
+    def example_accounts(self) -> Path:
+        """Where the example world writes its accounts; that it is there marks the world as one."""
+        return self.data_dir / "example-accounts.json"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where the keys lie: never in the database that they protect."""
+        return self.data_dir / "keys"
+
+    @property
+    def signer_dir(self) -> Path:
+        """The log signer's memory: its key and the heads that it signed last."""
+        return self.data_dir / "signer"
+
+
+def from_environment(env: Mapping[str, str] | None = None) -> Settings:
+    """Read GOVERN_*; an unknown name is refused, since a misspelt setting is a silent default."""
+    env = os.environ if env is None else env
+    known = {
+        "GOVERN_DATA_DIR",
+        "GOVERN_DATABASE_URL",
+        "GOVERN_PUBLIC_URL",
+        "GOVERN_PORT",
+        "GOVERN_ORIGIN",
+        "GOVERN_FOLLOWERS",
+    }
+    unknown = sorted(name for name in env if name.startswith("GOVERN_") and name not in known)
+    if unknown:
+        raise errors.Invalid(f"{unknown[0]} is no setting of govern", field=unknown[0])
+    port = env.get("GOVERN_PORT", "8000")
+    return Settings(
+        data_dir=Path(env.get("GOVERN_DATA_DIR", "var")).resolve(),
+        database_url=env.get("GOVERN_DATABASE_URL", ""),
+        public_url=env.get("GOVERN_PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/"),
+        origin=env.get("GOVERN_ORIGIN", "govern.localhost"),
+        followers=env.get("GOVERN_FOLLOWERS", "1") == "1",
+    )
+
+
+def secret(path: Path) -> bytes:
+    """Read a key file, and refuse it when anyone but its owner could."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise errors.Unavailable(f"{path.name} is missing: run `govern db upgrade`") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise errors.Unavailable(f"{path.name} can be read by others: chmod 600 it")
+    return path.read_bytes()
+
+
+def make_secret(path: Path, value: bytes | None = None) -> bytes:
+    """Make a key file (32 random bytes unless told) readable by its owner alone, once."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return secret(path)
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_bytes(32) if value is None else value)
+        file.flush()
+        os.fsync(file.fileno())
+    return secret(path)

@@ -1,0 +1,311 @@
+"""The database: types, engines, and `transaction()`, the one place that commits.
+
+Two databases share one code: SQLite (WAL, one writer, `BEGIN IMMEDIATE`) and PostgreSQL (READ
+COMMITTED; the heads of the logs serialise what must be serial). The access log is a database of
+its own on SQLite, so that decisions never make a pause wait; on PostgreSQL it is the same one.
+
+A unit of work queues what must happen last (`at_commit`): there the logs' heads are locked, the
+declared preconditions are checked again in new statements, and the record is written.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Engine, ForeignKey, MetaData, String, create_engine, event
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import Session as OrmSession
+
+from govern import config, errors, paths
+from govern.clock import Utc, micros
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Table
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from govern.config import Settings
+
+T = TypeVar("T")
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ATTEMPTS = 8
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def text_column(length: int) -> String:
+    """Text compared byte by byte on both databases, so that keyset pages agree."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def references(column: str) -> ForeignKey:
+    """A foreign key checked at the commit, so that rows may be written in any order."""
+    return ForeignKey(column, deferrable=True, initially="DEFERRED")
+
+
+Id = Annotated[str, mapped_column(text_column(32))]
+Code = Annotated[str, mapped_column(text_column(80))]
+Instant = Annotated["datetime", mapped_column(Utc())]
+
+
+class Base(DeclarativeBase):
+    """Tables of the main database."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+
+
+class AccessBase(DeclarativeBase):
+    """Tables of the access log's database."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+
+
+class Audited:
+    """Mark of a table whose every change must be recorded in the transaction that makes it."""
+
+
+def new_id(prefix: str) -> str:
+    """An opaque id such as `grt_0mh3…`: 48 bits of time, 52 of chance.
+
+    Ids sort roughly by age, which keeps B-trees dense; they tell nothing of how many there are.
+    """
+    number = (time.time_ns() // 1_000_000) << 52 | secrets.randbits(52)
+    digits = []
+    for _ in range(20):
+        number, rest = divmod(number, 32)
+        digits.append(_ALPHABET[rest])
+    return f"{prefix}_{''.join(reversed(digits))}"
+
+
+class Session(OrmSession):
+    """A unit of work: nothing is flushed before the heads are locked, unless asked for."""
+
+    def __init__(self, bind: Engine, database: Database) -> None:
+        super().__init__(bind, autoflush=False, expire_on_commit=False)
+        self.database = database
+
+    def at_commit(self, step: Callable[[Session], None]) -> None:
+        """Run `step` once, last, just before the commit."""
+        steps = self.info.setdefault("at_commit", [])
+        if step not in steps:
+            steps.append(step)
+
+
+class Again(Exception):
+    """The world moved between reading and locking; run the unit of work again."""
+
+
+class Database:
+    """The engines of one installation, and the only way to a session."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._main = _engine(settings.url)
+        self._access = (
+            self._main if settings.access_url == settings.url else _engine(settings.access_url)
+        )
+        self.is_postgresql = self._main.dialect.name == "postgresql"
+        self.writer = self._main.execution_options(govern_begin="BEGIN IMMEDIATE")
+        self.reader = self._main.execution_options(
+            govern_begin="BEGIN",
+            **(
+                {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                if self.is_postgresql
+                else {}
+            ),
+        )
+        self.access_writer = self._access.execution_options(govern_begin="BEGIN IMMEDIATE")
+        self.access_reader = self._access.execution_options(govern_begin="BEGIN")
+
+    def transaction(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in one transaction and commit it: the one commit of govern.
+
+        Deadlocks, lock time-outs and `Again` roll back and run it anew, so `work` must do nothing
+        outside the database.
+        """
+        return self._commit(self.writer, work)
+
+    def access_transaction(self, work: Callable[[Session], T]) -> T:
+        """The same for the access log's database."""
+        return self._commit(self.access_writer, work)
+
+    def _commit(self, engine: Engine, work: Callable[[Session], T]) -> T:
+        for attempt in range(_ATTEMPTS):
+            with Session(engine, self) as session:
+                try:
+                    result = work(session)
+                    for step in session.info.pop("at_commit", ()):
+                        step(session)
+                    session.commit()
+                except Again:
+                    session.rollback()
+                except errors.GovernError as refusal:
+                    session.rollback()
+                    if refusal.aftermath is not None:
+                        self._commit(engine, refusal.aftermath)
+                    raise
+                except sa_exc.DBAPIError as error:
+                    session.rollback()
+                    if not _is_transient(error):
+                        raise
+                else:
+                    return result
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, no secret
+        raise errors.RecordFailed("The database is too busy; nothing was changed. Try again.")
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """One consistent snapshot of the main database; nothing can be written through it."""
+        with Session(self.reader, self) as session:
+            yield session
+
+    @contextmanager
+    def access_reading(self) -> Iterator[Session]:
+        """One snapshot of the access log."""
+        with Session(self.access_reader, self) as session:
+            yield session
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._main.dispose()
+        self._access.dispose()
+
+
+def _is_transient(error: sa_exc.DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    return state in {"40001", "40P01", "55P03"} or "database is locked" in str(error.orig)
+
+
+def _engine(url: str) -> Engine:
+    if url.startswith("postgresql"):
+        return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=20, max_overflow=20, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
+    # Python's own transaction handling would commit behind our back: we say BEGIN ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        # Without it, INSERT OR REPLACE deletes rows and the DELETE triggers never hear of it.
+        "recursive_triggers = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("govern_begin", "BEGIN"))
+
+
+def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows given in the order of the table's columns: COPY on PostgreSQL.
+
+    Values are as the drivers take them, except instants, which are aware datetimes on both.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    driver = connection.connection.driver_connection
+    names = ", ".join(column.name for column in table.columns)
+    if connection.dialect.name == "postgresql":
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
+        return
+    instants = [i for i, column in enumerate(table.columns) if isinstance(column.type, Utc)]
+    marks = ", ".join("?" * len(table.columns))
+
+    def adapted() -> Iterator[list[Any]]:
+        for row in rows:
+            values = list(row)
+            for i in instants:
+                if values[i] is not None:
+                    values[i] = micros(values[i])
+            yield values
+
+    driver.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted())  # noqa: S608
+
+
+# --- sealed values -----------------------------------------------------------------------------
+
+
+def seal(settings: Settings, value: bytes, *, place: str) -> bytes:
+    """Encrypt `value` (AES-256-GCM) so that it opens only at `place` (`table.column:row id`).
+
+    Layout: key id (1 byte), nonce (12 bytes), ciphertext and tag.
+    """
+    key = config.secret(settings.keys_dir / "sealing-1.key")
+    nonce = secrets.token_bytes(12)
+    return b"\x01" + nonce + AESGCM(key).encrypt(nonce, value, place.encode())
+
+
+def unseal(settings: Settings, sealed: bytes, *, place: str) -> bytes:
+    """The inverse of `seal`; `Unavailable` when the value was moved, changed or sealed elsewhere."""
+    key = config.secret(settings.keys_dir / f"sealing-{sealed[0]}.key")
+    try:
+        return AESGCM(key).decrypt(sealed[1:13], sealed[13:], place.encode())
+    except InvalidTag:
+        raise errors.Unavailable(f"A sealed value does not open at {place}.") from None
+
+
+# --- migrations --------------------------------------------------------------------------------
+
+PARTS = ("main", "access")
+
+
+def alembic_config(settings: Settings, part: str) -> Config:
+    """Alembic's configuration for one of the two histories, without an ini file."""
+    setup = Config()
+    setup.set_main_option("script_location", str(paths.MIGRATIONS))
+    setup.set_main_option("version_locations", str(paths.MIGRATIONS / part))
+    setup.set_main_option("path_separator", "os")
+    setup.attributes["settings"] = settings
+    setup.attributes["part"] = part
+    return setup
+
+
+def upgrade(settings: Settings) -> None:
+    """Bring both histories to their heads, and make the keys that are not there yet."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("sealing-1.key", "web.key"):
+        config.make_secret(settings.keys_dir / name)
+    for part in PARTS:
+        command.upgrade(alembic_config(settings, part), "head")
+
+
+def check(settings: Settings) -> None:
+    """Compare the schema with the models; `Unavailable` names the first difference."""
+    for part in PARTS:
+        try:
+            command.check(alembic_config(settings, part))
+        except Exception as error:
+            raise errors.Unavailable(
+                f"The {part} schema is not what the models say: {error}"
+            ) from error

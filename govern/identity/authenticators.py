@@ -1,0 +1,211 @@
+"""Second factors: one-time codes of an authenticator app (RFC 6238), and recovery codes.
+
+A code works once: accepting it moves the authenticator's last step forward in one conditional
+UPDATE, so of two parallel submissions exactly one wins. Seeds lie sealed, bound to their row.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyotp
+from sqlalchemy import Index, LargeBinary, func, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, errors
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import RECORDED, record
+from govern.clock import Utc
+from govern.db import Audited, Base, Id, new_id, references, seal, text_column, unseal
+from govern.identity import passwords
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.identity.subjects import Subject
+    from govern.principal import Principal
+
+STEP = 30
+CODES = 10
+# Crockford's base32 without look-alikes: 4 characters find the row, 16 are the secret (80 bits).
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Totp(Audited, Base):
+    """An authenticator app; `confirmed_at` once its first code was shown."""
+
+    __tablename__ = "totp"
+    __table_args__ = (Index("ix_totp_subject", "subject_id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    seed: Mapped[bytes] = mapped_column(LargeBinary)
+    last_step: Mapped[int] = mapped_column(default=0)
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class RecoveryCode(Audited, Base):
+    """One of ten codes on paper; found by its handle, checked by its hash, spent once."""
+
+    __tablename__ = "recovery_code"
+    __table_args__ = (Index("ix_recovery_code_subject", "subject_id", "handle"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    handle: Mapped[str] = mapped_column(text_column(4))
+    hash: Mapped[str] = mapped_column(text_column(200))
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+@dataclass(frozen=True)
+class Shown:
+    """That a second factor was shown, and which (RFC 8176)."""
+
+    amr: tuple[str, ...]
+
+
+def enrolled(session: OrmSession, subject_id: str) -> Totp | None:
+    """The authenticator app in use."""
+    return session.execute(
+        select(Totp).where(Totp.subject_id == subject_id, Totp.ended_at.is_(None))
+    ).scalar_one_or_none()
+
+
+def new_seed() -> str:
+    """160 random bits, base32."""
+    return pyotp.random_base32()
+
+
+def provisioning_uri(seed: str, subject: Subject) -> str:
+    """The `otpauth://` address that an authenticator app reads."""
+    return pyotp.TOTP(seed).provisioning_uri(name=subject.email, issuer_name="govern")
+
+
+def enrol(session: Session, subject: Subject, *, seed: str, code: str, by: Principal) -> None:
+    """Take a new authenticator app into use, proved by its code; an older one ends."""
+    now = clock.now(session)
+    step = _step_of(seed, code, now)
+    if step is None:
+        raise errors.Invalid("That code is not the one your app shows now.", field="code")
+    old = enrolled(session, subject.id)
+    totp_id = new_id("otp")
+    totp = Totp(
+        id=totp_id, subject_id=subject.id, last_step=step,
+        seed=seal(session.database.settings, seed.encode(), place=f"totp.seed:{totp_id}"),
+    )  # fmt: skip
+    session.add(totp)
+    record(
+        session,
+        EventType.TOTP_ENROLLED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": subject.id, "authenticator": totp.id},
+        stamps=[(totp, "recorded_at"), *([(old, "ended_at")] if old else [])],
+    )
+
+
+def issue_recovery_codes(session: Session, subject: Subject, *, by: Principal) -> list[str]:
+    """Make ten new recovery codes, shown this once; older ones stop working."""
+    old = session.execute(
+        select(RecoveryCode).where(
+            RecoveryCode.subject_id == subject.id, RecoveryCode.ended_at.is_(None)
+        )
+    ).scalars()
+    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(20)) for _ in range(CODES)]
+    rows = [
+        RecoveryCode(
+            id=new_id("rec"),
+            subject_id=subject.id,
+            handle=code[:4],
+            hash=passwords.hash_secret(code[4:]),
+        )  # fmt: skip
+        for code in codes
+    ]
+    session.add_all(rows)
+    record(
+        session,
+        EventType.RECOVERY_CODES_ISSUED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": subject.id},
+        data={"count": CODES},
+        covers=rows,
+        stamps=[(row, "ended_at") for row in old],
+    )
+    return ["-".join(code[i : i + 4] for i in range(0, 20, 4)) for code in codes]
+
+
+def recovery_codes_left(session: OrmSession, subject_id: str) -> int:
+    """How many recovery codes can still be spent."""
+    return session.execute(
+        select(func.count())
+        .select_from(RecoveryCode)
+        .where(RecoveryCode.subject_id == subject_id, RecoveryCode.ended_at.is_(None))
+    ).scalar_one()
+
+
+def show(session: Session, subject: Subject, code: str) -> Shown | None:
+    """Accept a one-time code or a recovery code, once; None when it is wrong or spent.
+
+    The caller records what the code was shown for, in the same transaction.
+    """
+    plain = code.replace(" ", "").replace("-", "").upper()
+    if plain.isdigit() and len(plain) == 6:  # noqa: PLR2004 - RFC 6238 as every app speaks it
+        return _show_totp(session, subject, plain)
+    if len(plain) == 20:  # noqa: PLR2004 - see _ALPHABET
+        return _show_recovery(session, subject, plain)
+    return None
+
+
+def _show_totp(session: Session, subject: Subject, code: str) -> Shown | None:
+    totp = enrolled(session, subject.id)
+    if totp is None:
+        return None
+    place = f"totp.seed:{totp.id}"
+    seed = unseal(session.database.settings, totp.seed, place=place).decode()
+    step = _step_of(seed, code, clock.now(session))
+    if step is None:
+        return None
+    won = session.execute(
+        update(Totp).where(Totp.id == totp.id, Totp.last_step < step).values(last_step=step),
+        execution_options=RECORDED | {"synchronize_session": False},
+    )
+    return Shown(("pwd", "otp", "mfa")) if won.rowcount == 1 else None  # type: ignore[attr-defined]
+
+
+def _show_recovery(session: Session, subject: Subject, code: str) -> Shown | None:
+    rows = session.execute(
+        select(RecoveryCode).where(
+            RecoveryCode.subject_id == subject.id,
+            RecoveryCode.handle == code[:4],
+            RecoveryCode.ended_at.is_(None),
+        )
+    ).scalars()
+    for row in rows:
+        if not passwords.matches(row.hash, code[4:]):
+            continue
+        won = session.execute(
+            update(RecoveryCode)
+            .where(RecoveryCode.id == row.id, RecoveryCode.ended_at.is_(None))
+            .values(ended_at=clock.now(session)),
+            execution_options=RECORDED | {"synchronize_session": False},
+        )
+        if won.rowcount == 1:  # type: ignore[attr-defined]
+            return Shown(("pwd", "rec", "mfa"))
+    return None
+
+
+def _step_of(seed: str, code: str, now: datetime) -> int | None:
+    """The time step whose code this is: the present one, or the one before (clock skew)."""
+    totp = pyotp.TOTP(seed, interval=STEP)
+    present = int(now.timestamp()) // STEP
+    for step in (present, present - 1):
+        if secrets.compare_digest(totp.at(step * STEP), code.strip()):
+            return step
+    return None

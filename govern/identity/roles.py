@@ -1,0 +1,124 @@
+"""Roles: what a person may do in govern itself, over all clients or one, until an instant.
+
+Someone else than the holder gives and takes a role. Contractors need none: what they may see
+follows from their grants.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Index, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, errors, permissions
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.clock import Utc
+from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.principal import RoleHeld
+
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.identity.subjects import Subject
+    from govern.principal import Principal
+
+ASSIGNABLE = ("admin", "auditor")
+
+
+class RoleAssignment(Audited, Base):
+    """A role held by a subject; `client_id` None means over everything."""
+
+    __tablename__ = "role_assignment"
+    __table_args__ = (Index("ix_role_assignment_subject", "subject_id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    role: Mapped[Code]
+    client_id: Mapped[Id | None]
+    ends_at: Mapped[datetime | None] = mapped_column(Utc())
+    assigned_by: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+def in_force() -> Select[tuple[RoleAssignment]]:
+    """The assignments that count now."""
+    return select(RoleAssignment).where(
+        RoleAssignment.ended_at.is_(None),
+        or_(RoleAssignment.ends_at.is_(None), clock.instant() < RoleAssignment.ends_at),
+    )
+
+
+def held(session: OrmSession, subject_id: str) -> tuple[RoleHeld, ...]:
+    """The roles that a subject holds now."""
+    rows = session.execute(in_force().where(RoleAssignment.subject_id == subject_id)).scalars()
+    return tuple(RoleHeld(row.role, row.client_id) for row in rows)
+
+
+def assign(
+    session: Session,
+    subject: Subject,
+    role: str,
+    *,
+    client: str | None = None,
+    until: datetime | None = None,
+    reason: str,
+    by: Principal,
+) -> RoleAssignment:
+    """Give a role over `client` (an opaque id; None: all) until an instant (None: open)."""
+    now = clock.now(session)
+    permissions.require(by, "role:assign", now=now)
+    if role not in ASSIGNABLE:
+        raise errors.Invalid(f"“{role}” is none of {', '.join(ASSIGNABLE)}.", field="role")
+    if by.id == subject.id:
+        raise errors.SamePerson("Nobody gives a role to themselves.")
+    if until is not None and until <= now:
+        raise errors.WindowInvalid("The role would end before it starts.", field="until")
+    if subject.ended_at is not None:
+        raise errors.AlreadyEnded("Who has left holds no role.", field="subject")
+    row = RoleAssignment(
+        id=new_id("rol"), subject_id=subject.id, role=role, client_id=client, ends_at=until,
+        assigned_by=by.name or by.id,
+    )  # fmt: skip
+    session.add(row)
+    record(
+        session,
+        EventType.ROLE_ASSIGNED,
+        logs=[HOUSE, client] if client else [HOUSE],
+        by=by,
+        refs={"subject": subject.id, "role": row.id, "client": client},
+        data={"role": role, "until": clock.text(until) if until else None},
+        private={"reason": reason},
+        stamps=[(row, "recorded_at")],
+    )
+    return row
+
+
+def withdraw(session: Session, row: RoleAssignment, *, reason: str, by: Principal) -> None:
+    """Take a role back."""
+    permissions.require(by, "role:assign", now=clock.now(session))
+    if by.id == row.subject_id:
+        raise errors.SamePerson("Nobody takes a role from themselves: ask a colleague.")
+
+    def open_(session: OrmSession) -> None:
+        ended = select(RoleAssignment.ended_at).where(RoleAssignment.id == row.id)
+        if session.execute(ended).scalar_one() is not None:
+            raise errors.AlreadyEnded("That role was withdrawn before.")
+
+    open_(session)
+    record(
+        session,
+        EventType.ROLE_WITHDRAWN,
+        logs=[HOUSE, row.client_id] if row.client_id else [HOUSE],
+        by=by,
+        refs={"subject": row.subject_id, "role": row.id, "client": row.client_id},
+        private={"reason": reason},
+        stamps=[(row, "ended_at")],
+        recheck=open_,
+    )

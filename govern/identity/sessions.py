@@ -1,0 +1,286 @@
+"""Sessions: rows on the server, named in the browser by a random token of which we keep the hash.
+
+Every authentication, a fresh code included, makes a new session row and ends the one before; an
+ended session never comes back. A session without a second factor may do nothing but show one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Index, insert, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, errors
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import RECORDED, record
+from govern.clock import Utc
+from govern.db import Audited, Base, Id, new_id, references, text_column
+from govern.identity import authenticators, passwords, roles, subjects
+from govern.identity.passwords import Password
+from govern.identity.subjects import Subject
+from govern.principal import SYSTEM, Kind, Principal
+
+if TYPE_CHECKING:
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Database, Session
+
+# (absolute, idle): SP 800-63B-4 §2.2.3; those with a role are held shorter.
+LIMITS = {True: (timedelta(hours=12), timedelta(minutes=15)),
+          False: (timedelta(hours=24), timedelta(hours=1))}  # fmt: skip
+HALF_WAY = timedelta(minutes=10)
+_TOUCH = timedelta(seconds=60)
+_WRONG = "That did not work. Check what you typed and try again."
+
+
+class WebSession(Audited, Base):
+    """A browser's session; its rows are also the history of second factors shown."""
+
+    __tablename__ = "web_session"
+    __table_args__ = (Index("ix_web_session_subject", "subject_id", "factor_at"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    amr: Mapped[str] = mapped_column(text_column(40))
+    factor_at: Mapped[datetime | None] = mapped_column(Utc())
+    signed_in_at: Mapped[datetime] = mapped_column(Utc())
+    expires_at: Mapped[datetime] = mapped_column(Utc())
+    seen_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a session belongs to: the subject's row, and the principal it acts as."""
+
+    subject: Subject
+    principal: Principal
+
+    @property
+    def half_way(self) -> bool:
+        """Whether the second factor is still to be shown."""
+        return self.principal.factor_at is None
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def begin(database: Database, email: str, password: str) -> str:
+    """Check address and password; returns the token of a half-way session.
+
+    Unknown, wrong and offboarded are answered alike, in words and in time (`SignInFailed`); a
+    failure is counted and recorded although it is refused. The hash is computed outside the
+    transaction, so that nobody waits for it.
+    """
+    key = passwords.throttle_key("password", email)
+    with database.reading() as session:
+        passwords.allow(session, key)
+        subject = subjects.lookup(session, email) if "@" in email else None
+        stored = session.get(Password, subject.id) if subject is not None else None
+    right = passwords.matches(stored.hash if stored is not None else None, password)
+
+    def work(session: Session) -> str:
+        passwords.allow(session, key)
+        if not right or subject is None or subject.ended_at is not None:
+            raise _refused(key, subject, "password")
+        passwords.succeeded(session, key)
+        now = clock.now(session)
+        token, row = _new(subject.id, amr=("pwd",), factor_at=None, signed_in_at=now,
+                          expires_at=now + HALF_WAY, now=now)  # fmt: skip
+        session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+        return token
+
+    return database.transaction(work)
+
+
+def show_factor(session: Session, token: str, code: str) -> str:
+    """Complete a half-way session, or freshen a full one, with a code: returns a new token.
+
+    The session before ends. Wrong codes are counted per person (`SignInFailed`).
+    """
+    old = _live(session, token)
+    subject = session.get_one(Subject, old.subject_id)
+    key = passwords.throttle_key("code", subject.id)
+    passwords.allow(session, key)
+    shown = authenticators.show(session, subject, code)
+    if shown is None:
+        raise _refused(key, subject, "code")
+    passwords.succeeded(session, key)
+    now = clock.now(session)
+    absolute, _ = LIMITS[bool(roles.held(session, subject.id))]
+    full = old.factor_at is not None
+    signed_in_at = old.signed_in_at if full else now
+    expires_at = old.expires_at if full else now + absolute
+    new_token, row = _new(subject.id, amr=shown.amr, factor_at=now, signed_in_at=signed_in_at,
+                          expires_at=expires_at, now=now)  # fmt: skip
+    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=shown.amr)
+    record(
+        session,
+        EventType.SESSION_OPENED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": subject.id},
+        data={"amr": list(shown.amr), "fresh": full},
+        stamps=[(old, "ended_at")],
+    )
+    if "rec" in shown.amr:
+        record(session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by,
+               refs={"subject": subject.id})  # fmt: skip
+    return new_token
+
+
+def authenticate(database: Database, email: str, password: str, code: str) -> Caller:
+    """Both factors at once, for the command line; leaves a session that ends at once."""
+    token = begin(database, email, password)
+    token = database.transaction(lambda session: show_factor(session, token, code))
+    with database.reading() as session:
+        found = resume(session, token)
+    if found is None:
+        raise errors.SignInFailed(_WRONG)
+    return found
+
+
+def resume(session: OrmSession, token: str) -> Caller | None:
+    """Who holds this token now; None when it is unknown, ended, expired or idle for too long."""
+    found = session.execute(
+        select(WebSession, Subject, clock.instant())
+        .join(Subject, Subject.id == WebSession.subject_id)
+        .where(
+            WebSession.token_hash == _hash(token),
+            WebSession.ended_at.is_(None),
+            Subject.ended_at.is_(None),
+        )
+    ).one_or_none()
+    if found is None:
+        return None
+    row, subject, now = found
+    held = roles.held(session, subject.id) if row.factor_at is not None else ()
+    _, idle = LIMITS[bool(held)]
+    if now >= row.expires_at or now - row.seen_at > idle:
+        return None
+    return Caller(
+        subject,
+        Principal(
+            kind=Kind.SUBJECT,
+            id=subject.id,
+            roles=held,
+            session=row.id,
+            amr=tuple(row.amr.split(" ")),
+            factor_at=row.factor_at,
+        ),  # fmt: skip
+    )
+
+
+def touch(database: Database, session_id: str) -> None:
+    """Note that a session is in use, at most once a minute."""
+
+    def work(session: Session) -> None:
+        now = clock.now(session)
+        session.execute(
+            update(WebSession)
+            .where(WebSession.id == session_id, WebSession.seen_at < now - _TOUCH)
+            .values(seen_at=now),
+            execution_options=RECORDED,
+        )
+
+    with database.reading() as session:
+        seen = session.execute(
+            select(WebSession.seen_at, clock.instant()).where(WebSession.id == session_id)
+        ).one_or_none()
+    if seen is not None and seen[1] - seen[0] > _TOUCH:
+        database.transaction(work)
+
+
+def mine(session: OrmSession, *, by: Principal) -> list[WebSession]:
+    """The caller's own live sessions, newest first."""
+    return list(session.execute(
+        select(WebSession)
+        .where(
+            WebSession.subject_id == by.id,
+            WebSession.ended_at.is_(None),
+            WebSession.expires_at > clock.instant(),
+        )
+        .order_by(WebSession.signed_in_at.desc())
+        .limit(50)
+    ).scalars())  # fmt: skip
+
+
+def end(session: Session, session_id: str, *, by: Principal) -> None:
+    """End one of the caller's own sessions; `Unknown` when it is not theirs."""
+    row = session.get(WebSession, session_id)
+    if row is None or row.subject_id != by.id or row.ended_at is not None:
+        raise errors.Unknown("There is no such session.")
+    record(session, EventType.SESSION_ENDED, logs=[HOUSE], by=by,
+           refs={"subject": row.subject_id, "session": row.id}, stamps=[(row, "ended_at")])  # fmt: skip
+
+
+def end_all(session: Session, subject_id: str, *, by: Principal) -> int:
+    """End every live session of a person; the caller's operation has checked the permission."""
+    rows = list(session.execute(
+        select(WebSession).where(
+            WebSession.subject_id == subject_id,
+            WebSession.ended_at.is_(None),
+            WebSession.expires_at > clock.instant(),
+        )
+    ).scalars())  # fmt: skip
+    if rows:
+        record(session, EventType.SESSION_ENDED, logs=[HOUSE], by=by,
+               refs={"subject": subject_id}, data={"count": len(rows)},
+               stamps=[(row, "ended_at") for row in rows])  # fmt: skip
+    return len(rows)
+
+
+def _live(session: OrmSession, token: str) -> WebSession:
+    row = session.execute(
+        select(WebSession).where(
+            WebSession.token_hash == _hash(token),
+            WebSession.ended_at.is_(None),
+            WebSession.expires_at > clock.instant(),
+        )
+    ).scalar_one_or_none()
+    if row is None:
+        raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
+    return row
+
+
+def _new(subject_id: str, *, amr: tuple[str, ...], factor_at: datetime | None,
+         signed_in_at: datetime, expires_at: datetime, now: datetime) -> tuple[str, dict[str, object]]:  # fmt: skip
+    token = secrets.token_urlsafe(32)
+    return token, {
+        "id": new_id("ses"), "token_hash": _hash(token), "subject_id": subject_id,
+        "amr": " ".join(amr), "factor_at": factor_at, "signed_in_at": signed_in_at,
+        "expires_at": expires_at, "seen_at": now,
+    }  # fmt: skip
+
+
+def _refused(key: str, subject: Subject | None, factor: str) -> errors.SignInFailed:
+    """A refusal that counts and records itself after the roll-back."""
+
+    def aftermath(session: Session) -> None:
+        failures = passwords.failed(session, key)
+        record(
+            session,
+            EventType.SIGN_IN_FAILED,
+            logs=[HOUSE],
+            by=SYSTEM,
+            refs={"subject": subject.id if subject else None},
+            data={"factor": factor, "in_a_row": failures},
+        )
+
+    refusal = errors.SignInFailed(_WRONG)
+    refusal.aftermath = aftermath
+    return refusal
+
+
+__all__ = ["Caller", "WebSession", "authenticate", "begin", "end", "end_all", "mine", "resume",
+           "show_factor", "touch"]  # fmt: skip

@@ -1,0 +1,81 @@
+"""Who may do what: one table, role × permission, and the one function that asks it.
+
+A role is held over everything or over one client. What a caller may not know exists is `Unknown`
+to them; what they may know but not do is `Forbidden`. A permission that no role holds refuses.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from govern import errors
+from govern.principal import Kind
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from govern.principal import Principal
+
+FRESH = timedelta(minutes=5)
+
+_ADMIN = frozenset({
+    "catalogue:write", "project:read", "subject:read", "subject:write", "subject:offboard",
+    "role:assign", "grant:read", "grant:issue", "grant:revoke",
+    "suspension:read", "suspension:open", "suspension:lift",
+    "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
+    "log:read",
+})  # fmt: skip
+_AUDITOR = frozenset({
+    "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
+    "log:read", "log:export", "decision:ask",
+})  # fmt: skip
+
+ROLES: dict[str, frozenset[str]] = {
+    "admin": _ADMIN,
+    "auditor": _AUDITOR,
+    "operator": _ADMIN | _AUDITOR,
+    "system": _ADMIN | _AUDITOR,
+    "decision": frozenset({"decision:ask"}),
+}
+
+# Acts for which a second factor must have been shown within the last five minutes.
+NEEDS_FRESH = frozenset({
+    "suspension:open", "suspension:lift", "request:approve",
+    "grant:issue", "grant:revoke", "log:export", "role:assign", "subject:offboard",
+    "integration:create",
+})  # fmt: skip
+
+
+def scope(by: Principal, permission: str) -> frozenset[str] | None:
+    """The clients over which `by` holds `permission`: None for all, an empty set for none."""
+    held = [role for role in by.roles if permission in ROLES.get(role.role, frozenset())]
+    if by.suspended:
+        return frozenset()
+    if any(role.client is None for role in held):
+        return None
+    return frozenset(role.client for role in held if role.client is not None)
+
+
+def require(
+    by: Principal, permission: str, *, client: str | None = None, now: datetime | None = None
+) -> None:
+    """Let pass who holds `permission` over `client` (None: over everything), else raise.
+
+    Raises `Unknown` where the client itself is hidden from the caller, `Forbidden` where it is
+    not, and `FreshFactorRequired` where the act asks for a factor shown within five minutes of
+    `now`; without `now`, freshness is not looked at.
+    """
+    clients = scope(by, permission)
+    if clients is not None and client not in clients:
+        if clients and client is not None:
+            raise errors.Unknown("There is no such thing, or you may not know of it.")
+        raise errors.Forbidden(f"This takes the permission {permission}, which you do not hold.")
+    if permission in NEEDS_FRESH and now is not None and by.kind is Kind.SUBJECT:
+        require_fresh(by, now=now)
+
+
+def require_fresh(by: Principal, *, now: datetime) -> None:
+    """Ask for a second factor shown within the last five minutes, the sign-in's included."""
+    if by.factor_at is None or now - by.factor_at > FRESH:
+        raise errors.FreshFactorRequired("Please show your one-time code again to go on.")

@@ -1,0 +1,34 @@
+"""The web surface: it translates and delegates, and never decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from govern import config, db, paths
+from govern.audit.signer import Signer
+from govern.web import guard, problems
+
+if TYPE_CHECKING:
+    from govern.config import Settings
+
+
+def build(settings: Settings | None = None) -> Flask:
+    """Make the application; refuses a database that is behind its signed log (`LogDamaged`)."""
+    settings = settings or config.from_environment()
+    database = db.Database(settings)
+    Signer(settings).check(database)
+    app = Flask("govern.web", template_folder=str(paths.TEMPLATES), static_folder="static")
+    app.config.update(
+        SECRET_KEY=config.secret(settings.keys_dir / "web.key"),
+        SESSION_COOKIE_NAME="__Host-form" if settings.secure else "form",
+        SESSION_COOKIE_SECURE=settings.secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=32 * 1024 * 1024,
+    )
+    app.extensions["govern"] = database
+    problems.install(app)
+    guard.install(app)
+    return app

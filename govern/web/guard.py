@@ -1,0 +1,133 @@
+"""The guard: every route asks who is calling, unless it is public by name.
+
+A view is for signed-in people by default; `public` and `credentials` mark the others, so a route
+that nobody thought about refuses. The principal is made here once a request, and handed down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from flask import current_app, g, request
+from flask_login import LoginManager, UserMixin, current_user
+
+from govern import errors
+from govern.access import suspensions
+from govern.identity import integrations, sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from flask import Flask
+    from werkzeug.wrappers import Request
+
+    from govern.db import Database
+    from govern.identity.sessions import Caller
+    from govern.principal import Principal
+
+    View = TypeVar("View", bound=Callable[..., Any])
+
+COOKIE = "session"
+
+
+def public(view: View) -> View:
+    """Mark a view that anyone may call."""
+    view.govern_guard = "public"  # type: ignore[attr-defined]
+    return view
+
+
+def half_way(view: View) -> View:
+    """Mark a view that a sign-in without its second factor may call."""
+    view.govern_guard = "half_way"  # type: ignore[attr-defined]
+    return view
+
+
+def credentials(view: View) -> View:
+    """Mark a view that integrations call with their own credentials (see `integration`)."""
+    view.govern_guard = "credentials"  # type: ignore[attr-defined]
+    return view
+
+
+class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+    """Flask-Login's view of a caller: its id is the opaque token of a session row."""
+
+    def __init__(self, token: str, caller: Caller) -> None:
+        self.token = token
+        self.caller = caller
+
+    def get_id(self) -> str:
+        """The session's token, which names a row on the server and nothing else."""
+        return self.token
+
+
+def database() -> Database:
+    """The application's database."""
+    found: Database = current_app.extensions["govern"]
+    return found
+
+
+def caller() -> Caller:
+    """Who is signed in; only behind the guard."""
+    found: Caller = current_user.caller
+    return found
+
+
+def principal() -> Principal:
+    """The principal to act as."""
+    return caller().principal
+
+
+def token() -> str:
+    """The token of the present session."""
+    found: str = current_user.token
+    return found
+
+
+def cookie_name() -> str:
+    """`__Host-` binds the cookie to this host and to HTTPS; plain HTTP is for this machine only."""
+    return f"__Host-{COOKIE}" if database().settings.secure else COOKIE
+
+
+def integration() -> Principal:
+    """The integration whose HTTP Basic credentials came with the request, or `Unauthenticated`."""
+    given = request.authorization
+    if given is None or given.type != "basic" or not given.username or given.password is None:
+        raise errors.Unauthenticated("Please send your client id and secret (HTTP Basic).")
+    with database().reading() as session:
+        return integrations.authenticate(session, given.username, given.password)
+
+
+def install(app: Flask) -> None:
+    """Put the guard before every view."""
+    login = LoginManager(app)
+    login.session_protection = None  # sessions are rows of ours; Flask-Login's cookie is unused
+
+    @login.request_loader
+    def load(request: Request) -> User | None:
+        found_token = request.cookies.get(cookie_name())
+        if not found_token:
+            return None
+        with database().reading() as session:
+            found = sessions.resume(session, found_token)
+            if found is None:
+                return None
+            if suspensions.subject_held(session, found.subject.id):
+                found = replace(found, principal=replace(found.principal, suspended=True))
+        sessions.touch(database(), found.principal.session or "")
+        return User(found_token, found)
+
+    @app.before_request
+    def check() -> None:
+        view = app.view_functions.get(request.endpoint or "")
+        kind = getattr(view, "govern_guard", "signed_in")
+        g.guard = kind
+        if request.endpoint is None or request.endpoint == "static":
+            return
+        if kind in {"public", "credentials"}:
+            return
+        if not current_user.is_authenticated:
+            raise errors.Unauthenticated("Please sign in.")
+        if current_user.caller.half_way and kind != "half_way":
+            raise errors.Unauthenticated("Please finish signing in.")
