@@ -9,11 +9,19 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from tests.support import postgres
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from govern.config import Settings
+    from govern.db import Database
+    from tests.factory import World
 
 KINDS = ("sqlite", "postgresql")
 
@@ -149,3 +157,40 @@ def _push_request_context() -> None:
 
     With it, Flask-Login answers an anonymous second client as the first, who had signed in.
     """
+
+
+# The core: settings, the database, a world to fill it with.
+
+
+@pytest.fixture
+def settings(data_dir: Path, url: str) -> "Settings":
+    from govern.config import Settings
+
+    return Settings(data_dir=data_dir, database_url=url)
+
+
+@pytest.fixture
+def store(settings: "Settings") -> Iterator["Database"]:
+    """The test's own database, migrated and empty."""
+    from govern import db
+
+    found = db.Database(settings)
+    yield found
+    found.dispose()
+
+
+@pytest.fixture
+def world(store: "Database") -> "World":
+    from tests.factory import World
+
+    return World(store)
+
+
+@pytest.fixture
+def app(settings: "Settings", store: "Database") -> "Flask":
+    """The web application over the test's own database."""
+    from govern import create_app
+
+    made = create_app(settings)
+    made.config.update(TESTING=True, SERVER_NAME="localhost")
+    return made
