@@ -109,6 +109,11 @@ def now(session: Session) -> datetime:
     return session.execute(select(instant())).scalar_one()
 
 
+def utcnow() -> datetime:
+    """The process's own idea of now: for what no decision hangs on."""
+    return _set_to or datetime.now(UTC)
+
+
 @contextmanager
 def at(when: datetime) -> Iterator[None]:
     """Hold the clock at `when` (tests only)."""

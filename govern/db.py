@@ -10,6 +10,7 @@ declared preconditions are checked again in new statements, and the record is wr
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 import time
@@ -20,8 +21,19 @@ from alembic import command
 from alembic.config import Config
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Engine, ForeignKey, MetaData, String, create_engine, event
+from sqlalchemy import (
+    Engine,
+    ForeignKey,
+    MetaData,
+    String,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+)
 from sqlalchemy import exc as sa_exc
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.orm import Session as OrmSession
 
@@ -32,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, FromClause, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from govern.config import Settings
@@ -251,6 +263,14 @@ def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]
             yield values
 
     driver.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted())  # noqa: S608
+
+
+def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
+    """Many values as a table with one column `value`, bound as a single JSON parameter."""
+    given = bindparam(None, json.dumps(values), type_=String())
+    if session.get_bind().dialect.name == "postgresql":
+        return func.jsonb_array_elements_text(cast(given, JSONB)).table_valued("value")
+    return func.json_each(given).table_valued("value")
 
 
 # --- sealed values -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What may be done: projects, entitlements, grants, suspensions, requests, and the decision."""
 
 from govern.access import (
+    catalogue,
     clients,
     entitlements,
     evaluation,
@@ -8,10 +9,12 @@ from govern.access import (
     modes,
     offboarding,
     requests,
+    roster,
     suspensions,
 )
 
 __all__ = [
+    "catalogue",
     "clients",
     "entitlements",
     "evaluation",
@@ -19,5 +22,6 @@ __all__ = [
     "modes",
     "offboarding",
     "requests",
+    "roster",
     "suspensions",
 ]

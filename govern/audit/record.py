@@ -11,7 +11,7 @@ does any bulk statement on an audited table that does not say which operation re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Delete, Insert, Update, event, insert, inspect, select, update
 
@@ -22,9 +22,10 @@ from govern.db import Audited, Base, Session, insert_many
 from govern.tlog import merkle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Table
     from sqlalchemy.orm import ORMExecuteState
     from sqlalchemy.orm import Session as OrmSession
 
@@ -201,46 +202,59 @@ def make_entry(
     )  # fmt: skip
 
 
-def append_many(
-    session: OrmSession,
-    log_id: str,
-    events: Iterable[tuple[str, dict[str, str], dict[str, Any]]],
-    *,
-    by: Principal,
-    at: datetime | None = None,
-) -> tuple[int, int, datetime]:
-    """Append (type, refs, data) in bulk to one log, under its head's lock, in this transaction.
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One event of a bulk operation, which stamps its facts itself."""
 
-    For operations over thousands of rows, which stamp their facts themselves: all entries carry
-    consecutive instants from `at` (or the next one). Returns the places [begin, end) and the
-    instant of the first.
+    type: str
+    refs: dict[str, str]
+    data: dict[str, Any] = field(default_factory=dict)
+    private: dict[str, str] = field(default_factory=dict)
+    about: str | None = None
+
+
+def append_many(
+    session: OrmSession, log_id: str, lines: Sequence[Line], *, by: Principal
+) -> datetime:
+    """Append in bulk to one log, under its head's lock, in this transaction.
+
+    The entries carry consecutive instants, a tick apart; returns the first one's.
     """
     head = lock(session, [log_id])[log_id]
-    first = at or next_instant(session, [head])
-    begin, when, rows = head.size, first, []
-    for place, (type_, refs, data) in enumerate(events, begin):
-        rows.append(
+    first = next_instant(session, [head])
+    entries: list[tuple[Any, ...]] = []
+    values: list[tuple[Any, ...]] = []
+    name = {"actor": by.name} if by.name else {}
+    for offset, line in enumerate(lines):
+        place, commit = head.size + offset, {}
+        for item, value in (line.private | name).items():
+            salt = leaf.salt()
+            commit[item] = leaf.commitment(salt, value)
+            values.append((log_id, place, item, line.about, salt, value))
+        entries.append(
             make_entry(
                 log=log_id,
                 seq=place,
-                at=when,
-                type=type_,
+                at=first + offset * clock.TICK,
+                type=line.type,
                 actor=by.id,
                 session=by.session,
-                refs=refs,
-                data=data,
-                commit={},
+                refs=line.refs,
+                data=line.data,
+                commit=commit,
             )  # fmt: skip
         )
-        when += clock.TICK
-    if rows:
-        insert_many(session, Entry.__table__, rows)  # type: ignore[arg-type]  # a Table by mapping
+    if entries:
+        insert_many(session, cast("Table", Entry.__table__), entries)
+        insert_many(session, cast("Table", Value.__table__), values)
         session.execute(
-            update(Log).where(Log.id == log_id)
-            .values(size=begin + len(rows), last_at=when - clock.TICK)
-        )  # fmt: skip
+            update(Log)
+            .where(Log.id == log_id)
+            .values(size=head.size + len(entries), last_at=entries[-1][2]),
+            execution_options={"synchronize_session": False},
+        )
         session.expire(head)
-    return begin, begin + len(rows), first
+    return first
 
 
 # --- the guard ---------------------------------------------------------------------------------

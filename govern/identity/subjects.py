@@ -264,6 +264,7 @@ def change(
     subject: Subject,
     *,
     full_name: str | None = None,
+    kind: str | None = None,
     country: str | None = None,
     expertise: str | None = None,
     by: Principal,
@@ -273,6 +274,7 @@ def change(
     _still_here(subject)
     wanted = {
         "full_name": None if full_name is None else text(full_name, field="full_name"),
+        "kind": None if kind is None else kind_of(kind),
         "country": None if country is None else country_code(country),
         "expertise": None
         if expertise is None

@@ -19,7 +19,7 @@ from govern.access.suspension_tables import Particulars
 from govern.access.suspensions.opening import affected, chain, digest_of
 from govern.audit import EventType
 from govern.audit.log import Entry
-from govern.audit.record import append_many
+from govern.audit.record import Line, append_many
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
@@ -64,25 +64,7 @@ def _chunk(session: Session, suspension: str | None) -> int | None:
     if task is None:
         return None
     rows = session.execute(_next(task)).all()
-    event, mode = task.event, task.mode
-    append_many(
-        session,
-        task.log_id,
-        [
-            (
-                event,
-                {name: value for name, value in {
-                    "grant": row.id, "subject": row.subject_id, "client": row.client_id,
-                    "project": row.project_id, "dataset": row.dataset_id,
-                    "suspension": task.suspension_id,
-                }.items() if value},
-                {"mode": mode, "already_held": True} if row.already and mode
-                else {"mode": mode} if mode else {},
-            )
-            for row in rows
-        ],
-        by=SYSTEM,
-    )  # fmt: skip
+    append_many(session, task.log_id, [_line(task, row) for row in rows], by=SYSTEM)
     for row in rows:
         task.digest = chain(task.digest, row.id)
         task.cursor = row.id
@@ -91,6 +73,19 @@ def _chunk(session: Session, suspension: str | None) -> int | None:
         _finish(session, task)
     session.flush()
     return len(rows)
+
+
+def _line(task: Particulars, row: Any) -> Line:
+    refs = {
+        "grant": row.id, "subject": row.subject_id, "client": row.client_id,
+        "project": row.project_id, "suspension": task.suspension_id,
+    }  # fmt: skip
+    if row.dataset_id:
+        refs["dataset"] = row.dataset_id
+    data: dict[str, Any] = {"mode": task.mode} if task.mode else {}
+    if row.already:
+        data["already_held"] = True
+    return Line(type=task.event, refs=refs, data=data)
 
 
 def _next(task: Particulars) -> Select[Any]:
@@ -133,19 +128,13 @@ def _finish(session: Session, task: Particulars) -> None:
     opened = session.execute(
         select(func.min(Entry.seq)).where(Entry.log_id == task.log_id, Entry.at == task.as_at)
     ).scalar_one()
-    append_many(
-        session,
-        task.log_id,
-        [
-            (
-                EventType.SUSPENSION_RECORDED,
-                {"suspension": task.suspension_id, "client": task.log_id},
-                {"event": task.event, "position": opened, "count": task.written,
-                 "digest": digest_of({task.log_id: task.digest})},
-            )
-        ],
-        by=SYSTEM,
+    line = Line(
+        type=EventType.SUSPENSION_RECORDED,
+        refs={"suspension": task.suspension_id, "client": task.log_id},
+        data={"event": task.event, "position": opened, "count": task.written,
+              "digest": digest_of({task.log_id: task.digest})},
     )  # fmt: skip
+    append_many(session, task.log_id, [line], by=SYSTEM)
     task.finished_at = clock.now(session)
 
 
