@@ -8,7 +8,7 @@ from flask import Flask
 
 from govern import config, db, paths
 from govern.audit.signer import Signer
-from govern.web import guard, problems
+from govern.web import guard, pages, problems
 
 if TYPE_CHECKING:
     from govern.config import Settings
@@ -31,4 +31,5 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["govern"] = database
     problems.install(app)
     guard.install(app)
+    pages.install(app)
     return app

@@ -85,6 +85,29 @@ def token() -> str:
     return found
 
 
+def recognise(given: str) -> User | None:
+    """Whose session this token names, if it is one that still counts."""
+    if not given:
+        return None
+    with database().reading() as session:
+        found = sessions.resume(session, given)
+        if found is None:
+            return None
+        if suspensions.subject_held(session, found.subject.id):
+            found = replace(found, principal=replace(found.principal, suspended=True))
+    return User(given, found)
+
+
+def become(new_token: str) -> None:
+    """Go on under another session token (or none, ""), and hand it to the browser."""
+    user = recognise(new_token)
+    if new_token and user is None:
+        raise errors.Unauthenticated("Please sign in.")
+    # Where Flask-Login keeps the caller of this request; its `login_user` would use a cookie.
+    g._login_user = user or current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]  # noqa: SLF001
+    g.session_token = new_token
+
+
 def cookie_name() -> str:
     """`__Host-` binds the cookie to this host and to HTTPS; plain HTTP is for this machine only."""
     return f"__Host-{COOKIE}" if database().settings.secure else COOKIE
@@ -106,17 +129,10 @@ def install(app: Flask) -> None:
 
     @login.request_loader
     def load(request: Request) -> User | None:
-        found_token = request.cookies.get(cookie_name())
-        if not found_token:
-            return None
-        with database().reading() as session:
-            found = sessions.resume(session, found_token)
-            if found is None:
-                return None
-            if suspensions.subject_held(session, found.subject.id):
-                found = replace(found, principal=replace(found.principal, suspended=True))
-        sessions.touch(database(), found.principal.session or "")
-        return User(found_token, found)
+        found = recognise(request.cookies.get(cookie_name(), ""))
+        if found is not None:
+            sessions.touch(database(), found.caller.principal.session or "")
+        return found
 
     @app.before_request
     def check() -> None:

@@ -1,0 +1,20 @@
+"""The pages that people see, one file for each place; all stand on `base`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from govern.web.pages import base, start
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# A file of pages holds one blueprint; its name is the first half of its endpoints.
+PLACES = (start,)
+
+
+def install(app: Flask) -> None:
+    """Put the pages into the application."""
+    base.install(app)
+    for place in PLACES:
+        app.register_blueprint(place.blueprint)

@@ -1,0 +1,281 @@
+"""What every page stands on: how a form becomes an act, and what all templates may count on.
+
+`act` is the only way from a POST to an operation. It takes a fresh code when the form brings one,
+runs the operation in one transaction, and answers a refusal with the form as it was filled. An act
+that asks for a fresher factor answers with the step-up page, which carries the whole form along: so
+nothing is typed twice, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from flask import g, make_response, render_template, request
+from flask_babel import Babel, format_timedelta
+from flask_babel import gettext as _
+from flask_login import current_user
+from flask_wtf.csrf import CSRFProtect
+
+from govern import clock, errors, permissions
+from govern.identity import sessions
+from govern.web import guard
+from govern.web.problems import STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from flask import Flask, Response
+    from flask.typing import ResponseReturnValue
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+T = TypeVar("T")
+
+LANGUAGES = ("en",)
+# Fields that belong to one sending of a form, and are never carried to the next.
+_OWN_FIELDS = {"csrf_token", "code", "step_up"}
+_SEPARATORS = re.compile(r"[\s,.'’_\u00a0\u202f\u2009]")
+
+
+def install(app: Flask) -> None:
+    """Languages, forgery protection, what templates may use, and the session's cookie."""
+    Babel(app, default_locale="en", default_timezone="UTC", locale_selector=_language)
+    # A token lives as long as the browser's form cookie: a form left open over lunch still works.
+    app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
+    CSRFProtect(app)
+    app.jinja_env.globals.update(relative=relative, csp_nonce=csp_nonce)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = False
+
+    @app.context_processor
+    def everywhere() -> dict[str, Any]:
+        return {
+            "viewer": viewer(),
+            "example_world": guard.database().settings.example_accounts.exists(),
+        }
+
+    @app.after_request
+    def hand_out(response: Response) -> Response:
+        if "session_token" in g:
+            _set_cookie(response, g.session_token)
+        return response
+
+
+def _language() -> str:
+    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+
+
+# --- what templates see ------------------------------------------------------------------------
+
+
+def roles_of(by: Principal) -> list[str]:
+    """The places in the navigation: a role's own, and one's projects for whoever holds none."""
+    held = {} if by.suspended else {role.role: None for role in by.roles}
+    return [role for role in ("admin", "auditor") if role in held] or ["contractor"]
+
+
+def viewer() -> dict[str, Any] | None:
+    """Who is signed in, for the frame of the page; None before the second factor."""
+    # A page about a failure may be drawn before anyone was looked up, or without a database.
+    user = g.get("_login_user")
+    if user is None or not user.is_authenticated or user.caller.half_way:
+        return None
+    subject = user.caller.subject
+    return {
+        "name": subject.full_name,
+        "email": subject.email,
+        "roles": roles_of(user.caller.principal),
+    }
+
+
+def relative(at: datetime) -> str:
+    """How long ago, or in how long, in the reader's language."""
+    return str(format_timedelta(at - clock.utcnow(), add_direction=True))
+
+
+def csp_nonce() -> str:
+    """The one nonce of this response; the header and the page must say the same."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(16)
+    found: str = g.csp_nonce
+    return found
+
+
+# --- what people type --------------------------------------------------------------------------
+
+
+def typed(name: str) -> str:
+    """A field of the form, without the space around it."""
+    return request.form.get(name, "").strip()
+
+
+def instant(name: str, *, given: Mapping[str, str] | None = None) -> datetime | None:
+    """`2026-11-21T09:30`, in UTC, of the form (or of `given`); None when left empty."""
+    value = (request.form if given is None else given).get(name, "").strip()
+    if not value:
+        return None
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        when = None
+    if when is None or "T" not in value.replace(" ", "T"):
+        raise errors.Invalid(
+            _("“%(value)s” is not a date and time such as 2026-11-21T09:30.", value=value),
+            field=name,
+        )
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def count(name: str) -> int:
+    """A whole number of the form, however its thousands are set apart ("4,286", "4 286")."""
+    value = _SEPARATORS.sub("", typed(name))
+    if not (value.isascii() and value.isdigit() and len(value) <= 12):  # noqa: PLR2004 - any count
+        raise errors.Invalid(_("“%(value)s” is not a whole number.", value=typed(name)), field=name)
+    return int(value)
+
+
+def local_path(value: str, *, otherwise: str = "/") -> str:
+    """A path of ours to go on to; anything that could lead elsewhere becomes `otherwise`."""
+    parts = urlsplit(value)
+    safe = (
+        value.startswith("/")
+        and not value.startswith(("//", "/\\"))
+        and "\\" not in value
+        and value.isprintable()
+        and not parts.scheme
+        and not parts.netloc
+    )
+    return value if safe else otherwise
+
+
+def page_url(**changes: str | None) -> str:
+    """This page's address with some of its parameters changed, or left out (None)."""
+    wanted = {**request.args.to_dict(), **changes}
+    query = urlencode([(name, value) for name, value in wanted.items() if value])
+    return f"{request.path}?{query}" if query else request.path
+
+
+def next_url(after: str | None) -> str | None:
+    """Where the next page of a keyset-paged list is; None when this one is the last."""
+    return page_url(after=after) if after else None
+
+
+def first_url() -> str | None:
+    """Where the list begins, unless this is the beginning."""
+    return page_url(after=None) if request.args.get("after") else None
+
+
+# --- acting ------------------------------------------------------------------------------------
+
+
+def require_fresh(session: OrmSession, by: Principal) -> None:
+    """Ask for a factor of the last five minutes, for what the permissions' table does not name."""
+    permissions.require_fresh(by, now=clock.now(session))
+
+
+def act(
+    work: Callable[[Session, Principal], T],
+    *,
+    done: Callable[[T], ResponseReturnValue],
+    again: Callable[[dict[str, str]], ResponseReturnValue],
+    title: str,
+    cancel: str,
+) -> ResponseReturnValue:
+    """Carry out the form that was sent, once: `work(session, principal)` in one transaction.
+
+    `done` answers for its result. `again` draws the form anew from `request.form` with one
+    sentence a field (`""`: the whole); it gets the status of the error. `title` says on the
+    step-up page what the code is for, and `cancel` is where its way back leads. `work` may run
+    more than once (deadlocks), so it reads the form and calls operations, and nothing else.
+    What the caller may not do or know of is raised on, to the page that says so.
+    """
+    try:
+        _take_code()
+    except errors.Unauthenticated as error:
+        if isinstance(error, (errors.SignInFailed, errors.TooManyAttempts)):
+            told = {"code": error.message}
+            if "step_up" in request.form:
+                return refusal(error, step_up(title, cancel=cancel, errors=told))
+            return refusal(error, again(told))
+        raise
+    by = guard.principal()
+    try:
+        result = guard.database().transaction(lambda session: work(session, by))
+    except errors.FreshFactorRequired as error:
+        return refusal(error, step_up(title, cancel=cancel))
+    except (errors.Invalid, errors.Conflict, errors.SamePerson) as error:
+        return refusal(error, again({error.field or "": error.message}))
+    return done(result)
+
+
+def _take_code() -> None:
+    """Show the code that came with the form, if one did: a new session row, and a new cookie."""
+    code = typed("code")
+    if not code:
+        return
+    token = guard.token()
+    guard.become(
+        guard.database().transaction(lambda session: sessions.show_factor(session, token, code))
+    )
+
+
+def refusal(error: errors.GovernError, page: ResponseReturnValue) -> Response:
+    """A page that says what was wrong, with the status of the error."""
+    response = make_response(page)
+    response.status_code = STATUS[type(error)]
+    if isinstance(error, errors.TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def step_up(
+    title: str,
+    *,
+    cancel: str,
+    target: str | None = None,
+    fields: Sequence[tuple[str, str]] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> str:
+    """Draw the page that asks for a fresh code and carries the half-filled form along."""
+    if fields is None:
+        fields = [
+            (name, value)
+            for name, value in request.form.items(multi=True)
+            if name not in _OWN_FIELDS
+        ]
+    return render_template(
+        "auth/step_up.html",
+        act=title,
+        target=target or request.full_path.rstrip("?"),
+        fields=[*fields, ("step_up", "1")],
+        errors=errors or {},
+        cancel_url=cancel,
+    )
+
+
+def code_needed() -> bool:
+    """Whether a weighty act would ask for a code now, so that the form can ask at once."""
+    shown = current_user.caller.principal.factor_at
+    return shown is None or clock.utcnow() - shown > permissions.FRESH
+
+
+# --- the session's cookie ----------------------------------------------------------------------
+
+
+def _set_cookie(response: Response, token: str) -> None:
+    """Hand out the session's token, or take it back (empty).
+
+    The cookie names no date: it goes with the browser at the latest, and the row on the server
+    decides how long it is worth anything.
+    """
+    name, secure = guard.cookie_name(), guard.database().settings.secure
+    if token:
+        response.set_cookie(name, token, path="/", secure=secure, httponly=True, samesite="Lax")
+    else:
+        response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")

@@ -1,0 +1,42 @@
+"""`/` leads everyone to where their work is, and /step-up takes a fresh code for a page to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, redirect, request
+from flask_babel import gettext as _
+
+from govern.web import guard
+from govern.web.pages import base
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+blueprint = Blueprint("start", __name__)
+
+
+@blueprint.get("/")
+def start() -> ResponseReturnValue:
+    """Lead by role: an admin to the overview, an auditor to the log, all others to their page."""
+    roles = base.roles_of(guard.principal())
+    if "auditor" in roles:
+        return redirect("/log")
+    return redirect("/status")
+
+
+@blueprint.route("/step-up", methods=["GET", "POST"])
+def step_up() -> ResponseReturnValue:
+    """Ask for a fresh code before a page that needs one, then go on to it."""
+    target = base.local_path(request.values.get("next", ""))
+    if request.method == "GET":
+        return base.step_up(_("Go on"), cancel="/", fields=[("next", target)], target="/step-up")
+    return base.act(
+        base.require_fresh,
+        done=lambda _nothing: redirect(target),
+        again=lambda errors: base.step_up(
+            _("Go on"), cancel="/", fields=[("next", target)], target="/step-up", errors=errors
+        ),
+        title=_("Go on"),
+        cancel="/",
+    )
