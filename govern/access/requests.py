@@ -145,6 +145,22 @@ def waiting(session: OrmSession, *, by: Principal, limit: int = 50) -> list[Requ
     return list(session.execute(query.limit(limit)).scalars())
 
 
+def awaiting(
+    session: OrmSession, suspension_id: str, kind: RequestKind, *, by: Principal
+) -> Request:
+    """The one request of a kind about a suspension that awaits its second person, or `Unknown`."""
+    found = session.execute(
+        select(Request.id).where(
+            Request.suspension_id == suspension_id,
+            Request.kind == kind,
+            Request.ended_at.is_(None),
+        )
+    ).scalar_one_or_none()
+    if found is None:
+        raise errors.Unknown(f"Nobody has asked for that: no {kind} of {suspension_id} is waiting.")
+    return find(session, found, by=by)
+
+
 def approve(
     session: Session, request_id: str, *, number: int | None = None, by: Principal
 ) -> Request:

@@ -25,6 +25,7 @@ from govern.access.suspensions.acts import (
     move,
     organisation_held,
     returning,
+    returning_people,
     subject_held,
     supposing_of,
     take_back,
@@ -36,6 +37,6 @@ __all__ = [
     "Particulars", "Preview", "Reason", "Scope", "Suspension", "SuspensionMode",
     "SuspensionRelease", "SuspensionTarget", "Target", "admitted", "affected", "ask_lift",
     "ask_narrow", "ask_release", "change_mode", "find", "mode_of", "move", "open",
-    "organisation_held", "particulars", "preview", "returning", "subject_held", "supposing_of", "take_back",
+    "organisation_held", "particulars", "preview", "returning", "returning_people", "subject_held", "supposing_of", "take_back",
     "target", "targets_of",
 ]  # fmt: skip

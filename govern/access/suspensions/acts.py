@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, not_, or_, select
+from sqlalchemy import and_, distinct, func, not_, or_, select
 
 from govern import clock, errors, permissions
 from govern.access import grants, modes, requests
@@ -110,6 +110,12 @@ def returning(session: OrmSession, supposing: Supposing, moment: Moment = grants
     """How many grants would come back."""
     query = grants.facts(func.count(Grant.id), moment=moment).where(admitted(supposing, moment))
     return session.execute(query).scalar_one()
+
+
+def returning_people(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
+    """How many people would get something back."""
+    query = grants.facts(func.count(distinct(Grant.subject_id)), moment=moment)
+    return session.execute(query.where(admitted(supposing, moment))).scalar_one()
 
 
 def _refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, false, func, not_, or_, select
+from sqlalchemy import and_, distinct, false, func, not_, or_, select
 
 from govern import clock
 from govern.access import grants
@@ -136,6 +136,28 @@ def _finish(session: Session, task: Particulars) -> None:
     )  # fmt: skip
     append_many(session, task.log_id, [line], by=SYSTEM)
     task.finished_at = clock.now(session)
+
+
+def counts(session: OrmSession, suspension_id: str) -> tuple[int, int]:
+    """Grants and people that the latest act on a suspension touched, by the rule at its instant."""
+    tasks = session.execute(
+        select(Particulars)
+        .where(Particulars.suspension_id == suspension_id)
+        .order_by(Particulars.as_at.desc())
+    ).scalars().all()  # fmt: skip
+    if not tasks:
+        return 0, 0
+    task = tasks[0]
+    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
+    logs = select(Particulars.log_id).where(
+        Particulars.suspension_id == suspension_id, Particulars.as_at == task.as_at
+    )
+    row = session.execute(
+        grants.facts(func.count(Grant.id), func.count(distinct(Grant.subject_id)), moment=at).where(
+            Grant.client_id.in_(logs), touched(task, at, before)
+        )
+    ).one()
+    return row[0], row[1]
 
 
 def outstanding(session: OrmSession, suspension_id: str) -> tuple[int, int, bool]:

@@ -1,11 +1,4 @@
-"""The roster: people and their grants from a CSV file, judged whole before a row is written.
-
-Rows are told accepted, unchanged or rejected, with the leftmost column at fault. Without
-`skip_rejected` a file with a rejected row changes nothing. What is accepted goes in by chunks that
-hold no log's head for long; each is judged again under the lock, so that a pause which comes
-during an import stops it there, and running the same file again takes up where it was left.
-An import revokes nothing, never changes an address, and never lets anyone out of a suspension.
-"""
+"""Judging a roster: every row is told accepted, unchanged or rejected, before one is written."""
 
 from __future__ import annotations
 
@@ -13,39 +6,31 @@ import csv
 import io
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import exc as sa_exc
 from sqlalchemy import select
 
-from govern import clock, errors, permissions
-from govern.access import suspensions
+from govern import clock, errors
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTarget
-from govern.audit import EventType
-from govern.audit.log import HOUSE
-from govern.audit.record import Line, append_many, lock, record
-from govern.db import insert_many, listed, new_id
+from govern.db import listed, new_id
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Organisation, Particulars, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Table
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.db import Database, Session
-    from govern.principal import Principal
 
 COLUMNS = (
     "external_id", "email", "full_name", "kind", "organisation", "country", "expertise",
     "client", "project", "dataset", "entitlement", "starts_at", "ends_at",
 )  # fmt: skip
-CHUNK = 500
+
 _LOOKUP = 10_000
 
 
@@ -68,7 +53,7 @@ class Outcome:
     applied: bool = False
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
     """What makes two grants the same."""
 
     subject: str
@@ -80,7 +65,7 @@ class _Key(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
+class Row:
     line: int
     person: Particulars
     client: str
@@ -90,13 +75,13 @@ class _Row:
     starts_at: datetime
     ends_at: datetime
 
-    def key(self, subject_id: str) -> _Key:
-        return _Key(subject_id, self.entitlement, self.project, self.dataset, self.starts_at,
+    def key(self, subject_id: str) -> Key:
+        return Key(subject_id, self.entitlement, self.project, self.dataset, self.starts_at,
                     self.ends_at)  # fmt: skip
 
 
 @dataclass(kw_only=True)
-class _Person:
+class Person:
     """Someone of the file as they will be: known already, or new with the id they will get."""
 
     id: str
@@ -107,7 +92,7 @@ class _Person:
 
 
 @dataclass(frozen=True)
-class _Holds:
+class Holds:
     """What is suspended, and how: (scope, target) → the strictest mode."""
 
     over: dict[tuple[str, str], str]
@@ -123,41 +108,7 @@ class _Holds:
         return None
 
 
-def load(
-    database: Database,
-    stream: IO[bytes],
-    *,
-    dry_run: bool = False,
-    skip_rejected: bool = False,
-    by: Principal,
-    progress: Callable[[int], None] | None = None,
-) -> Outcome:
-    """Judge a file whole, then take in what is new.
-
-    `Invalid` when it is no roster at all. With `dry_run`, or with a rejected row and no
-    `skip_rejected`, nothing is written and `applied` stays false.
-    """
-    permissions.require(by, "roster:import")
-    with database.reading() as session:
-        judge = _Judge(session)
-        rows, outcome = judge.file(stream)
-    if dry_run or (outcome.rejected and not skip_rejected):
-        return outcome
-    try:
-        _apply(database, judge, rows, outcome, by=by, progress=progress)
-    except sa_exc.IntegrityError as error:
-        raise errors.Stale(
-            "Someone else changed the same people meanwhile. Run the same file again: what is "
-            "written already stays, and will be found unchanged."
-        ) from error
-    outcome.applied = True
-    return outcome
-
-
-# --- judging -----------------------------------------------------------------------------------
-
-
-def _records(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+def records(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
     """(first physical line, cells) of each record after the header; blank lines are passed over."""
     try:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
@@ -176,7 +127,7 @@ def _records(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
         raise errors.Invalid(f"Line {reader.line_num}: {error}.", field="file") from None
 
 
-class _Judge:
+class Judge:
     """Knows what the file's words mean now, and judges its rows one after the other."""
 
     def __init__(self, session: OrmSession) -> None:
@@ -197,16 +148,16 @@ class _Judge:
             row.name: row.id for row in session.execute(select(Organisation)).scalars()
         }
         self.holds = holds(session)
-        self.people: dict[str, _Person] = {}
+        self.people: dict[str, Person] = {}
         self.addresses: dict[str, str] = {}
-        self.keys: set[_Key] = set()
+        self.keys: set[Key] = set()
 
-    def file(self, stream: IO[bytes]) -> tuple[list[_Row], Outcome]:
+    def file(self, stream: IO[bytes]) -> tuple[list[Row], Outcome]:
         """Judge every row; rows that will be written come back beside what is told of all."""
         outcome = Outcome()
-        parsed: list[_Row] = []
+        parsed: list[Row] = []
         faults: list[Rejected] = []
-        for line, cells in _records(stream):
+        for line, cells in records(stream):
             try:
                 parsed.append(self._parse(line, cells))
             except errors.GovernError as error:
@@ -225,7 +176,7 @@ class _Judge:
         outcome.rejected = sorted(faults, key=lambda fault: fault.line)
         return rows, outcome
 
-    def _parse(self, line: int, cells: list[str]) -> _Row:
+    def _parse(self, line: int, cells: list[str]) -> Row:
         """Read one record, columns from left to right; the first fault is raised."""
         if len(cells) != len(COLUMNS):
             raise errors.Invalid(f"{len(cells)} columns instead of {len(COLUMNS)}.")
@@ -251,7 +202,7 @@ class _Judge:
         ends_at = clock.parse(cell["ends_at"], field="ends_at")
         if ends_at <= starts_at:
             raise errors.WindowInvalid("The window ends before it starts.", field="ends_at")
-        return _Row(
+        return Row(
             line=line, person=person, client=client, project=project.id,
             dataset=dataset.id if dataset else None, entitlement=entitlement,
             starts_at=starts_at, ends_at=ends_at,
@@ -264,7 +215,7 @@ class _Judge:
             raise errors.Unknown(f"There is no {column} “{value}”.", field=column)
         return known[value]
 
-    def _look_up(self, rows: list[_Row]) -> None:
+    def _look_up(self, rows: list[Row]) -> None:
         """Find who of the file is known, by id or by address, and the grants they ever had."""
         ids = sorted({row.person.external_id for row in rows})
         mails = sorted({row.person.email for row in rows})
@@ -290,12 +241,12 @@ class _Judge:
             kind=subjects.SubjectKind(subject.kind), organisation=organisation,
             country=subject.country, expertise=subject.expertise,
         )  # fmt: skip
-        self.people[subject.external_id] = _Person(
+        self.people[subject.external_id] = Person(
             id=subject.id, particulars=particulars, known=True, ended=subject.ended_at is not None
         )
         self.addresses[subject.email] = subject.external_id
 
-    def _judge(self, row: _Row) -> bool:
+    def _judge(self, row: Row) -> bool:
         """Whether a row brings anything new; raises where it may not be taken."""
         given = row.person
         owner = self.addresses.get(given.email)
@@ -321,7 +272,7 @@ class _Judge:
             if refusal is not None:
                 raise errors.Held(f"{refusal[1]}.", field=refusal[0])
         if person is None:
-            person = _Person(id=new_id("sub"), particulars=given, known=False)
+            person = Person(id=new_id("sub"), particulars=given, known=False)
             self.people[given.external_id] = person
             self.addresses[given.email] = given.external_id
         if changed:
@@ -330,7 +281,7 @@ class _Judge:
         self.keys.add(row.key(person.id))
         return not known_grant or bool(changed)
 
-    def _refuse_escape(self, person: _Person) -> None:
+    def _refuse_escape(self, person: Person) -> None:
         """Moving someone out of a held organisation takes two people, and is not for a file."""
         present = self.organisations[person.particulars.organisation]
         if (Scope.ORGANISATION, present) in self.holds.over:
@@ -339,7 +290,7 @@ class _Judge:
                 field="organisation",
             )
 
-    def targets(self, row: _Row, subject_id: str) -> list[tuple[str, str | None, str]]:
+    def targets(self, row: Row, subject_id: str) -> list[tuple[str, str | None, str]]:
         """What could hold a new grant, and the column to blame, from left to right."""
         organisation = self.organisations.get(row.person.organisation)
         return [
@@ -356,7 +307,7 @@ def _differences(old: Particulars, new: Particulars) -> set[str]:
     return {name for name in names if getattr(old, name) != getattr(new, name)}
 
 
-def holds(session: OrmSession) -> _Holds:
+def holds(session: OrmSession) -> Holds:
     """Everything that is suspended now."""
     rows = session.execute(
         select(SuspensionTarget.kind, SuspensionTarget.target_id, SuspensionMode.mode)
@@ -366,10 +317,10 @@ def holds(session: OrmSession) -> _Holds:
     over: dict[tuple[str, str], str] = {}
     for kind, target, mode in rows:
         over[kind, target] = min(mode, over.get((kind, target), mode))  # strictest sorts first
-    return _Holds(over)
+    return Holds(over)
 
 
-def existing(session: OrmSession, subject_ids: Sequence[str]) -> set[_Key]:
+def existing(session: OrmSession, subject_ids: Sequence[str]) -> set[Key]:
     """Every grant that some people ever had, revoked ones too."""
     given = listed(session, subject_ids)
     rows = session.execute(
@@ -377,176 +328,4 @@ def existing(session: OrmSession, subject_ids: Sequence[str]) -> set[_Key]:
                Grant.starts_at, Grant.ends_at)
         .join(given, given.c.value == Grant.subject_id)
     )  # fmt: skip
-    return {_Key(*row) for row in rows}
-
-
-# --- applying ----------------------------------------------------------------------------------
-
-
-def _apply(
-    database: Database,
-    judge: _Judge,
-    rows: list[_Row],
-    outcome: Outcome,
-    *,
-    by: Principal,
-    progress: Callable[[int], None] | None,
-) -> None:
-    wanted = {row.person.external_id for row in rows}
-    people = [judge.people[external_id] for external_id in sorted(wanted)]
-    for chunk in _chunks([person for person in people if not person.known]):
-        database.transaction(lambda session, chunk=chunk: _register(session, chunk, by=by))
-    for person in people:
-        if person.known and person.changed:
-            database.transaction(lambda session, person=person: _change(session, person, by=by))
-    by_client: dict[str, list[_Row]] = {}
-    for row in rows:
-        by_client.setdefault(row.client, []).append(row)
-    late: list[Rejected] = []
-    for client, theirs in sorted(by_client.items()):
-        for part in _chunks(theirs):
-            late += database.transaction(
-                lambda session, part=part, client=client: _grant(
-                    session, judge, client, part, by=by
-                )
-            )
-            if progress is not None:
-                progress(len(part))
-    for fault in late:
-        outcome.accepted.remove(fault.line)
-    outcome.rejected = sorted([*outcome.rejected, *late], key=lambda fault: fault.line)
-    if rows:
-        database.transaction(lambda session: _record_import(session, outcome, by=by))
-
-
-def _chunks(items: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
-
-
-def _register(session: Session, people: list[_Person], *, by: Principal) -> None:
-    names = sorted({person.particulars.organisation for person in people})
-    organisations = {name: subjects.ensure_organisation(session, name).id for name in names}
-    first = append_many(
-        session,
-        HOUSE,
-        [
-            Line(
-                type=EventType.SUBJECT_REGISTERED,
-                refs={"subject": person.id,
-                      "organisation": organisations[person.particulars.organisation]},
-                data={"kind": person.particulars.kind},
-                private={name: value for name, value in person.particulars.private().items()
-                         if value},
-                about=person.id,
-            )
-            for person in people
-        ],
-        by=by,
-    )  # fmt: skip
-    made_by = by.name or by.id
-    subject_rows, membership_rows = [], []
-    for offset, person in enumerate(people):
-        at, given = first + offset * clock.TICK, person.particulars
-        subject_rows.append((
-            person.id, given.external_id, given.email, given.full_name, given.kind.value,
-            given.country, given.expertise, made_by, at, None,
-        ))  # fmt: skip
-        membership_rows.append(
-            (new_id("mem"), person.id, organisations[given.organisation], at, None)
-        )
-    insert_many(session, cast("Table", Subject.__table__), subject_rows)
-    insert_many(session, cast("Table", Membership.__table__), membership_rows)
-
-
-def _change(session: Session, person: _Person, *, by: Principal) -> None:
-    """Take over changed particulars; the move of an organisation goes the way of every move."""
-    subject = session.get_one(Subject, person.id)
-    given = person.particulars
-    if "organisation" in person.changed:
-        organisation = subjects.ensure_organisation(session, given.organisation)
-        if suspensions.move(session, subject, organisation, by=by) is not None:
-            raise errors.Stale("An organisation was suspended during the import; run it again.")
-    if person.changed - {"organisation"}:
-        subjects.change(
-            session, subject, full_name=given.full_name, kind=given.kind, country=given.country,
-            expertise=given.expertise, by=by,
-        )  # fmt: skip
-
-
-def _grant(
-    session: Session, judge: _Judge, client: str, rows: list[_Row], *, by: Principal
-) -> list[Rejected]:
-    """Issue one chunk's grants under the client's head; what is held by now is refused."""
-    lock(session, [client])
-    ids = sorted({judge.people[row.person.external_id].id for row in rows})
-    given = listed(session, ids)
-    here = set(session.execute(
-        select(Subject.id)
-        .where(Subject.id.in_(select(given.c.value)), Subject.ended_at.is_(None))
-        .order_by(Subject.id)
-        .with_for_update(read=True)
-    ).scalars())  # fmt: skip
-    now_held, had = holds(session), existing(session, ids)
-    late: list[Rejected] = []
-    fresh: list[tuple[_Row, str]] = []
-    for row in rows:
-        subject_id = judge.people[row.person.external_id].id
-        key = row.key(subject_id)
-        if key in had:
-            continue
-        refusal = now_held.refusal(judge.targets(row, subject_id))
-        if subject_id not in here:
-            refusal = ("external_id", "they left during the import")
-        if refusal is not None:
-            late.append(Rejected(row.line, refusal[0], f"{refusal[1]}."))
-            continue
-        had.add(key)
-        fresh.append((row, subject_id))
-    _issue(session, client, fresh, by=by)
-    return late
-
-
-def _issue(session: Session, client: str, fresh: list[tuple[_Row, str]], *, by: Principal) -> None:
-    if not fresh:
-        return
-    names = {row.id: row.name for row in session.execute(select(Entitlement)).scalars()}
-    made = [(new_id("grt"), row, subject_id) for row, subject_id in fresh]
-    first = append_many(
-        session,
-        client,
-        [
-            Line(
-                type=EventType.GRANT_ISSUED,
-                refs={"grant": grant_id, "subject": subject_id, "client": client,
-                      "project": row.project, "entitlement": row.entitlement}
-                | ({"dataset": row.dataset} if row.dataset else {}),
-                data={"entitlement": names[row.entitlement],
-                      "starts_at": clock.text(row.starts_at), "ends_at": clock.text(row.ends_at)},
-                private={"reason": "roster import"},
-                about=subject_id,
-            )
-            for grant_id, row, subject_id in made
-        ],
-        by=by,
-    )  # fmt: skip
-    insert_many(
-        session,
-        cast("Table", Grant.__table__),
-        [
-            (grant_id, subject_id, row.entitlement, client, row.project, row.dataset,
-             row.starts_at, row.ends_at, first + offset * clock.TICK, None)
-            for offset, (grant_id, row, subject_id) in enumerate(made)
-        ],
-    )  # fmt: skip
-
-
-def _record_import(session: Session, outcome: Outcome, *, by: Principal) -> None:
-    record(
-        session,
-        EventType.ROSTER_IMPORTED,
-        logs=[HOUSE],
-        by=by,
-        data={"accepted": len(outcome.accepted), "unchanged": len(outcome.unchanged),
-              "rejected": len(outcome.rejected)},
-    )  # fmt: skip
+    return {Key(*row) for row in rows}

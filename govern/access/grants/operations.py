@@ -1,0 +1,262 @@
+"""What is done with grants: issue, ask for one that takes a second approver, revoke."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, or_, select
+
+from govern import clock, errors, permissions
+from govern.access import requests
+from govern.access.clients import Client, Dataset, Project
+from govern.access.entitlements import Entitlement
+from govern.access.grants.table import Grant
+from govern.access.modes import Mode
+from govern.access.requests import RequestKind
+from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTarget
+from govern.audit import EventType
+from govern.audit.record import record
+from govern.db import new_id
+from govern.identity.subjects import Membership, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+
+def find(session: OrmSession, grant_id: str, *, by: Principal) -> Grant:
+    """The grant; `Unknown` when there is none or the caller may not know of it."""
+    row = session.get(Grant, grant_id)
+    if row is None:
+        raise errors.Unknown(f"There is no grant {grant_id}.")
+    permissions.require(by, "grant:read", client=row.client_id)
+    return row
+
+
+def issue(
+    session: Session,
+    subject: Subject,
+    project: Project,
+    entitlement: Entitlement,
+    *,
+    dataset: Dataset | None = None,
+    starts: datetime | None = None,
+    until: datetime,
+    reason: str,
+    by: Principal,
+) -> Grant:
+    """Give access from `starts` (now) until an instant.
+
+    `Held` while a pause or a read-only mode covers it, `NeedsSecondPerson` under review: see `ask`.
+    """
+    _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
+    return _issue(session, subject, project, entitlement, dataset=dataset, starts=starts,
+                  until=until, reason=reason, by=by)  # fmt: skip
+
+
+def ask(
+    session: Session,
+    subject: Subject,
+    project: Project,
+    entitlement: Entitlement,
+    *,
+    dataset: Dataset | None = None,
+    starts: datetime | None = None,
+    until: datetime,
+    reason: str,
+    by: Principal,
+) -> requests.Request:
+    """Ask for a grant that a second person must approve, as it must under review."""
+    try:
+        _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
+    except errors.NeedsSecondPerson:
+        pass
+    details = {
+        "project": project.id, "entitlement": entitlement.id,
+        "dataset": dataset.id if dataset else None, "reason": reason,
+        "starts_at": clock.text(starts) if starts else None, "until": clock.text(until),
+    }  # fmt: skip
+    return requests.ask(
+        session, RequestKind.GRANT, logs=[project.client_id], client=project.client_id,
+        subject=subject.id, details=details, reason=reason, by=by,
+    )  # fmt: skip
+
+
+@requests.performs(RequestKind.GRANT)
+def _approved(session: Session, request: requests.Request, by: Principal) -> None:
+    wanted = request.details
+    subject = session.get_one(Subject, request.subject_id)
+    project = session.get_one(Project, wanted["project"])
+    dataset = session.get_one(Dataset, wanted["dataset"]) if wanted["dataset"] else None
+    starts = clock.parse(wanted["starts_at"], field="starts") if wanted["starts_at"] else None
+    until = clock.parse(wanted["until"], field="until")
+    try:
+        _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
+    except errors.NeedsSecondPerson:
+        pass  # here they are
+    _issue(session, subject, project, session.get_one(Entitlement, wanted["entitlement"]),
+           dataset=dataset, starts=starts, until=until, reason=wanted["reason"], by=by,
+           two=True)  # fmt: skip
+
+
+def _may_issue(
+    session: OrmSession,
+    subject: Subject,
+    project: Project,
+    dataset: Dataset | None,
+    *,
+    starts: datetime | None,
+    until: datetime,
+    by: Principal,
+) -> None:
+    now = clock.now(session)
+    permissions.require(by, "grant:issue", client=project.client_id, now=now)
+    if by.id == subject.id:
+        raise errors.SamePerson("Nobody grants access to themselves.")
+    if dataset is not None and dataset.project_id != project.id:
+        raise errors.Invalid(f"{dataset.code} is not a dataset of {project.code}.", field="dataset")
+    if until <= (starts or now):
+        raise errors.WindowInvalid("The window ends before it starts.", field="until")
+    if until <= now:
+        raise errors.WindowInvalid("The window has ended already.", field="until")
+    refuse_held(session, subject, project, dataset, two=False)
+
+
+def _issue(
+    session: Session,
+    subject: Subject,
+    project: Project,
+    entitlement: Entitlement,
+    *,
+    dataset: Dataset | None,
+    starts: datetime | None,
+    until: datetime,
+    reason: str,
+    by: Principal,
+    two: bool = False,
+) -> Grant:
+    grant = Grant(
+        id=new_id("grt"), subject_id=subject.id, entitlement_id=entitlement.id,
+        client_id=project.client_id, project_id=project.id,
+        dataset_id=dataset.id if dataset else None,
+        starts_at=starts or clock.now(session), ends_at=until,
+    )  # fmt: skip
+    session.add(grant)
+    record(
+        session,
+        EventType.GRANT_ISSUED,
+        logs=[project.client_id],
+        by=by,
+        refs=refs_of(grant),
+        data={"entitlement": entitlement.name, "starts_at": clock.text(grant.starts_at),
+              "ends_at": clock.text(grant.ends_at)},
+        private={"reason": reason},
+        about=subject.id,
+        stamps=[(grant, "recorded_at")],
+        recheck=lambda session: refuse_held(session, subject, project, dataset, two=two),
+    )  # fmt: skip
+    return grant
+
+
+def refuse_held(
+    session: OrmSession, subject: Subject, project: Project, dataset: Dataset | None, *, two: bool
+) -> None:
+    """Refuse a new grant where something ended or is held; also asked under the heads' locks.
+
+    The subject's row is locked against offboarding until the commit.
+    """
+    here = session.execute(
+        select(Subject.ended_at).where(Subject.id == subject.id).with_for_update(read=True)
+    ).scalar_one()
+    if here is not None:
+        raise errors.AlreadyEnded("Who has left is granted nothing.", field="subject")
+    ended = session.execute(
+        select(func.coalesce(Project.ended_at, Client.ended_at))
+        .join(Client, Client.id == Project.client_id)
+        .where(Project.id == project.id)
+    ).scalar_one()
+    if ended is not None:
+        raise errors.AlreadyEnded(f"{project.code} has ended.", field="project")
+    targets = {
+        Scope.CLIENT: project.client_id, Scope.PROJECT: project.id, Scope.SUBJECT: subject.id,
+        Scope.DATASET: dataset.id if dataset else None,
+    }  # fmt: skip
+    organisation = select(Membership.organisation_id).where(
+        Membership.subject_id == subject.id, Membership.ended_at.is_(None)
+    )
+    over = or_(
+        *(
+            and_(SuspensionTarget.kind == kind, SuspensionTarget.target_id == target)
+            for kind, target in targets.items()
+            if target is not None
+        ),
+        and_(
+            SuspensionTarget.kind == Scope.ORGANISATION,
+            SuspensionTarget.target_id.in_(organisation),
+        ),
+    )
+    holding = session.execute(
+        select(SuspensionMode.mode, SuspensionTarget.kind)
+        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
+        .where(over, SuspensionTarget.ended_at.is_(None), SuspensionMode.ended_at.is_(None))
+    ).all()
+    stopped = [row for row in holding if row.mode != Mode.UNDER_REVIEW]
+    if stopped:
+        raise errors.Held(
+            f"The {stopped[0].kind} is suspended ({stopped[0].mode}): no new grants until it is "
+            "lifted.", field=stopped[0].kind,
+        )  # fmt: skip
+    if holding and not two:
+        raise errors.NeedsSecondPerson(
+            f"The {holding[0].kind} is under review: a new grant takes a second approver.",
+            field=holding[0].kind,
+        )
+
+
+def revoke(session: Session, grant: Grant, *, reason: str, by: Principal) -> None:
+    """End a grant for good."""
+    permissions.require(by, "grant:revoke", client=grant.client_id, now=clock.now(session))
+
+    def open_(session: OrmSession) -> None:
+        ended = session.execute(select(Grant.ended_at).where(Grant.id == grant.id)).scalar_one()
+        if ended is not None:
+            raise errors.AlreadyEnded(f"This grant was revoked on {clock.text(ended)}.")
+
+    open_(session)
+    end(session, grant, reason=reason, by=by, recheck=open_)
+
+
+def end(
+    session: Session,
+    grant: Grant,
+    *,
+    reason: str,
+    by: Principal,
+    recheck: Callable[[Session], None] | None = None,
+) -> None:
+    """Record one grant's end; for operations that have checked their own permission."""
+    record(
+        session,
+        EventType.GRANT_REVOKED,
+        logs=[grant.client_id],
+        by=by,
+        refs=refs_of(grant),
+        private={"reason": reason},
+        about=grant.subject_id,
+        stamps=[(grant, "ended_at")],
+        recheck=recheck,
+    )
+
+
+def refs_of(grant: Grant) -> dict[str, str | None]:
+    """The opaque ids that an entry about a grant carries."""
+    return {
+        "grant": grant.id, "subject": grant.subject_id, "client": grant.client_id,
+        "project": grant.project_id, "dataset": grant.dataset_id,
+        "entitlement": grant.entitlement_id,
+    }  # fmt: skip

@@ -1,0 +1,37 @@
+"""The table of grants: who was given what, over which project or dataset, from when until when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern.clock import Utc
+from govern.db import Audited, Base, Id, references
+
+
+class Grant(Audited, Base):
+    """Access given: subject × entitlement × project (or one dataset of it) × window.
+
+    `recorded_at` and `ended_at` are the instants of the entries that issued and revoked it;
+    `client_id` is the project's, which never changes.
+    """
+
+    __tablename__ = "access_grant"
+    __table_args__ = (
+        Index("ix_access_grant_subject", "subject_id", "project_id"),
+        Index("ix_access_grant_project", "project_id", "id"),
+        Index("ix_access_grant_client", "client_id", "id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    entitlement_id: Mapped[Id] = mapped_column(references("entitlement.id"))
+    client_id: Mapped[Id] = mapped_column(references("client.id"))
+    project_id: Mapped[Id] = mapped_column(references("project.id"))
+    dataset_id: Mapped[Id | None] = mapped_column(references("dataset.id"))
+    starts_at: Mapped[datetime] = mapped_column(Utc())
+    ends_at: Mapped[datetime] = mapped_column(Utc())
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
