@@ -35,6 +35,7 @@ class Settings:
     public_url: str = "http://127.0.0.1:8000"
     origin: str = "govern.localhost"
     followers: bool = True
+    port: int = 8000
 
     def __post_init__(self) -> None:
         """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
@@ -44,6 +45,8 @@ class Settings:
                 f"GOVERN_PUBLIC_URL: {self.public_url} is neither https nor this machine's own",
                 field="GOVERN_PUBLIC_URL",
             )
+        if not 0 < self.port < 65536:  # noqa: PLR2004 - TCP
+            raise errors.Invalid(f"GOVERN_PORT: {self.port} is no port", field="GOVERN_PORT")
         if self.database_url and not self.database_url.startswith(
             ("sqlite:///", "postgresql+psycopg://")
         ):
@@ -100,12 +103,15 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     if unknown:
         raise errors.Invalid(f"{unknown[0]} is no setting of govern", field=unknown[0])
     port = env.get("GOVERN_PORT", "8000")
+    if not (port.isascii() and port.isdigit()):
+        raise errors.Invalid(f"GOVERN_PORT: {port} is no port", field="GOVERN_PORT")
     return Settings(
         data_dir=Path(env.get("GOVERN_DATA_DIR", "var")).resolve(),
         database_url=env.get("GOVERN_DATABASE_URL", ""),
         public_url=env.get("GOVERN_PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/"),
         origin=env.get("GOVERN_ORIGIN", "govern.localhost"),
         followers=env.get("GOVERN_FOLLOWERS", "1") == "1",
+        port=int(port),
     )
 
 

@@ -10,15 +10,19 @@ declared preconditions are checked again in new statements, and the record is wr
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import secrets
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import (
@@ -34,6 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.orm import Session as OrmSession
 
@@ -302,7 +307,7 @@ PARTS = ("main", "access")
 
 def alembic_config(settings: Settings, part: str) -> Config:
     """Alembic's configuration for one of the two histories, without an ini file."""
-    setup = Config()
+    setup = Config(stdout=io.StringIO())  # what alembic says of a check is no one's output
     setup.set_main_option("script_location", str(paths.MIGRATIONS))
     setup.set_main_option("version_locations", str(paths.MIGRATIONS / part))
     setup.set_main_option("path_separator", "os")
@@ -318,6 +323,25 @@ def upgrade(settings: Settings) -> None:
         config.make_secret(settings.keys_dir / name)
     for part in PARTS:
         command.upgrade(alembic_config(settings, part), "head")
+
+
+def require_schema(database: Database) -> None:
+    """Refuse (`Unavailable`) a database that is not there, or not at the heads of its histories."""
+    settings = database.settings
+    for part, reading in zip(PARTS, (database.reading, database.access_reading), strict=True):
+        url = make_url(settings.url if part == "main" else settings.access_url)
+        # Opening a SQLite file that is not there would make an empty one.
+        if url.drivername == "sqlite" and not Path(url.database or "").is_file():
+            raise errors.Unavailable("There is no database yet: run `govern db upgrade`.")
+        wanted = ScriptDirectory.from_config(alembic_config(settings, part)).get_heads()
+        with reading() as session:
+            found = MigrationContext.configure(
+                session.connection(), opts={"version_table": f"schema_{part}"}
+            ).get_current_heads()
+        if set(found) != set(wanted):
+            raise errors.Unavailable(
+                f"The {part} schema is not the one of this version: run `govern db upgrade`."
+            )
 
 
 def check(settings: Settings) -> None:

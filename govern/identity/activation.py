@@ -10,7 +10,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, select
+from sqlalchemy import Index, and_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -18,13 +18,16 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, new_id, references, text_column
+from govern.db import Audited, Base, Id, listed, new_id, references, text_column
 from govern.identity import authenticators, passwords, sessions
+from govern.identity.authenticators import Totp
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -73,6 +76,25 @@ def issue(session: Session, subject: Subject, *, by: Principal) -> str:
         stamps=[(row, "recorded_at"), *((old, "ended_at") for old in earlier)],
     )
     return token
+
+
+def not_yet_active(session: OrmSession, external_ids: Sequence[str]) -> list[Subject]:
+    """Who of these is here and has no second factor yet, in the order given.
+
+    `Unknown` names the first whom nobody knows.
+    """
+    given = listed(session, external_ids)
+    rows = session.execute(
+        select(Subject, Totp.id)
+        .join(given, given.c.value == Subject.external_id)
+        .outerjoin(Totp, and_(Totp.subject_id == Subject.id, Totp.ended_at.is_(None)))
+    ).all()
+    found = {subject.external_id: (subject, totp) for subject, totp in rows}
+    for external_id in external_ids:
+        if external_id not in found:
+            raise errors.Unknown(f"Nobody is known as “{external_id}”.", field="subject")
+    known = (found[external_id] for external_id in external_ids)
+    return [subject for subject, totp in known if totp is None and subject.ended_at is None]
 
 
 def find(session: OrmSession, token: str) -> tuple[Activation, Subject]:

@@ -1,0 +1,6 @@
+"""The command line: words become one operation, its result becomes words; it never decides."""
+
+from govern.cli import access, data, evidence, people, server, suspending
+from govern.cli.frame import EXIT, govern, main
+
+__all__ = ["EXIT", "access", "data", "evidence", "govern", "main", "people", "server", "suspending"]

@@ -1,0 +1,221 @@
+"""`grant`, `decide` and `who`: giving access, and asking who has it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from govern import clock
+from govern.access import clients, entitlements, evaluation, grants
+from govern.access.evaluation import Question
+from govern.access.grants import Grant
+from govern.access.requests import Request
+from govern.cli.frame import (
+    Desk,
+    day,
+    govern,
+    instant,
+    json_option,
+    number,
+    pass_desk,
+    reference,
+)
+from govern.identity import subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from govern.access.evaluation import Reach
+    from govern.db import Session
+
+_PAGE = 1000
+
+
+@govern.group()
+def grant() -> None:
+    """Give access and end it."""
+
+
+@grant.command()
+@click.argument("subject")
+@click.argument("entitlement")
+@click.argument("scope", metavar="PROJECT[/DATASET]")
+@click.option("--until", type=instant, required=True, help="When it ends.")
+@click.option("--reason", required=True, help="Why, for the record.")
+@click.option("--from", "starts", type=instant, help="When it begins; else now.")
+@click.option("--ask", is_flag=True, help="Ask for it, so that a second person approves.")
+@json_option
+@pass_desk
+def issue(
+    desk: Desk,
+    /,
+    *,
+    subject: str,
+    entitlement: str,
+    scope: str,
+    until: datetime,
+    reason: str,
+    starts: datetime | None,
+    ask: bool,
+) -> None:
+    """Give someone an entitlement until an instant.
+
+    Example: govern grant issue P00001 annotator Kingfisher --until 2027-01-31T00:00:00Z --reason
+    "new batch"
+    """
+    project_code, _, dataset_code = scope.partition("/")
+
+    def work(session: Session) -> Grant | Request:
+        act = grants.ask if ask else grants.issue
+        return act(
+            session,
+            subjects.find(session, subject),
+            clients.project(session, project_code),
+            entitlements.named(session, entitlement),
+            dataset=clients.dataset(session, dataset_code) if dataset_code else None,
+            starts=starts, until=until, reason=reason, by=desk.by,
+        )  # fmt: skip
+
+    made = desk.database.transaction(work)
+    if isinstance(made, Request):
+        desk.tell({"request": made.id, "state": "waiting"}, f"{made.id} awaits a second person.")
+        return
+    begins = made.starts_at
+    desk.tell(
+        {"id": made.id, "starts_at": clock.text(begins), "ends_at": clock.text(made.ends_at)},
+        f"{made.id}: from {day(begins)} until {day(made.ends_at)}.",
+    )
+
+
+@grant.command()
+@click.argument("id")
+@click.option("--reason", required=True, help="Why, for the record.")
+@json_option
+@pass_desk
+def revoke(desk: Desk, id: str, reason: str) -> None:
+    """End a grant for good.
+
+    Example: govern grant revoke grt_0mh3… --reason "left the project"
+    """
+
+    def work(session: Session) -> Grant:
+        found = grants.find(session, id, by=desk.by)
+        grants.revoke(session, found, reason=reason, by=desk.by)
+        return found
+
+    ended = desk.database.transaction(work)
+    desk.tell({"id": id, "ended_at": _text(ended.ended_at)}, f"{id} is revoked.")
+
+
+@govern.command()
+@click.argument("subject")
+@click.argument("action")
+@click.argument("resource", metavar="TYPE:CODE", type=reference)
+@click.option("--at", type=instant, help="As it was at this instant; else now.")
+@click.option("--worked-at", type=instant, help="When the hours were worked, for log_hours.")
+@json_option
+@pass_desk
+def decide(
+    desk: Desk,
+    /,
+    *,
+    subject: str,
+    action: str,
+    resource: tuple[str, str],
+    at: datetime | None,
+    worked_at: datetime | None,
+) -> None:
+    """Say whether someone may do something, and why.
+
+    The resource is project:CODE or dataset:CODE.
+
+    Example: govern decide P00001 read project:Kingfisher
+    """
+    kind, code = resource
+    question = Question(
+        subject=subject, action=action, kind=kind, code=code, worked_at=worked_at, at=at
+    )
+    found = evaluation.decide(desk.database, question, by=desk.by)
+    desk.tell(
+        {
+            "decision": found.permit, "reason": found.reason, "sentence": found.sentence,
+            "as_of": found.as_of, "house_as_of": found.house_as_of, "grant": found.grant_id,
+            "at": _text(at or found.at), "id": found.id,
+        },
+        f"{'permitted' if found.permit else 'denied'}: {found.sentence} ({found.reason})",
+    )  # fmt: skip
+
+
+@govern.command()
+@click.argument("resource", metavar="TYPE:CODE", type=reference)
+@click.option("--action", default="read", show_default=True, help="What they can do there.")
+@click.option("--at", type=instant, help="Who could at this instant; else who can now.")
+@json_option
+@pass_desk
+def who(desk: Desk, resource: tuple[str, str], action: str, at: datetime | None) -> None:
+    """List who can do something there, a line a grant.
+
+    There is client:CODE (its projects), project:CODE or dataset:CODE.
+
+    Example: govern who project:Kingfisher --at 2026-11-01T12:00:00Z
+    """
+    kind, code = resource
+    with desk.database.reading() as session:
+        found = (
+            line
+            for page in _pages(desk, session, kind=kind, code=code, action=action, at=at)
+            for line in page
+        )
+        if desk.as_json:
+            _stream_json(f"{kind}:{code}", action, at, found)
+            return
+        count = 0
+        for count, line in enumerate(found, 1):  # noqa: B007 - told after the loop
+            click.echo(
+                f"{line.external_id}\t{line.email}\t{line.full_name}\t{line.project}\t"
+                f"until {day(line.ends_at)}\t{line.grant_id}"
+            )
+    click.echo(number(count, "grant"), err=True)
+
+
+def _pages(
+    desk: Desk, session: Session, *, kind: str, code: str, action: str, at: datetime | None
+) -> Iterator[list[Reach]]:
+    """Page after page, all of one snapshot."""
+    after = ""
+    while True:
+        page = evaluation.search(
+            session, action=action, kind=kind, code=code, at=at, after=after, limit=_PAGE,
+            by=desk.by,
+        )  # fmt: skip
+        yield page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].grant_id
+
+
+def _stream_json(resource: str, action: str, at: datetime | None, found: Iterator[Reach]) -> None:
+    """One document, written as it is read: a list of a million does not fit in memory."""
+    first = next(found, None)
+    head = json.dumps({"resource": resource, "action": action, "at": _text(at)})
+    click.echo(f'{head[:-1]}, "who": [', nl=False)
+    count = 0
+    while first is not None:
+        click.echo(f"{',' if count else ''}\n{json.dumps(_reach(first))}", nl=False)
+        count, first = count + 1, next(found, None)
+    click.echo(f'\n], "grants": {count}}}')
+
+
+def _reach(line: Reach) -> dict[str, Any]:
+    return {
+        "subject": line.external_id, "email": line.email, "name": line.full_name,
+        "project": line.project, "grant": line.grant_id, "starts_at": clock.text(line.starts_at),
+        "ends_at": clock.text(line.ends_at),
+    }  # fmt: skip
+
+
+def _text(when: datetime | None) -> str | None:
+    return clock.text(when) if when is not None else None

@@ -1,0 +1,93 @@
+"""The followers: they sign what the logs gained, and write what a pause still owes its grants.
+
+Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
+An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from govern.access import suspensions
+from govern.audit.signer import Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from govern.db import Database
+
+# An entry is signed at most a second after it was written.
+SIGN_EVERY = 0.5
+WRITE_EVERY = 0.5
+LONGEST_WAIT = 30.0
+
+_log = structlog.wrap_logger(
+    structlog.PrintLogger(sys.stderr),
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(),
+    ],
+)
+
+
+class _Stopped(Exception):
+    """The order to stop came in the middle of a long task, between two of its commits."""
+
+
+class Followers:
+    """Started once, stopped once; `stop` waits until what is under way is committed."""
+
+    def __init__(self, database: Database) -> None:
+        self._stopping = threading.Event()
+        signer = Signer(database.settings)
+
+        def write() -> None:
+            suspensions.particulars.write(database, progress=lambda _: self._go_on())
+
+        self._threads = [
+            threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
+            for name, work, pause in (
+                ("signer", lambda: signer.sign(database), SIGN_EVERY),
+                ("particulars", write, WRITE_EVERY),
+            )
+        ]
+
+    def start(self) -> None:
+        """Begin to follow."""
+        for thread in self._threads:
+            thread.start()
+        _log.info("followers started")
+
+    def stop(self) -> None:
+        """Stop following; returns when both are done."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        _log.info("followers stopped")
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+
+    def _round(self, name: str, work: Callable[[], None], pause: float) -> None:
+        wait = pause
+        while not self._stopping.is_set():
+            try:
+                work()
+            except _Stopped:
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
+                wait = min(max(wait * 2, 1.0), LONGEST_WAIT)
+                words = str(error).strip().split("\n")[0]
+                _log.error(
+                    "follower failed", follower=name, error=type(error).__name__, words=words,
+                    again_in=wait,
+                )  # fmt: skip
+            else:
+                wait = pause
+            self._stopping.wait(wait)

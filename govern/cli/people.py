@@ -1,0 +1,169 @@
+"""`user` and `integration`: who gets a way in."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from govern.access import clients, roster
+from govern.cli.frame import Desk, govern, instant, json_option, pass_desk
+from govern.identity import activation, integrations, roles, subjects
+from govern.identity.subjects import Particulars, Subject, SubjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from govern.db import Session
+
+# Links made in one transaction: few enough that the log's head is not held for long.
+_CHUNK = 50
+
+
+@govern.group()
+def user() -> None:
+    """Make people known and let them in."""
+
+
+@user.command()
+@click.argument("email")
+@click.option(
+    "--role", required=True, type=click.Choice(roles.ASSIGNABLE), help="What they may do here."
+)
+@click.option("--client", metavar="CODE", help="Over this client alone; else over all.")
+@click.option("--until", type=instant, help="When the role ends; else it stays.")
+@click.option("--name", help="Their full name; else the address up to its @.")
+@click.option("--external-id", help="Their stable id elsewhere; else the address.")
+@click.option("--country", help="ISO 3166-1 alpha-2, such as KE; else not known.")
+@json_option
+@pass_desk
+def create(
+    desk: Desk,
+    /,
+    *,
+    email: str,
+    role: str,
+    client: str | None,
+    until: datetime | None,
+    name: str | None,
+    external_id: str | None,
+    country: str | None,
+) -> None:
+    """Make a colleague known, and print their activation link.
+
+    Example: govern user create rosa@example.com --role auditor --client ASTER --until
+    2026-12-01T00:00:00Z
+    """
+    address = subjects.email_address(email)
+    particulars = Particulars(
+        external_id=subjects.text(external_id or address, field="external_id", length=80),
+        email=address,
+        full_name=subjects.text(name or address.partition("@")[0], field="name"),
+        kind=SubjectKind.STAFF,
+        organisation="direct",
+        country=subjects.country_code(country) if country else "",
+        expertise="",
+    )
+
+    def work(session: Session) -> tuple[Subject, str]:
+        over = clients.client(session, client).id if client else None
+        subject = subjects.register(session, particulars, by=desk.by)
+        roles.assign(
+            session, subject, role, client=over, until=until, reason="user create", by=desk.by
+        )
+        return subject, activation.issue(session, subject, by=desk.by)
+
+    subject, token = desk.database.transaction(work)
+    link = _link(desk, token)
+    desk.tell(
+        {"id": subject.id, "email": subject.email, "role": role, "link": link},
+        f"{subject.email}\t{link}",
+    )
+
+
+@user.command()
+@click.argument("emails", metavar="[EMAIL]...", nargs=-1)
+@click.option(
+    "--roster", "file", type=click.File("rb"),
+    help="Everyone of this file who has no second factor yet.",
+)  # fmt: skip
+@json_option
+@pass_desk
+def invite(desk: Desk, emails: tuple[str, ...], file: BinaryIO | None) -> None:
+    """Print a one-time activation link for each person.
+
+    A line is e-mail, tab, link. An earlier link that was not used stops working. Links live
+    three days.
+
+    Example: govern user invite --roster roster.csv > links.tsv
+    """
+    if not emails and file is None:
+        raise click.UsageError("Say whom: addresses, or --roster FILE.")
+    with desk.database.reading() as session:
+        people = [subjects.find(session, email).id for email in emails]
+        if file is not None:
+            listed = activation.not_yet_active(session, roster.people(file))
+            people += [subject.id for subject in listed]
+    people = list(dict.fromkeys(people))
+    links = []
+    with desk.progress(len(people), "Making links") as advance:
+        for start in range(0, len(people), _CHUNK):
+            chunk = people[start : start + _CHUNK]
+            made = desk.database.transaction(partial(_invite, desk, chunk))
+            # Told as they are made: a link that was made but not printed would help nobody.
+            if not desk.as_json:
+                for email, link in made:
+                    click.echo(f"{email}\t{link}")
+            links += made
+            advance(len(chunk))
+    desk.tell({"invited": [{"email": email, "link": link} for email, link in links]})
+
+
+def _invite(desk: Desk, people: Sequence[str], session: Session) -> list[tuple[str, str]]:
+    found = (session.get_one(Subject, subject_id) for subject_id in people)
+    return [
+        (subject.email, _link(desk, activation.issue(session, subject, by=desk.by)))
+        for subject in found
+    ]
+
+
+def _link(desk: Desk, token: str) -> str:
+    return f"{desk.settings.public_url}/activate/{token}"
+
+
+@govern.group()
+def integration() -> None:
+    """Let other systems ask."""
+
+
+@integration.command("create")
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", required=True, multiple=True, type=click.Choice(integrations.SCOPES),
+    help="What it may do.",
+)  # fmt: skip
+@click.option("--client", metavar="CODE", help="About this client alone; else about all.")
+@json_option
+@pass_desk
+def create_integration(
+    desk: Desk, /, *, name: str, scopes: tuple[str, ...], client: str | None
+) -> None:
+    """Give a system its client_id and client_secret.
+
+    The secret is shown this once.
+
+    Example: govern integration create labelling-tool --scope decision --client ASTER
+    """
+
+    def work(session: Session) -> tuple[integrations.Integration, str]:
+        over = clients.client(session, client).id if client else None
+        return integrations.create(session, name, scopes=scopes, client=over, by=desk.by)
+
+    row, secret = desk.database.transaction(work)
+    desk.tell(
+        {"client_id": row.id, "client_secret": secret, "scope": row.scope},
+        f"client_id\t{row.id}",
+        f"client_secret\t{secret}",
+    )

@@ -1,0 +1,296 @@
+"""`suspend`, `mode` and `lift`: stopping takes one person, letting back in takes two."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from govern import clock
+from govern.access import requests, suspensions
+from govern.access.grants import Supposing
+from govern.access.modes import Mode
+from govern.access.requests import Request, RequestKind
+from govern.access.suspensions import Preview, Reason, Suspension
+from govern.cli.frame import (
+    Desk,
+    day,
+    govern,
+    instant,
+    json_option,
+    number,
+    pass_desk,
+    reference,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+_IN = {
+    Mode.UNDER_REVIEW: "under review",
+    Mode.READ_ONLY: "read-only",
+    Mode.PAUSED: "paused",
+}
+
+
+@govern.command()
+@click.argument("scopes", metavar="TYPE:CODE...", nargs=-1, required=True, type=reference)
+@click.option(
+    "--mode", type=click.Choice([each.value for each in Mode]), default=Mode.PAUSED.value,
+    show_default=True, help="How much it stops.",
+)  # fmt: skip
+@click.option(
+    "--reason", type=click.Choice([each.value for each in Reason]), required=True, help="Why."
+)
+@click.option("--note", default="", help="What contractors read.")
+@click.option("--internal-reason", default="", help="What admins and auditors read.")
+@click.option("--review-by", type=instant, help="When it is looked at again; else in 72 hours.")
+@click.option("--hours-until", type=instant, help="Hours worked before this instant still count.")
+@click.option("--ordered-by", default="", help="Who asked for it, and how.")
+@click.option("--incident", default="", help="A ticket or incident reference.")
+@click.option("--dry-run", is_flag=True, help="Count what it would touch, and do nothing.")
+@json_option
+@pass_desk
+def suspend(
+    desk: Desk,
+    /,
+    *,
+    scopes: tuple[tuple[str, str], ...],
+    mode: str,
+    reason: str,
+    review_by: datetime | None,
+    hours_until: datetime | None,
+    dry_run: bool,
+    note: str,
+    internal_reason: str,
+    ordered_by: str,
+    incident: str,
+) -> None:
+    """Stop access over what is named, from this instant.
+
+    TYPE is client, project, dataset, subject or organisation. The stop is in force
+    before its entries, one a grant, are written.
+
+    Example: govern suspend client:ASTER --reason client_request --note "Please stop for today."
+    """
+    references = [f"{kind}:{code}" for kind, code in scopes]
+    if dry_run:
+        with desk.database.reading() as session:
+            targets = [suspensions.target(session, reference) for reference in references]
+            found = suspensions.preview(session, targets, by=desk.by)
+        desk.tell({"id": None, "dry_run": True, **asdict(found)}, *_preview(found))
+        return
+
+    def work(session: Session) -> Suspension:
+        return suspensions.open(
+            session, [suspensions.target(session, reference) for reference in references],
+            mode=Mode(mode), reason=Reason(reason), review_by=review_by, hours_until=hours_until,
+            note=note, internal_reason=internal_reason, ordered_by=ordered_by,
+            incident=incident, by=desk.by,
+        )  # fmt: skip
+
+    row = desk.database.transaction(work)
+    # Said at once: whatever becomes of the entries, from here every decision denies.
+    click.echo(f"In force since {clock.text(row.recorded_at)}: {row.id}", err=True)
+    grants, people = _write_particulars(desk, row.id)
+    desk.tell(
+        {
+            "id": row.id, "mode": mode, "targets": references, "grants": grants, "people": people,
+            "since": clock.text(row.recorded_at), "review_by": clock.text(row.review_by),
+        },
+        f"{row.id}: {number(grants, 'grant')} of {number(people, 'person', 'people')} "
+        f"{_IN[Mode(mode)]}, to be looked at again by {day(row.review_by)}.",
+    )  # fmt: skip
+
+
+def _preview(found: Preview) -> list[str]:
+    summary = (
+        f"{number(found.grants, 'grant')} of {number(found.people, 'person', 'people')} on "
+        f"{number(found.datasets, 'dataset')} would be touched; "
+        f"{found.already_held:,} held already, "
+        f"{number(found.losing_last_project, 'person', 'people')} would lose their last project."
+    )
+    lines = [summary]
+    for title, counts in (
+        ("client", found.by_client), ("project", found.by_project), ("kind", found.by_kind),
+    ):  # fmt: skip
+        lines += [f"  {title} {code}: {number(count, 'grant')}" for code, count in counts.items()]
+    return lines
+
+
+@govern.command("mode")
+@click.argument("id")
+@click.argument("mode", metavar="MODE", type=click.Choice([each.value for each in Mode]))
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
+@click.option("--approve", is_flag=True, help="Be the second person for a weaker mode.")
+@json_option
+@pass_desk
+def change_mode(
+    desk: Desk, /, *, id: str, mode: str, reason: str, email: str | None, approve: bool
+) -> None:
+    """Make a suspension stop more, or ask that it stop less.
+
+    More is done at once; less awaits a second person, who approves it with --approve. MODE is
+    under_review, read_only or paused.
+
+    Example: govern mode sus_0mh3… read_only
+    """
+    by = _who(desk, email, approve=approve)
+    if approve:
+        request = _approve(desk, id, RequestKind.WEAKEN, None, by=by, mode=mode)
+        _tell_done(desk, id, request.id, "changed", f"is {_IN[Mode(mode)]} now")
+        return
+    asked = desk.database.transaction(
+        lambda session: suspensions.change_mode(
+            session, suspensions.find(session, id, by=by), Mode(mode), reason=reason, by=by
+        )
+    )
+    if asked is None:
+        _tell_done(desk, id, None, "changed", f"is {_IN[Mode(mode)]} now")
+        return
+    with desk.database.reading() as session:
+        supposing = suspensions.supposing_of(asked)
+        grants = suspensions.returning(session, supposing)
+        people = suspensions.returning_people(session, supposing)
+    _tell_asked(
+        desk, id, asked, grants=grants, people=people,
+        command=f"govern mode {id} {mode} --approve --as EMAIL",
+    )  # fmt: skip
+
+
+@govern.command()
+@click.argument("id")
+@click.option("--approve", is_flag=True, help="Be the second person, for what was asked.")
+@click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
+@click.option("--number", "count", type=int, help="How many grants come back, typed as a brake.")
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option("--take-back", is_flag=True, help="Undo your own mistake alone, within ten minutes.")
+@json_option
+@pass_desk
+def lift(
+    desk: Desk,
+    /,
+    *,
+    id: str,
+    approve: bool,
+    email: str | None,
+    count: int | None,
+    reason: str,
+    take_back: bool,
+) -> None:
+    """Ask that a suspension end, or approve that it ends.
+
+    ID is the suspension's. The password and one-time code of EMAIL are asked for on the terminal,
+    or read as two lines of stdin where there is none; then --number is needed.
+
+    Example: govern lift sus_0mh3…, and then govern lift sus_0mh3… --approve --as ann@example.com
+    """
+    if approve and take_back:
+        raise click.UsageError("--approve and --take-back exclude each other.")
+    by = _who(desk, email, approve=approve)
+    if take_back:
+        desk.database.transaction(
+            lambda session: suspensions.take_back(
+                session, suspensions.find(session, id, by=by), by=by
+            )
+        )
+        _tell_done(desk, id, None, "lifted", "is taken back")
+    elif approve:
+        request = _approve(desk, id, RequestKind.LIFT, count, by=by)
+        _tell_done(desk, id, request.id, "lifted", "is lifted")
+    else:
+        _ask_lift(desk, id, count, reason, by=by)
+
+
+def _ask_lift(desk: Desk, id: str, count: int | None, reason: str, *, by: Principal) -> None:
+    supposing = Supposing(suspension=id)
+    with desk.database.reading() as session:
+        suspensions.find(session, id, by=by)
+        grants = suspensions.returning(session, supposing)
+        people = suspensions.returning_people(session, supposing)
+    typed = _typed(count, grants, people)
+    request = desk.database.transaction(
+        lambda session: suspensions.ask_lift(
+            session, suspensions.find(session, id, by=by), number=typed, reason=reason, by=by
+        )
+    )
+    _tell_asked(
+        desk, id, request, grants=grants, people=people,
+        command=f"govern lift {id} --approve --as EMAIL",
+    )  # fmt: skip
+
+
+def _approve(
+    desk: Desk, id: str, kind: RequestKind, count: int | None, *, by: Principal,
+    mode: str | None = None,
+) -> Request:  # fmt: skip
+    """Approve what waits about a suspension; the brake is asked for where there is a number."""
+    with desk.database.reading() as session:
+        suspensions.find(session, id, by=by)
+        request = requests.awaiting(session, id, kind, by=by)
+        if mode is not None and request.details["mode"] != mode:
+            raise click.UsageError(f"What waits is a change to {request.details['mode']}.")
+        people = suspensions.returning_people(session, suspensions.supposing_of(request))
+    typed = _typed(count, request.number, people) if request.number else None
+    return desk.database.transaction(
+        lambda session: requests.approve(session, request.id, number=typed, by=by)
+    )
+
+
+def _who(desk: Desk, email: str | None, *, approve: bool) -> Principal:
+    """The person of `--as`, who shows their factors; else whoever sits at the machine."""
+    if approve and email is None:
+        raise click.UsageError("--approve takes --as EMAIL: the second person shows both factors.")
+    return desk.by if email is None else desk.person(email)
+
+
+def _typed(count: int | None, grants: int, people: int) -> int:
+    """The brake: the number of `--number`, or as typed on the terminal."""
+    if count is not None or not grants:
+        return count or 0
+    if not sys.stdin.isatty():
+        raise click.UsageError("--number is needed where nobody can be asked for it.")
+    click.echo(
+        f"{number(grants, 'grant')} of {number(people, 'person', 'people')} would come back.",
+        err=True,
+    )
+    typed: int = click.prompt("Type the number of grants", type=int, err=True)
+    return typed
+
+
+def _write_particulars(desk: Desk, suspension_id: str) -> tuple[int, int]:
+    """Write what the latest act owes each grant; returns how many grants and people it touched."""
+    with desk.database.reading() as session:
+        grants, people = suspensions.particulars.counts(session, suspension_id)
+    with desk.progress(grants, "Writing entries") as advance:
+        suspensions.particulars.write(desk.database, suspension=suspension_id, progress=advance)
+    return grants, people
+
+
+def _tell_done(desk: Desk, id: str, request: str | None, state: str, words: str) -> None:
+    grants, people = _write_particulars(desk, id)
+    result: dict[str, Any] = {"id": id, "state": state, "grants": grants, "people": people}
+    desk.tell(
+        result | {"request": request},
+        f"{id} {words}: {number(grants, 'grant')} of {number(people, 'person', 'people')}.",
+    )
+
+
+def _tell_asked(
+    desk: Desk, id: str, request: Request, *, grants: int, people: int, command: str
+) -> None:
+    desk.tell(
+        {
+            "id": id, "state": "waiting", "request": request.id, "grants": grants,
+            "people": people,
+        },
+        f"{request.id} awaits a second person: {number(grants, 'grant')} of "
+        f"{number(people, 'person', 'people')} would come back.",
+        f"Another admin approves with: {command}",
+    )  # fmt: skip
