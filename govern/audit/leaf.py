@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from base64 import b64encode
 from typing import Any
@@ -27,14 +28,20 @@ from typing import Any
 VERSION = 1
 MAX_BYTES = 65_535  # C2SP tlog-tiles, entries: a 16-bit length
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_DECODER = json.JSONDecoder()
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+# Salts of one length: else a salt could take over the beginning of its value.
+_SALT_LENGTH = 24
 
-def canonical(value: Any) -> bytes:
+
+def canonical(value: object) -> bytes:
     """RFC 8785 bytes of `value`, which holds no floats and only ASCII keys.
 
-    For such values `json.dumps` in C gives the very bytes of RFC 8785; a property test holds it
+    For such values the C encoder gives the very bytes of RFC 8785; a property test holds it
     against the reference encoder.
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def salt() -> str:
@@ -72,3 +79,60 @@ def build(
     optional = {"session": session, "refs": refs, "data": data, "commit": commit}
     fields.update({name: value for name, value in optional.items() if value})
     return canonical(fields)
+
+
+def faults(fields: dict[str, Any], *, log: str, seq: int, after: str) -> list[tuple[str, str]]:
+    """(kind, words) of what is wrong with a parsed leaf at this place, after one of time `after`.
+
+    Of a version that is not known here, nothing more can be said than that.
+    """
+    version = fields.get("v")
+    if version != VERSION or type(version) is not int:
+        return [("version", f"has the unknown version {version!r}")]
+    found = []
+    if fields.get("log") != log or fields.get("seq") != seq or type(fields["seq"]) is not int:
+        found.append(("place", f"says it is entry {fields.get('seq')!r} of {fields.get('log')!r}"))
+    time = fields.get("time")
+    if not isinstance(time, str) or not _TIME.fullmatch(time):
+        found.append(("time", f"has no instant: {time!r}"))
+    elif time <= after:
+        found.append(("time", f"is of {time}, not after the one before it ({after})"))
+    return found
+
+
+def value_faults(fields: dict[str, Any], values: dict[str, Any]) -> list[tuple[str, str]]:
+    """(kind, words) of what does not fit between a leaf's commitments and the values beside it."""
+    commit = fields.get("commit", {})
+    if not isinstance(commit, dict):
+        return [("leaf", "commits to no names")]
+    found = [
+        ("value_missing", f"commits to “{name}”, which is not there")
+        for name in commit
+        if name not in values
+    ]
+    for name, opening in values.items():
+        if name not in commit:
+            found.append(("value", f"has a value “{name}” that it does not commit to"))
+        elif not _opens(commit[name], opening):
+            found.append(("value", f"commits to another “{name}” than the one beside it"))
+    return found
+
+
+def _opens(made: object, opening: object) -> bool:
+    match opening:
+        case [str(salt), str(value)] if len(salt) == _SALT_LENGTH:
+            return made == commitment(salt, value)
+    return False
+
+
+def parse(body: bytes) -> dict[str, Any] | None:
+    """The fields in these bytes, or None when they are no JSON object.
+
+    Whether they are canonical is not looked at: the writer answers for that, and `fsck` asks it.
+    """
+    try:
+        text = body.decode()
+        fields, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) and end == len(text) else None

@@ -128,7 +128,8 @@ def test_what_is_not_in_place_is_named(session: Session, database: str) -> None:
         session.execute(text("DROP TRIGGER access_row_no_insert"))
         session.execute(
             text(
-                "CREATE TRIGGER access_row_no_insert BEFORE INSERT ON access_row BEGIN SELECT 1; END"
+                "CREATE TRIGGER access_row_no_insert BEFORE INSERT ON access_row "
+                "BEGIN SELECT 1; END"
             )
         )
         assert missing() == ["log_entry_no_delete", "access_row_no_insert"]

@@ -1,0 +1,270 @@
+"""Exports: the logs as a file that proves itself to whoever has the verifier key.
+
+A file covers each of its logs up to the newest checkpoint. What the filter leaves out stands in it
+as hashes, so that every export, filtered or not, leads to the signed root. It is written in one
+snapshot and in constant memory, and no one gets one without a row in the access log first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, select
+
+from govern import clock, errors, permissions
+from govern.audit import decisions, lines, log
+from govern.audit.decisions import AccessKind
+from govern.audit.log import Entry, Value
+from govern.tlog import tiles
+from govern.tlog.errors import TileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+    from typing import BinaryIO
+
+    from sqlalchemy.orm import Session
+
+    from govern.db import Database
+    from govern.principal import Principal
+
+FORMS = ("jsonl", "csv")
+_BATCH = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which entries to show; what is not set lets all pass. `end` itself is left out."""
+
+    subject: str | None = None
+    project: str | None = None
+    actor: str | None = None
+    types: tuple[str, ...] = ()
+    begin: datetime | None = None
+    end: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The same as conditions on `Entry`."""
+        found: list[ColumnElement[bool]] = []
+        if self.subject:
+            found.append(Entry.subject_id == self.subject)
+        if self.project:
+            found.append(Entry.project_id == self.project)
+        if self.actor:
+            found.append(Entry.actor == self.actor)
+        if self.types:
+            found.append(Entry.type.in_(self.types))
+        if self.begin:
+            found.append(Entry.at >= self.begin)
+        if self.end:
+            found.append(Entry.at < self.end)
+        return found
+
+    def words(self) -> dict[str, Any]:
+        """The same as the header has it; empty when nothing is left out."""
+        asked = {
+            "subject": self.subject,
+            "project": self.project,
+            "actor": self.actor,
+            "types": sorted(self.types),
+            "from": clock.text(self.begin) if self.begin else None,
+            "to": clock.text(self.end) if self.end else None,
+        }
+        return {name: value for name, value in asked.items() if value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What was written: entries shown, and each log with the size up to which it is complete.
+
+    `unsigned` are the logs that nobody has signed yet: the file says so and holds nothing of them.
+    """
+
+    rows: int
+    logs: tuple[str, ...]
+    sizes: dict[str, int]
+    unsigned: tuple[str, ...]
+
+
+def run(
+    database: Database,
+    out: BinaryIO,
+    *,
+    form: str,
+    client: str | None = None,
+    where: Filter,
+    by: Principal,
+    progress: Callable[[int], None] | None = None,
+) -> Summary:
+    """Export every log that `by` may, or that of the client `client` (its id), to `out`.
+
+    Takes `log:export` with a fresh factor. The access log gets its row before the first byte is
+    written; `RecordFailed` when it cannot, and then nothing is.
+    """
+    _check_form(form)
+    with database.reading() as session:
+        now = clock.now(session)
+        held = permissions.scope(by, "log:export")
+        # Whoever holds it over some clients alone may export those, and not the house.
+        asked: Iterable[str | None] = held if held and client is None else (client,)
+        for each in asked:
+            permissions.require(by, "log:export", client=each, now=now)
+        if client is not None:
+            chosen = [log.known(session, client).id]
+        else:
+            chosen = [each.id for each in log.logs(session) if held is None or each.id in held]
+        detail = {"form": form, "filter": where.words(), "logs": chosen}
+        decisions.write(
+            database,
+            [
+                {
+                    "at": now,
+                    "kind": AccessKind.EXPORT,
+                    "principal": by.id,
+                    "session_id": by.session,
+                    "client_id": client,
+                    "subject_id": where.subject,
+                    "resource_id": where.project,
+                    "detail": json.dumps(detail, ensure_ascii=False, sort_keys=True),
+                }
+            ],
+        )
+        return write(session, out, form=form, logs=chosen, where=where, progress=progress)
+
+
+def write(
+    session: Session,
+    out: BinaryIO,
+    *,
+    form: str,
+    logs: Sequence[str],
+    where: Filter,
+    progress: Callable[[int], None] | None = None,
+) -> Summary:
+    """Write these logs to `out`, each up to its newest checkpoint.
+
+    The caller answers for the right to read them, and for the record of it. `Unavailable` when
+    none of them was signed yet, `LogDamaged` when what the filter leaves out cannot be hashed.
+    """
+    _check_form(form)
+    heads: list[dict[str, Any]] = []
+    unsigned = []
+    for log_id in logs:
+        origin = log.known(session, log_id).origin
+        signed = log.latest_checkpoint(session, log_id)
+        if signed is None:
+            unsigned.append(log_id)
+        else:
+            heads.append({
+                "log": log_id, "origin": origin, "size": signed.size,
+                "checkpoint": signed.note,
+            })  # fmt: skip
+    if not heads:
+        raise errors.Unavailable("Nothing of these logs is signed yet: try again in a moment.")
+    file = _File(out, form, progress)
+    fields = {"made_at": clock.text(clock.now(session)), "filter": where.words(), "logs": heads}
+    file.write([lines.header(fields | ({"unsigned": unsigned} if unsigned else {}))])
+    for head in heads:
+        file.write([lines.begin(head["log"])])
+        try:
+            _write_log(session, file, head["log"], head["size"], where)
+        except TileError as error:
+            raise errors.LogDamaged(
+                f"Of the log {head['log']} entries are missing: run govern log fsck."
+            ) from error
+    file.finish()
+    return Summary(
+        rows=file.rows,
+        logs=tuple(head["log"] for head in heads),
+        sizes={head["log"]: head["size"] for head in heads},
+        unsigned=tuple(unsigned),
+    )
+
+
+class _File:
+    """What was written so far: its hash and its number of entries."""
+
+    def __init__(self, out: BinaryIO, form: str, progress: Callable[[int], None] | None) -> None:
+        self._out = out
+        self._csv = form == "csv"
+        self._progress = progress
+        self._hash = sha256()
+        self.rows = 0
+        if self._csv:
+            self._put(lines.CSV_HEAD)
+
+    def write(self, written: Sequence[bytes], *, rows: int = 0) -> None:
+        self._put(b"".join(map(lines.to_csv, written) if self._csv else written))
+        self.rows += rows
+        if self._progress is not None and rows:
+            self._progress(self.rows)
+
+    def finish(self) -> None:
+        self.write([lines.end(self.rows, self._hash.hexdigest())])
+
+    def _put(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._out.write(data)
+
+
+def _write_log(session: Session, file: _File, log_id: str, size: int, where: Filter) -> None:
+    """Write the pieces that cover [0, size) of one log."""
+    tree = log.Tree(session, log_id)
+    conditions = [Entry.log_id == log_id, Entry.seq < size, *where.conditions()]
+    # An entry that is missing from a whole log is not hidden behind a hash: the reader will see it.
+    may_skip = bool(where.words())
+    place = 0
+    for batch in _batches(session, conditions):
+        values = _values(session, conditions, batch[0].seq, batch[-1].seq)
+        pieces = []
+        for seq, body, digest in batch:
+            if seq > place and may_skip:
+                pieces.append(lines.skip(place, seq, tree.range(place, seq).hashes))
+            kept = _kept_hash(tree, seq) or digest
+            pieces.append(lines.entry(seq, lines.encode(kept), values.get(seq), body))
+            place = seq + 1
+        file.write(pieces, rows=len(batch))
+    if place < size and may_skip:
+        file.write([lines.skip(place, size, tree.range(place, size).hashes)])
+
+
+def _batches(session: Session, conditions: list[ColumnElement[bool]]) -> Iterator[Sequence[Any]]:
+    rows = session.execute(
+        select(Entry.seq, Entry.leaf, Entry.hash)
+        .where(*conditions)
+        .order_by(Entry.seq)
+        .execution_options(yield_per=_BATCH)
+    )
+    yield from rows.partitions()
+
+
+def _values(
+    session: Session, conditions: list[ColumnElement[bool]], first: int, last: int
+) -> dict[int, dict[str, list[str]]]:
+    """The personal values of the entries between, but for those that were erased."""
+    rows = session.execute(
+        select(Value.seq, Value.name, Value.salt, Value.value)
+        .join(Entry, and_(Entry.log_id == Value.log_id, Entry.seq == Value.seq))
+        .where(*conditions, Entry.seq >= first, Entry.seq <= last, Value.salt.is_not(None))
+    )
+    found: dict[int, dict[str, list[str]]] = {}
+    for seq, name, salt, value in rows.tuples():
+        found.setdefault(seq, {})[name] = [str(salt), str(value)]
+    return found
+
+
+def _kept_hash(tree: log.Tree, seq: int) -> bytes | None:
+    """An entry's hash as its tile has it: beside the entry, it shows which one was changed."""
+    tile = tree.tile(0, seq // tiles.WIDTH)
+    if tile is None or len(tile) != tiles.TILE_SIZE:
+        return None
+    at = seq % tiles.WIDTH * 32
+    return tile[at : at + 32]
+
+
+def _check_form(form: str) -> None:
+    if form not in FORMS:
+        raise errors.Invalid(f"format: “{form}” is none of {', '.join(FORMS)}", field="format")

@@ -1,0 +1,158 @@
+"""The lines of an export: how the writer writes them, and so how the verifier expects every byte.
+
+An export is JSON Lines, one object a line:
+
+    header   {"filter":{…},"govern":"export/1","logs":[{"checkpoint":signed note,"log":id,
+             "origin":…,"size":n}…],"made_at":…}, canonical; `unsigned` names the logs of which
+             nothing was signed yet
+    log      {"log":id}, then the pieces that cover [0, size) of its checkpoint, in order:
+    entry    {"seq":n,"hash":leaf hash,"values":{name:[salt,value]…},"entry":the exact leaf}
+    skip     {"skip":[begin,end],"hashes":[…]}: what the filter leaves out, as the hashes of the
+             perfect subtrees of that run
+    end      {"end":true,"rows":entries shown,"sha256":of every byte before this line}
+
+or CSV with the same pieces as rows: columns to read, derived from the leaf, then the exact parts.
+Every line has one form, so the verifier writes it anew and compares bytes. No physical line holds
+a line break, in either form.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+from govern.audit import leaf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FORMAT = "export/1"
+# The longest line that a reader accepts: a header of tens of thousands of logs.
+MAX_LINE = 1 << 24
+
+ENTRY = re.compile(
+    rb'\{"seq":(0|[1-9][0-9]{0,18}),"hash":"([A-Za-z0-9+/]{43}=)"'
+    rb'(?:,"values":(\{.*?\}))?,"entry":(\{.*\})\}\n'
+)
+SKIP = re.compile(rb'\{"skip":\[(0|[1-9][0-9]{0,18}),([1-9][0-9]{0,18})\],"hashes":\[(.*)\]\}\n')
+
+COLUMNS = (
+    "kind", "log", "seq", "time", "type", "actor", "session", "client", "subject", "project",
+    "dataset", "grant", "suspension", "request", "hash", "values", "leaf",
+)  # fmt: skip
+_CELL = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",]*))(?:,|\r\n)')
+_REFS = ("client", "subject", "project", "dataset", "grant", "suspension", "request")
+
+# What a spreadsheet takes for the beginning of a formula, full-width forms included.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+_CONTROL = {**dict.fromkeys(range(32), " "), 127: " ", 0x85: " ", 0x2028: " ", 0x2029: " "}
+
+
+def encode(digest: bytes) -> str:
+    """A hash as the lines have it."""
+    return b64encode(digest).decode()
+
+
+def header(fields: dict[str, Any]) -> bytes:
+    """The first line."""
+    return leaf.canonical({"govern": FORMAT, **fields}) + b"\n"
+
+
+def begin(log_id: str) -> bytes:
+    """The line before the pieces of one log."""
+    return leaf.canonical({"log": log_id}) + b"\n"
+
+
+def entry(seq: int, digest: str, values: dict[str, list[str]] | None, body: bytes) -> bytes:
+    """One entry with its values, if it commits to any: the leaf stands last, byte for byte."""
+    beside = b',"values":' + leaf.canonical(values) if values else b""
+    return b'{"seq":%d,"hash":"%s"%s,"entry":%s}\n' % (seq, digest.encode(), beside, body)
+
+
+def skip(first: int, end: int, hashes: Iterable[bytes]) -> bytes:
+    """A run of entries that are left out."""
+    listed = ",".join(f'"{encode(each)}"' for each in hashes)
+    return b'{"skip":[%d,%d],"hashes":[%s]}\n' % (first, end, listed.encode())
+
+
+def end(rows: int, digest: str) -> bytes:
+    """The last line."""
+    return b'{"end":true,"rows":%d,"sha256":"%s"}\n' % (rows, digest.encode())
+
+
+class _Echo:
+    """A file for csv.writer that hands each row back."""
+
+    def write(self, row: str) -> str:
+        return row
+
+
+_write_row = csv.writer(_Echo(), lineterminator="\r\n").writerow
+
+CSV_HEAD = ",".join(COLUMNS).encode() + b"\r\n"
+
+
+def to_csv(line: bytes) -> bytes:
+    """A line of the JSON form as a row of the CSV form; ValueError when it is neither."""
+    if line.startswith(b'{"seq":'):
+        return _entry_row(line)
+    kind = _kind(line)
+    if kind is None:
+        raise ValueError("no piece of an export")
+    log_id = str(json.loads(line)["log"]) if kind == "log" else ""
+    return _row([kind, safe(log_id), *[""] * (len(COLUMNS) - 3), line[:-1].decode()])
+
+
+def from_csv(row: bytes) -> bytes:
+    """The line of the JSON form that a row holds; the caller compares `to_csv` of it with the row.
+
+    ValueError when the row is none of ours.
+    """
+    cells = [quoted.replace('""', '"') or plain for quoted, plain in _CELL.findall(row.decode())]
+    if len(cells) != len(COLUMNS):
+        raise ValueError(f"a row has {len(COLUMNS)} cells, not {len(cells)}")
+    fields = dict(zip(COLUMNS, cells, strict=True))
+    if fields["kind"] != "entry":
+        return fields["leaf"].encode() + b"\n"
+    values = f',"values":{fields["values"]}' if fields["values"] else ""
+    digest = fields["hash"].removeprefix("'")
+    line: str = f'{{"seq":{fields["seq"]},"hash":"{digest}"{values},"entry":{fields["leaf"]}}}\n'
+    return line.encode()
+
+
+def safe(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula, and that breaks no line."""
+    plain = text.translate(_CONTROL) if not text.isprintable() else text
+    return f"'{plain}" if plain.lstrip().startswith(_FORMULA) else plain
+
+
+def _kind(line: bytes) -> str | None:
+    for kind in ("log", "skip", "end"):
+        if line.startswith(b'{"%s":' % kind.encode()):
+            return kind
+    return "header" if b'"govern":"' in line else None
+
+
+def _entry_row(line: bytes) -> bytes:
+    parts = ENTRY.fullmatch(line)
+    if parts is None:
+        raise ValueError("no entry of an export")
+    seq, digest, values, body = (part.decode() if part else "" for part in parts.groups())
+    fields = json.loads(body)
+    refs = fields.get("refs")
+    refs = refs if isinstance(refs, dict) else {}
+    readable = [
+        *(fields.get(name, "") for name in ("log", "seq", "time", "type", "actor", "session")),
+        *(refs.get(name, "") for name in _REFS),
+        digest,
+    ]
+    readable[1] = seq
+    return _row(["entry", *(safe(str(cell)) for cell in readable), values, body])
+
+
+def _row(cells: Sequence[str]) -> bytes:
+    row: str = _write_row(cells)
+    return row.encode()
