@@ -7,7 +7,7 @@ lists many; both read the clauses of `grants`, and a matrix drives them together
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -150,9 +150,7 @@ def _walk(found: Decision, rows: Any, clauses: list[grants.Clause]) -> Decision:
 
 
 def _because(found: Decision, reason: str, grant: str | None = None) -> Decision:
-    return Decision(
-        **{**vars(found), "permit": reason == "permitted", "reason": reason, "grant_id": grant}
-    )
+    return replace(found, permit=reason == "permitted", reason=reason, grant_id=grant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,16 +233,29 @@ def decide(database: Database, question: Question, *, by: Principal) -> Decision
     return decide_many(database, [question], by=by)[0]
 
 
-def decide_many(database: Database, questions: list[Question], *, by: Principal) -> list[Decision]:
-    """Answer several questions from one snapshot each, recorded together."""
+def decide_many(
+    database: Database,
+    questions: list[Question],
+    *,
+    stop_at: bool | None = None,
+    by: Principal,
+) -> list[Decision]:
+    """Answer several questions from one snapshot each, recorded together.
+
+    `stop_at` ends the list with the first decision that says so; what comes after is not asked.
+    """
+    clients = permissions.scope(by, "decision:ask")
+    if clients is not None and not clients:
+        raise errors.Forbidden("This takes the permission decision:ask, which you do not hold.")
     found = []
     for question in questions:
         # A snapshot taken after the question came in: no pause committed before is missed.
         with database.reading() as session:
-            found.append(evaluate(session, question))
-    clients = permissions.scope(by, "decision:ask")
-    if clients is not None and not clients:
-        raise errors.Forbidden("This takes the permission decision:ask, which you do not hold.")
+            found.append(_as_known_to(clients, evaluate(session, question)))
+        if found[-1].permit is stop_at:
+            break
+    if not found:
+        return []
     rows = [
         {
             "at": decision.at or clock.utcnow(), "kind": AccessKind.DECISION, "principal": by.id,
@@ -254,22 +265,36 @@ def decide_many(database: Database, questions: list[Question], *, by: Principal)
             "as_of": decision.as_of, "house_as_of": decision.house_as_of,
             "worked_at": question.worked_at, "detail": None,
         }
-        for question, decision in zip(questions, found, strict=True)
+        for question, decision in zip(questions, found, strict=False)
     ]  # fmt: skip
-    hidden = [clients is not None and decision.client_id not in clients for decision in found]
-    for row, secret in zip(rows, hidden, strict=True):
-        if secret:
-            row |= {"permit": False, "reason": "resource_unknown"}
     try:
         ids = decisions.write(database, rows)
     except errors.RecordFailed:
         return [Decision(permit=False, reason="record_failed") for _ in questions]
     return [
+        # What is hidden leaves without the facts that its row keeps.
         Decision(permit=False, reason="resource_unknown", id=row_id)
-        if secret
-        else Decision(**{**vars(decision), "id": row_id})
-        for decision, secret, row_id in zip(found, hidden, ids, strict=True)
+        if _is_hidden(clients, decision)
+        else replace(decision, id=row_id)
+        for decision, row_id in zip(found, ids, strict=True)
     ]
+
+
+def _is_hidden(clients: frozenset[str] | None, decision: Decision) -> bool:
+    return clients is not None and decision.client_id not in clients
+
+
+def _as_known_to(clients: frozenset[str] | None, decision: Decision) -> Decision:
+    """The decision as it is told to who may ask about some clients alone (None: about all).
+
+    Another client's project is no different from none, nor a person who is known to others only
+    from one who is known to nobody.
+    """
+    if _is_hidden(clients, decision):
+        return replace(decision, permit=False, reason="resource_unknown", grant_id=None)
+    if clients is not None and decision.reason == "subject_unknown":
+        return replace(decision, reason="no_grant")
+    return decision
 
 
 @dataclass(frozen=True, kw_only=True)

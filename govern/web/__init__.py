@@ -8,7 +8,7 @@ from flask import Flask
 
 from govern import config, db, paths
 from govern.audit.signer import Signer
-from govern.web import guard, pages, problems
+from govern.web import authzen, guard, headers, health, pages, problems
 
 if TYPE_CHECKING:
     from govern.config import Settings
@@ -29,7 +29,12 @@ def build(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=32 * 1024 * 1024,
     )
     app.extensions["govern"] = database
+    headers.install(app, settings)
     problems.install(app)
     guard.install(app)
     pages.install(app)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(authzen.blueprint)
+    # Credentials come with each request, not from a browser's memory: nobody can borrow them.
+    app.extensions["csrf"].exempt(authzen.blueprint)
     return app

@@ -118,8 +118,13 @@ def integration() -> Principal:
     given = request.authorization
     if given is None or given.type != "basic" or not given.username or given.password is None:
         raise errors.Unauthenticated("Please send your client id and secret (HTTP Basic).")
+    if not given.username.isprintable():
+        # PostgreSQL would choke on a NUL, which no id holds.
+        raise errors.Unauthenticated("These credentials are not known.")
     with database().reading() as session:
-        return integrations.authenticate(session, given.username, given.password)
+        found = integrations.authenticate(session, given.username, given.password)
+    g.integration = found  # for the record of a refusal
+    return found
 
 
 def install(app: Flask) -> None:

@@ -169,7 +169,10 @@ def unheld(
     """
     found = []
     for scope in Scope:
-        holding = _holding(scope, modes.stopping(effect), moment, dataset, supposing)
+        holding = _holding(
+            scope, modes.stopping(effect), moment, dataset, supposing,
+            hours=effect is Effect.HOURS,
+        )  # fmt: skip
         found.append(Clause(scope, not_(holding.exists()), holding))
     return found
 
@@ -256,8 +259,13 @@ def _holding(
     moment: Moment,
     dataset: ColumnElement[str] | None,
     supposing: Supposing | None,
+    *,
+    hours: bool = False,
 ) -> Select[tuple[str]]:
-    """The modes of the suspensions over one kind of scope that stop something for a grant."""
+    """The modes of the suspensions over one kind of scope that stop something for a grant.
+
+    `hours` when it is hours that are stopped: they count until the cut-off.
+    """
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
     query = (
         select(mode.mode)
@@ -271,16 +279,17 @@ def _holding(
             not_(_released(target, moment)),
         )
     )
-    if moment.worked_at is not None:
-        # Hours count until the cut-off, or until the mode began that stops them.
+    if hours:
         query = query.join(Suspension, Suspension.id == mode.suspension_id).where(
-            func.coalesce(Suspension.hours_until, mode.recorded_at) <= moment.worked_at
+            _past_cut_off(mode, moment)
         )
     if supposing is not None:
         query = query.where(supposing.still(target, stopping))
     if scope is Scope.ORGANISATION:
         query = query.join(Membership, Membership.organisation_id == target.target_id).where(
-            Membership.subject_id == Grant.subject_id, moment.stands(Membership)
+            Membership.subject_id == Grant.subject_id,
+            moment.stands(Membership),
+            moment.begun(Membership),
         )
     else:
         column = {
@@ -291,6 +300,24 @@ def _holding(
         }[scope]
         query = query.where(target.target_id == column)
     return query.correlate(Grant, Dataset)
+
+
+def _past_cut_off(mode: Any, moment: Moment) -> ColumnElement[bool]:
+    """That hours worked at the moment count no longer under a mode that stops them.
+
+    Without a cut-off that is from the mode's beginning. A cut-off before the opening reaches back
+    to it; but hours worked later under a milder mode are not lost when the mode tightens again.
+    """
+    cut_off = Suspension.hours_until
+    if moment.worked_at is None:
+        return or_(cut_off.is_(None), cut_off <= moment.instant)
+    return and_(
+        func.coalesce(cut_off, mode.recorded_at) <= moment.worked_at,
+        or_(
+            mode.recorded_at <= moment.worked_at,
+            mode.recorded_at == Suspension.recorded_at,
+        ),
+    )
 
 
 def _released(target: Any, moment: Moment) -> ColumnElement[bool]:

@@ -1,0 +1,93 @@
+"""Health: whether the process lives, and whether it may be asked anything.
+
+`/healthz` says only that the process answers. `/readyz` is 200 when the database answers, its
+schema is this version's, and it is not behind the log's signer; whoever balances load reads that.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Blueprint
+from sqlalchemy import exc as sa_exc
+
+from govern import db, errors
+from govern.audit.signer import Signer
+from govern.web import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import Session
+
+    from govern.config import Settings
+    from govern.db import Database
+
+blueprint = Blueprint("health", __name__)
+_log = logging.getLogger(__name__)
+
+
+@blueprint.get("/healthz")
+@guard.public
+def healthz() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+@blueprint.get("/readyz")
+@guard.public
+def readyz() -> tuple[dict[str, object], int]:
+    """Whether decisions may be asked for here; which check failed, and nothing more, is told."""
+    database = guard.database()
+    checks = {name: _passes(name, check, database) for name, check in CHECKS.items()}
+    ready = all(checks.values())
+    return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
+
+
+def _reachable(database: Database) -> None:
+    with database.reading() as session, database.access_reading() as access:
+        session.connection()
+        access.connection()
+
+
+def _migrated(database: Database) -> None:
+    with database.reading() as session, database.access_reading() as access:
+        for part, source in zip(db.PARTS, (session, access), strict=True):
+            present = _revision(source, part)
+            if present != _wanted(database.settings, part):
+                raise errors.Unavailable(f"the {part} schema is at {present}: `govern db upgrade`")
+
+
+def _revision(session: Session, part: str) -> str | None:
+    options = {"version_table": f"schema_{part}"}
+    return MigrationContext.configure(session.connection(), opts=options).get_current_revision()
+
+
+@cache
+def _wanted(settings: Settings, part: str) -> str | None:
+    scripts = ScriptDirectory.from_config(db.alembic_config(settings, part))
+    return scripts.get_current_head()
+
+
+def _signed(database: Database) -> None:
+    Signer(database.settings).check(database)
+
+
+CHECKS: dict[str, Callable[[Database], None]] = {
+    "database": _reachable,
+    "schema": _migrated,
+    "log": _signed,
+}
+
+
+def _passes(name: str, check: Callable[[Database], None], database: Database) -> bool:
+    try:
+        check(database)
+    except (errors.GovernError, sa_exc.SQLAlchemyError, OSError) as error:
+        _log.warning("not ready: %s: %s", name, error)
+        return False
+    return True
