@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from govern.web.pages import base, start
+from govern.web.pages import auth, base, start
 
 if TYPE_CHECKING:
     from flask import Flask
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
-PLACES = (start,)
+PLACES = (auth, start)
 
 
 def install(app: Flask) -> None:

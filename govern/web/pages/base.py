@@ -9,10 +9,9 @@ nothing is typed twice, and nothing is lost.
 from __future__ import annotations
 
 import re
-import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from flask import g, make_response, render_template, request
 from flask_babel import Babel, format_timedelta
@@ -22,7 +21,7 @@ from flask_wtf.csrf import CSRFProtect
 
 from govern import clock, errors, permissions
 from govern.identity import sessions
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.problems import STATUS
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ T = TypeVar("T")
 LANGUAGES = ("en",)
 # Fields that belong to one sending of a form, and are never carried to the next.
 _OWN_FIELDS = {"csrf_token", "code", "step_up"}
+_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 _SEPARATORS = re.compile(r"[\s,.'’_\u00a0\u202f\u2009]")
 
 
@@ -50,8 +50,13 @@ def install(app: Flask) -> None:
     # A token lives as long as the browser's form cookie: a form left open over lunch still works.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     CSRFProtect(app)
-    app.jinja_env.globals.update(relative=relative, csp_nonce=csp_nonce)
-    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = False
+    app.jinja_env.globals["relative"] = relative
+
+    @app.before_request
+    def refuse_nul() -> None:
+        # No text of ours holds one, and PostgreSQL would choke on it.
+        if any("\0" in value for value in (*request.values.values(), request.path)):
+            raise errors.Invalid(_("What was sent holds a NUL character."))
 
     @app.context_processor
     def everywhere() -> dict[str, Any]:
@@ -99,14 +104,6 @@ def relative(at: datetime) -> str:
     return str(format_timedelta(at - clock.utcnow(), add_direction=True))
 
 
-def csp_nonce() -> str:
-    """The one nonce of this response; the header and the page must say the same."""
-    if "csp_nonce" not in g:
-        g.csp_nonce = secrets.token_urlsafe(16)
-    found: str = g.csp_nonce
-    return found
-
-
 # --- what people type --------------------------------------------------------------------------
 
 
@@ -140,18 +137,9 @@ def count(name: str) -> int:
     return int(value)
 
 
-def local_path(value: str, *, otherwise: str = "/") -> str:
-    """A path of ours to go on to; anything that could lead elsewhere becomes `otherwise`."""
-    parts = urlsplit(value)
-    safe = (
-        value.startswith("/")
-        and not value.startswith(("//", "/\\"))
-        and "\\" not in value
-        and value.isprintable()
-        and not parts.scheme
-        and not parts.netloc
-    )
-    return value if safe else otherwise
+def local_path(value: str) -> str:
+    """A path of this host, with its query; `/` for anything that could lead elsewhere."""
+    return value if _LOCAL.fullmatch(value) else "/"
 
 
 def page_url(**changes: str | None) -> str:
@@ -210,6 +198,7 @@ def act(
     except errors.FreshFactorRequired as error:
         return refusal(error, step_up(title, cancel=cancel))
     except (errors.Invalid, errors.Conflict, errors.SamePerson) as error:
+        problems.record_refusal(error)
         return refusal(error, again({error.field or "": error.message}))
     return done(result)
 

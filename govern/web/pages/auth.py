@@ -1,0 +1,255 @@
+"""Signing in and out, and the first time here: password, authenticator app, recovery codes.
+
+Nobody learns from these pages whether an address is known. What lies between the steps of an
+activation travels sealed in the form, bound to its link: not in an address, not in a cookie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import TYPE_CHECKING, Any
+
+import segno
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask_babel import gettext as _
+from flask_login import current_user
+
+from govern import db, errors
+from govern.identity import activation, authenticators, passwords, sessions
+from govern.web import guard
+from govern.web.pages import base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask.typing import ResponseReturnValue
+
+blueprint = Blueprint("auth", __name__)
+
+
+def _next() -> str:
+    """Where to go after signing in; "" for wherever one's role leads."""
+    wanted = request.values.get("next", "")
+    return base.local_path(wanted) if wanted else ""
+
+
+# --- signing in --------------------------------------------------------------------------------
+
+
+@blueprint.get("/sign-in")
+@guard.public
+def sign_in() -> ResponseReturnValue:
+    """Ask who, and for the password."""
+    if current_user.is_authenticated:
+        return redirect(url_for(".code", next=_next()) if _half_way() else _next() or "/")
+    return _sign_in_page({})
+
+
+@blueprint.post("/sign-in")
+@guard.public
+def sign_in_done() -> ResponseReturnValue:
+    """Check address and password; the session that follows may do nothing but show a code."""
+    try:
+        token = sessions.begin(
+            guard.database(), base.typed("email"), request.form.get("password", "")
+        )
+    except (errors.SignInFailed, errors.TooManyAttempts) as error:
+        return base.refusal(error, _sign_in_page({"": error.message}))
+    _end_present()
+    guard.become(token)
+    return redirect(url_for(".code", next=_next()), 303)
+
+
+@blueprint.get("/sign-in/code")
+@guard.half_way
+def code() -> ResponseReturnValue:
+    """Ask for the second factor."""
+    return _code_page({}) if _half_way() else redirect(_next() or "/")
+
+
+@blueprint.post("/sign-in/code")
+@guard.half_way
+def code_done() -> ResponseReturnValue:
+    """Take a one-time code or a recovery code: the session is whole, under a new token."""
+    if not _half_way():
+        return redirect(_next() or "/", 303)
+    field = "recovery_code" if base.typed("recovery_code") else "code"
+    shown, token = base.typed(field), guard.token()
+    try:
+        token = guard.database().transaction(lambda s: sessions.show_factor(s, token, shown))
+    except (errors.SignInFailed, errors.TooManyAttempts) as error:
+        return base.refusal(error, _code_page({field: error.message}))
+    session.clear()  # forms opened before the sign-in no longer count
+    guard.become(token)
+    return redirect(_next() or "/", 303)
+
+
+@blueprint.post("/sign-out")
+@guard.half_way
+def sign_out() -> ResponseReturnValue:
+    """End this session, on the server too; half a sign-in can be given up as well."""
+    _end_present()
+    session.clear()
+    guard.become("")
+    return redirect(url_for(".sign_in"), 303)
+
+
+def _half_way() -> bool:
+    return bool(current_user.caller.half_way)
+
+
+def _end_present() -> None:
+    """End the session that this browser brought along, if any."""
+    if not current_user.is_authenticated:
+        return
+    by = guard.principal()
+    guard.database().transaction(lambda s: sessions.end(s, by.session or "", by=by))
+
+
+def _sign_in_page(wrong: Mapping[str, str]) -> str:
+    return render_template(
+        "auth/sign_in.html", form={"email": base.typed("email")}, errors=wrong, next=_next()
+    )
+
+
+def _code_page(wrong: Mapping[str, str]) -> str:
+    return render_template(
+        "auth/second_factor.html",
+        email=guard.caller().subject.email,
+        errors=wrong,
+        next=_next(),
+    )
+
+
+# --- the first time ----------------------------------------------------------------------------
+
+
+@blueprint.get("/activate/<token>")
+@guard.public
+def activate(token: str) -> ResponseReturnValue:
+    """Show the first step of a link that still works."""
+    return _activation_page(token, "password")
+
+
+@blueprint.post("/activate/<token>")
+@guard.public
+def activate_done(token: str) -> ResponseReturnValue:
+    """Take one step: a password, then the first code, then that the recovery codes are kept."""
+    steps = {
+        "password": _choose_password,
+        "authenticator": _confirm_authenticator,
+        "recovery": _keep_codes,
+    }
+    step = steps.get(request.form.get("step", ""))
+    if step is None:
+        raise errors.Invalid("step: there is no such step", field="step")
+    return step(token)
+
+
+def _choose_password(token: str) -> ResponseReturnValue:
+    password = request.form.get("password", "")
+    if password != request.form.get("password_again", ""):
+        return _activation_page(
+            token, "password", {"password_again": _("The two are not the same.")}, status=422
+        )
+    try:
+        hashed = activation.hash_password(password)
+    except errors.Invalid as error:
+        return _activation_page(token, "password", {"password": error.message}, status=422)
+    kept = {"hash": hashed, "seed": authenticators.new_seed()}
+    return _activation_page(token, "authenticator", kept=kept)
+
+
+def _confirm_authenticator(token: str) -> ResponseReturnValue:
+    kept = _unsealed(token)
+    try:
+        subject, codes = guard.database().transaction(
+            lambda s: activation.complete(
+                s, token, password_hash=kept["hash"], seed=kept["seed"], code=base.typed("code")
+            )
+        )
+    except errors.Invalid as error:
+        return _activation_page(
+            token, "authenticator", {"code": error.message}, kept=kept, status=422
+        )
+    except (errors.Unknown, errors.AlreadyEnded):
+        return _dead()
+    return _recovery_page(token, {"email": subject.email, "codes": codes})
+
+
+def _keep_codes(token: str) -> ResponseReturnValue:
+    kept = _unsealed(token)
+    if request.form.get("saved") != "yes":
+        return _recovery_page(
+            token, kept, {"saved": _("Please keep them first: they are never shown again.")}
+        )
+    flash(_("Your account is ready. Sign in to begin."), "success")
+    return redirect(url_for(".sign_in"), 303)
+
+
+def _activation_page(
+    token: str,
+    step: str,
+    wrong: Mapping[str, str] | None = None,
+    *,
+    kept: dict[str, Any] | None = None,
+    status: int = 200,
+) -> ResponseReturnValue:
+    with guard.database().reading() as s:
+        try:
+            subject = activation.find(s, token)[1]
+        except errors.Unknown:
+            return _dead()
+    more: dict[str, Any] = {}
+    if kept is not None:
+        address = authenticators.provisioning_uri(kept["seed"], subject)
+        more = {
+            "sealed": _sealed(token, kept),
+            "qr": segno.make(address, error="m").svg_data_uri(scale=5, border=4),
+            "secret": " ".join(kept["seed"][i : i + 4] for i in range(0, len(kept["seed"]), 4)),
+        }
+    page = render_template(
+        "auth/activate.html", step=step, token=token, email=subject.email, errors=wrong or {},
+        password_min=passwords.MIN_LENGTH, **more,
+    )  # fmt: skip
+    return page, status
+
+
+def _recovery_page(
+    token: str, kept: dict[str, Any], wrong: Mapping[str, str] | None = None
+) -> ResponseReturnValue:
+    page = render_template(
+        "auth/activate.html", step="recovery", token=token, email=kept["email"],
+        codes=kept["codes"], sealed=_sealed(token, kept), errors=wrong or {},
+    )  # fmt: skip
+    return page, 422 if wrong else 200
+
+
+def _dead() -> ResponseReturnValue:
+    return render_template("auth/activate.html", step="dead", token="", email="", errors={}), 404
+
+
+def _place(token: str) -> str:
+    return f"activation.form:{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def _sealed(token: str, kept: dict[str, Any]) -> str:
+    """What the next step needs, readable by us alone and for this link alone."""
+    body = json.dumps(kept).encode()
+    return urlsafe_b64encode(db.seal(guard.database().settings, body, place=_place(token))).decode()
+
+
+def _unsealed(token: str) -> dict[str, Any]:
+    try:
+        body = urlsafe_b64decode(request.form.get("sealed", ""))
+        found: dict[str, Any] = json.loads(
+            db.unseal(guard.database().settings, body, place=_place(token))
+        )
+    except (ValueError, IndexError, errors.Unavailable):
+        raise errors.Invalid(
+            "This form was changed on its way, or is of another link. Open the link again.",
+            field="sealed",
+        ) from None
+    return found
