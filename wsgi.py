@@ -1,4 +1,4 @@
-"""The WSGI application, for any server: `granian --interface wsgi wsgi:app`, `gunicorn wsgi:app`."""
+"""The WSGI application, for any server: `granian --interface wsgi wsgi:app`, say."""
 
 from govern import create_app
 

@@ -246,7 +246,7 @@ def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]
     if not rows:
         return
     connection = session.connection()
-    driver = connection.connection.driver_connection
+    driver: Any = connection.connection.driver_connection
     names = ", ".join(column.name for column in table.columns)
     if connection.dialect.name == "postgresql":
         with (

@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain; each surface has its own table of what it calls them.
+"""What can go wrong, in the words of the domain; each surface has its own names for it.
 
     GovernError
     ├── Invalid                   what was asked makes no sense; `field` names the culprit
@@ -10,13 +10,13 @@
     ├── Forbidden                 signed in, but not allowed
     │   ├── FactorRequired        a second factor must be enrolled first
     │   ├── FreshFactorRequired   the second factor was shown too long ago
-    │   └── SamePerson            the act takes a second person, and this is the first (or their creature)
+    │   └── SamePerson            the act takes a second person, and this is the first
     └── Conflict                  it made sense once, but the world has moved
         ├── AlreadyExists
         ├── AlreadyEnded          revoked, lifted, decided, offboarded before
         ├── Held                  a suspension stands in the way
-        ├── NeedsSecondPerson     one person alone may not admit whom a suspension holds
-        ├── ReturnsUnlisted       the lift would admit someone who was not on the list shown
+        ├── NeedsSecondPerson     one person alone may not admit who is held
+        ├── ReturnsUnlisted       the lift would admit someone not on the list shown
         ├── Stale                 the form was filled against an older state
         └── Brake                 the number typed is not the number at stake
     Unavailable                   the service cannot answer truthfully, so it does not answer

@@ -1,4 +1,4 @@
-"""Alembic's environment: two histories, `main` and `access`, each with a version table of its own."""
+"""Alembic's environment: two histories, `main` and `access`, each with its version table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ url = settings.url if part == "main" else settings.access_url
 __all__ = ["govern"]
 
 
-def _ours(thing: object, name: str | None, kind: str, *_: object) -> bool:
+def _ours(_: object, name: str | None, kind: str, *__: object) -> bool:
     """On PostgreSQL both histories live in one schema: look at this history's tables alone."""
     if kind == "table":
         return name in metadata.tables

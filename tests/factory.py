@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T0 = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 OPERATOR = operator("tester")
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of invented people
+PASSWORD = "correct horse battery staple"
 
 _numbers = count(1)
 
@@ -62,7 +62,9 @@ class World:
         """A project, of a client of its own unless told."""
         owner = client or self.client(f"C{next(_numbers)}")
         return self.do(
-            lambda s: clients.create_project(s, owner, code, contact="ops@aster.example", by=OPERATOR)
+            lambda s: clients.create_project(
+                s, owner, code, contact="ops@aster.example", by=OPERATOR
+            )
         )
 
     def dataset(self, project: Project, code: str = "kingfisher-audio") -> Dataset:
@@ -75,14 +77,22 @@ class World:
         return self.do(lambda s: entitlements.define(s, name, actions=wanted, by=OPERATOR))
 
     def subject(
-        self, external_id: str | None = None, *, organisation: str = "direct", kind: str = "annotator"
+        self,
+        external_id: str | None = None,
+        *,
+        organisation: str = "direct",
+        kind: str = "annotator",
     ) -> Subject:
         """A person."""
         external_id = external_id or f"P{next(_numbers):05}"
         particulars = subjects.Particulars.checked(
-            external_id=external_id, email=f"{external_id}@people.example",
-            full_name=f"Person {external_id}", kind=kind, organisation=organisation, country="KE",
-        )  # fmt: skip
+            external_id=external_id,
+            email=f"{external_id}@people.example",
+            full_name=f"Person {external_id}",
+            kind=kind,
+            organisation=organisation,
+            country="KE",
+        )
         return self.do(lambda s: subjects.register(s, particulars, by=SYSTEM))
 
     def grant(
@@ -99,9 +109,16 @@ class World:
         bundle = entitlement or self.entitlement()
         return self.do(
             lambda s: grants.issue(
-                s, subject, project, bundle, dataset=dataset, starts=starts,
-                until=until or clock.now(s) + timedelta(days=30), reason="work", by=OPERATOR,
-            )  # fmt: skip
+                s,
+                subject,
+                project,
+                bundle,
+                dataset=dataset,
+                starts=starts,
+                until=until or clock.now(s) + timedelta(days=30),
+                reason="work",
+                by=OPERATOR,
+            )
         )
 
     def suspend(
@@ -110,9 +127,13 @@ class World:
         """A suspension over `TYPE:CODE`s."""
         return self.do(
             lambda s: suspensions.open(
-                s, [suspensions.target(s, reference) for reference in references], mode=mode,
-                reason=more.pop("reason", Reason.CLIENT_REQUEST), by=by, **more,
-            )  # fmt: skip
+                s,
+                [suspensions.target(s, reference) for reference in references],
+                mode=mode,
+                reason=more.pop("reason", Reason.CLIENT_REQUEST),
+                by=by,
+                **more,
+            )
         )
 
     def staff(self, role: str = "admin", *, client: Client | None = None) -> Subject:
@@ -138,6 +159,6 @@ class World:
 
     def code(self, subject: Subject, *, at: datetime | None = None) -> str:
         """What someone's authenticator app shows."""
-        import pyotp  # noqa: PLC0415
+        import pyotp
 
         return pyotp.TOTP(self.seeds[subject.id]).at(at or clock.utcnow())

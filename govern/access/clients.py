@@ -1,4 +1,4 @@
-"""Clients, their projects and datasets: what access is scoped to. Codes are unique and never reused."""
+"""Clients, projects and datasets: what access is scoped to. Codes are never reused."""
 
 from __future__ import annotations
 
@@ -118,9 +118,11 @@ def create_project(
     code = subjects.text(code, field="code", length=80)
     _unless_taken(session, Project, code)
     row = Project(
-        id=new_id("prj"), client_id=client.id, code=code,
+        id=new_id("prj"),
+        client_id=client.id,
+        code=code,
         contact=subjects.text(contact, field="contact", required=False),
-    )  # fmt: skip
+    )
     session.add(row)
     record(
         session,

@@ -60,14 +60,16 @@ def named(session: OrmSession, name: str) -> Entitlement:
 
 def actions_of(session: OrmSession, entitlement: Entitlement) -> list[EntitlementAction]:
     """What an entitlement permits now."""
-    return list(session.execute(
-        select(EntitlementAction)
-        .where(
-            EntitlementAction.entitlement_id == entitlement.id,
-            EntitlementAction.ended_at.is_(None),
-        )
-        .order_by(EntitlementAction.action)
-    ).scalars())  # fmt: skip
+    return list(
+        session.execute(
+            select(EntitlementAction)
+            .where(
+                EntitlementAction.entitlement_id == entitlement.id,
+                EntitlementAction.ended_at.is_(None),
+            )
+            .order_by(EntitlementAction.action)
+        ).scalars()
+    )
 
 
 def define(session: Session, name: str, *, actions: Iterable[str], by: Principal) -> Entitlement:
@@ -76,7 +78,7 @@ def define(session: Session, name: str, *, actions: Iterable[str], by: Principal
     name = subjects.text(name, field="entitlement", length=80)
     wanted = {subjects.text(action, field="action", length=80) for action in actions}
     row = session.execute(select(Entitlement).where(Entitlement.name == name)).scalar_one_or_none()
-    stamps: list[tuple[Audited, str]] = []
+    stamps: list[tuple[Base, str]] = []
     if row is None:
         row = Entitlement(id=new_id("ent"), name=name)
         session.add(row)

@@ -1,4 +1,4 @@
-"""The decision: may this subject do this on this resource, and why not?
+"""The decision: whether this subject may do this on this resource, and why not.
 
 The facts are gathered in one statement, so they are one snapshot, with the log position that it
 saw (`as_of`). Then the rule's clauses are walked in order. `decide()` explains one case, `search()`
@@ -45,7 +45,7 @@ REASONS: dict[str, str] = {
     "grant_not_started": "Their grant has not started yet.",
     "grant_expired": "Their grant has expired.",
     "action_not_granted": "Their grant does not allow this action.",
-    "second_factor_required": "The work is under review: a second factor within 12 hours is needed.",
+    "second_factor_required": "Under review: a second factor within 12 hours is needed.",
     "work_in_future": "The work would lie in the future.",
     "record_failed": "The decision could not be recorded, so it is a denial.",
     **{
@@ -102,22 +102,33 @@ def evaluate(session: OrmSession, question: Question) -> Decision:
     worked_at = question.worked_at if effect is Effect.HOURS else None
     by_mail = "@" in question.subject
     shape = _Shape(
-        effect=effect, by_mail=by_mail, on_dataset=question.kind == "dataset",
-        past=question.at is not None, worked=worked_at is not None,
-    )  # fmt: skip
+        effect=effect,
+        by_mail=by_mail,
+        on_dataset=question.kind == "dataset",
+        past=question.at is not None,
+        worked=worked_at is not None,
+    )
     clauses, statement = _prepared(shape)
     subject = question.subject.strip()
-    wanted = {"subject": subject.lower() if by_mail else subject, "code": question.code,
-              "action": question.action}  # fmt: skip
+    wanted: dict[str, Any] = {
+        "subject": subject.lower() if by_mail else subject,
+        "code": question.code,
+        "action": question.action,
+    }
     instants = {"at": question.at, "worked_at": worked_at}
     wanted |= {name: when for name, when in instants.items() if when is not None}
     rows = session.execute(statement, wanted).all()
     first = rows[0]
     found = Decision(
-        permit=False, reason="no_grant", as_of=first.as_of, house_as_of=first.house_as_of,
-        subject_id=first.subject_id, client_id=first.client_id, at=first.now,
+        permit=False,
+        reason="no_grant",
+        as_of=first.as_of,
+        house_as_of=first.house_as_of,
+        subject_id=first.subject_id,
+        client_id=first.client_id,
+        at=first.now,
         resource_id=first.resource_id,
-    )  # fmt: skip
+    )
     if first.subject_id is None or first.subject_not_yet:
         return _because(found, "subject_unknown")
     if first.resource_id is None or first.resource_not_yet:
@@ -258,15 +269,23 @@ def decide_many(
         return []
     rows = [
         {
-            "at": decision.at or clock.utcnow(), "kind": AccessKind.DECISION, "principal": by.id,
-            "session_id": by.session, "subject_id": decision.subject_id,
-            "client_id": decision.client_id, "resource_id": decision.resource_id,
-            "action": question.action[:80], "permit": decision.permit, "reason": decision.reason,
-            "as_of": decision.as_of, "house_as_of": decision.house_as_of,
-            "worked_at": question.worked_at, "detail": None,
+            "at": decision.at or clock.utcnow(),
+            "kind": AccessKind.DECISION,
+            "principal": by.id,
+            "session_id": by.session,
+            "subject_id": decision.subject_id,
+            "client_id": decision.client_id,
+            "resource_id": decision.resource_id,
+            "action": question.action[:80],
+            "permit": decision.permit,
+            "reason": decision.reason,
+            "as_of": decision.as_of,
+            "house_as_of": decision.house_as_of,
+            "worked_at": question.worked_at,
+            "detail": None,
         }
         for question, decision in zip(questions, found, strict=False)
-    ]  # fmt: skip
+    ]
     try:
         ids = decisions.write(database, rows)
     except errors.RecordFailed:
@@ -346,13 +365,25 @@ def search(
     permissions.require(by, "grant:read", client=client_id)
     query = (
         grants.facts(
-            Grant.id, Subject.id, Subject.external_id, Subject.email, Subject.full_name,
-            Project.code, Grant.entitlement_id, Grant.starts_at, Grant.ends_at, moment=moment,
+            Grant.id,
+            Subject.id,
+            Subject.external_id,
+            Subject.email,
+            Subject.full_name,
+            Project.code,
+            Grant.entitlement_id,
+            Grant.starts_at,
+            Grant.ends_at,
+            moment=moment,
         )
-        .where(over, Grant.id > after, grants.all_of(grants.rule(action, effect, moment, dataset=dataset)))
+        .where(
+            over,
+            Grant.id > after,
+            grants.all_of(grants.rule(action, effect, moment, dataset=dataset)),
+        )
         .order_by(Grant.id)
         .limit(limit)
-    )  # fmt: skip
+    )
     names = list(Reach.__dataclass_fields__)
     return [Reach(**dict(zip(names, row, strict=True))) for row in session.execute(query)]
 

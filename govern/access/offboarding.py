@@ -70,8 +70,10 @@ def offboard(session: Session, subject: Subject, *, reason: str, by: Principal) 
 
 
 def _held(session: OrmSession, subject: Subject) -> list[Grant]:
-    return list(session.execute(
-        select(Grant)
-        .where(Grant.subject_id == subject.id, Grant.ended_at.is_(None))
-        .order_by(Grant.id)
-    ).scalars())  # fmt: skip
+    return list(
+        session.execute(
+            select(Grant)
+            .where(Grant.subject_id == subject.id, Grant.ended_at.is_(None))
+            .order_by(Grant.id)
+        ).scalars()
+    )

@@ -108,10 +108,15 @@ def ask(
     """Put down what was asked for; the caller's operation has checked that it may be asked."""
     logs = sorted(set(logs))
     row = Request(
-        id=new_id("req"), kind=kind, client_id=client, suspension_id=suspension,
-        subject_id=subject, details={**(details or {}), "logs": logs}, number=number,
+        id=new_id("req"),
+        kind=kind,
+        client_id=client,
+        suspension_id=suspension,
+        subject_id=subject,
+        details={**(details or {}), "logs": logs},
+        number=number,
         asked_by=signature(by),
-    )  # fmt: skip
+    )
     session.add(row)
     session.add_all(RequestItem(request_id=row.id, item_id=item) for item in items)
     record(
@@ -212,12 +217,16 @@ def _close(
         # A request over several clients' logs was put down in each; its closing goes the same way.
         logs=row.details["logs"],
         by=by,
-        refs={"request": row.id, "suspension": row.suspension_id, "subject": row.subject_id,
-              "client": row.client_id},
+        refs={
+            "request": row.id,
+            "suspension": row.suspension_id,
+            "subject": row.subject_id,
+            "client": row.client_id,
+        },
         data={"outcome": outcome},
         stamps=[(row, "ended_at")],
         recheck=still_open,
-    )  # fmt: skip
+    )
 
 
 def _pair(session: OrmSession, asked_by: str, by: Principal) -> None:

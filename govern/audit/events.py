@@ -78,7 +78,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.GRANT_SUSPENDED: "A suspension holds this grant; the grant itself is unchanged.",
     EventType.GRANT_REVIEW_REQUIRED: "Work under this grant goes on under review.",
     EventType.GRANT_RESUMED: "The grant is in force again as it was.",
-    EventType.SUSPENSION_OPENED: "Access was stopped over a scope; from here every decision denies.",
+    EventType.SUSPENSION_OPENED: "Access was stopped over a scope, for every decision from here.",
     EventType.SUSPENSION_MODE_CHANGED: "A suspension stops more, or less, than before.",
     EventType.SUSPENSION_NARROWED: "A part of its scope was taken out of a suspension.",
     EventType.SUSPENSION_RELEASED: "Some people were let out of a suspension early.",

@@ -178,7 +178,7 @@ def logs(session: Session) -> list[Log]:
 
 
 def describe(row: Any) -> dict[str, Any]:
-    """The search columns of an entry, derived from its parsed leaf: what fsck holds them against."""
+    """The search columns of an entry, as its parsed leaf says them."""
     refs = row.get("refs", {})
     return {
         "type": row["type"],

@@ -45,8 +45,8 @@ class _Queued:
     data: dict[str, Any]
     private: dict[str, str]
     about: str | None
-    covers: tuple[Audited, ...]
-    stamps: tuple[tuple[Audited, str], ...]
+    covers: tuple[Base, ...]
+    stamps: tuple[tuple[Base, str], ...]
 
 
 @dataclass(kw_only=True)
@@ -73,8 +73,8 @@ def record(
     data: dict[str, Any] | None = None,
     private: dict[str, str | None] | None = None,
     about: str | None = None,
-    covers: Iterable[Audited] = (),
-    stamps: Iterable[tuple[Audited, str]] = (),
+    covers: Iterable[Base] = (),
+    stamps: Iterable[tuple[Base, str]] = (),
     recheck: Callable[[Session], None] | None = None,
 ) -> None:
     """Queue one event for each of `logs`; nothing is written before the commit.
@@ -86,9 +86,9 @@ def record(
     """
     unit = _unit(session)
     stamps = tuple(stamps)
-    private = {name: value for name, value in (private or {}).items() if value}
+    values = {name: value for name, value in (private or {}).items() if value}
     if by.name:
-        private["actor"] = by.name
+        values["actor"] = by.name
     unit.queue.append(
         _Queued(
             type=type,
@@ -96,7 +96,7 @@ def record(
             by=by,
             refs={name: value for name, value in (refs or {}).items() if value},
             data={name: value for name, value in (data or {}).items() if value is not None},
-            private=private,
+            private=values,
             about=about,
             covers=(*covers, *(row for row, _ in stamps)),
             stamps=stamps,
@@ -161,14 +161,27 @@ def _add(
     for name, value in queued.private.items():
         salt = leaf.salt()
         commit[name] = leaf.commitment(salt, value)
-        values.append({
-            "log_id": head.id, "seq": head.size, "name": name,
-            "about": queued.about, "salt": salt, "value": value,
-        })  # fmt: skip
+        values.append(
+            {
+                "log_id": head.id,
+                "seq": head.size,
+                "name": name,
+                "about": queued.about,
+                "salt": salt,
+                "value": value,
+            }
+        )
     entry = make_entry(
-        log=head.id, seq=head.size, at=at, type=queued.type, actor=queued.by.id,
-        session=queued.by.session, refs=queued.refs, data=queued.data, commit=commit,
-    )  # fmt: skip
+        log=head.id,
+        seq=head.size,
+        at=at,
+        type=queued.type,
+        actor=queued.by.id,
+        session=queued.by.session,
+        refs=queued.refs,
+        data=queued.data,
+        commit=commit,
+    )
     entries.append(dict(zip(ENTRY_COLUMNS, entry, strict=True)))
     head.size += 1
     head.last_at = at
@@ -191,15 +204,30 @@ def make_entry(
 ) -> tuple[Any, ...]:
     """One row of `log_entry`, in the order of its columns."""
     body = leaf.build(
-        log=log, seq=seq, time=clock.text(at), type=type, actor=actor, session=session,
-        refs=refs, data=data, commit=commit,
-    )  # fmt: skip
+        log=log,
+        seq=seq,
+        time=clock.text(at),
+        type=type,
+        actor=actor,
+        session=session,
+        refs=refs,
+        data=data,
+        commit=commit,
+    )
     if len(body) > leaf.MAX_BYTES:
         raise errors.RecordFailed("The record of this act would be too long; nothing was done.")
     return (
-        log, seq, at, type, actor, refs.get("subject"), refs.get("project"),
-        refs.get("suspension"), body, merkle.leaf_hash(body),
-    )  # fmt: skip
+        log,
+        seq,
+        at,
+        type,
+        actor,
+        refs.get("subject"),
+        refs.get("project"),
+        refs.get("suspension"),
+        body,
+        merkle.leaf_hash(body),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +270,7 @@ def append_many(
                 refs=line.refs,
                 data=line.data,
                 commit=commit,
-            )  # fmt: skip
+            )
         )
     if entries:
         insert_many(session, cast("Table", Entry.__table__), entries)
@@ -277,7 +305,7 @@ def _refuse_silent_change(session: Session) -> None:
         raise errors.UnauditedChange(f"{', '.join(silent)}: changed without a record")
 
 
-def _key(row: Audited) -> tuple[Any, ...]:
+def _key(row: object) -> tuple[Any, ...]:
     state = inspect(row)
     return (state.mapper, *state.mapper.primary_key_from_instance(row))
 
@@ -296,6 +324,6 @@ def _refuse_bulk_change(state: ORMExecuteState) -> None:
             for mapper in Base.registry.mappers
             if issubclass(mapper.class_, Audited)
         )
-    name = statement.table.name  # type: ignore[attr-defined]  # bulk statements name a Table
+    name = getattr(statement.table, "name", "")
     if name in _AUDITED_TABLES and not state.execution_options.get("govern_recorded"):
         raise errors.UnauditedChange(f"{name}: a bulk change that no operation records")

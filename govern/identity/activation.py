@@ -63,9 +63,12 @@ def issue(session: Session, subject: Subject, *, by: Principal) -> str:
     ).scalars()
     token = secrets.token_urlsafe(24)
     row = Activation(
-        id=new_id("act"), token_hash=_hash(token), subject_id=subject.id,
-        issued_by=by.name or by.id, expires_at=clock.now(session) + LIFE,
-    )  # fmt: skip
+        id=new_id("act"),
+        token_hash=_hash(token),
+        subject_id=subject.id,
+        issued_by=by.name or by.id,
+        expires_at=clock.now(session) + LIFE,
+    )
     session.add(row)
     record(
         session,
@@ -93,8 +96,9 @@ def not_yet_active(session: OrmSession, external_ids: Sequence[str]) -> list[Sub
     for external_id in external_ids:
         if external_id not in found:
             raise errors.Unknown(f"Nobody is known as “{external_id}”.", field="subject")
-    known = (found[external_id] for external_id in external_ids)
-    return [subject for subject, totp in known if totp is None and subject.ended_at is None]
+    active = {external_id for external_id, (_, totp) in found.items() if totp}
+    known = [found[external_id][0] for external_id in external_ids if external_id not in active]
+    return [subject for subject in known if subject.ended_at is None]
 
 
 def find(session: OrmSession, token: str) -> tuple[Activation, Subject]:

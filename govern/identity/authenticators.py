@@ -96,9 +96,11 @@ def enrol(session: Session, subject: Subject, *, seed: str, code: str, by: Princ
     old = enrolled(session, subject.id)
     totp_id = new_id("otp")
     totp = Totp(
-        id=totp_id, subject_id=subject.id, last_step=step,
+        id=totp_id,
+        subject_id=subject.id,
+        last_step=step,
         seed=seal(session.database.settings, seed.encode(), place=f"totp.seed:{totp_id}"),
-    )  # fmt: skip
+    )
     session.add(totp)
     record(
         session,
@@ -123,8 +125,8 @@ def issue_recovery_codes(session: Session, subject: Subject, *, by: Principal) -
             id=new_id("rec"),
             subject_id=subject.id,
             handle=code[:4],
-            hash=passwords.hash_secret(code[4:]),
-        )  # fmt: skip
+            hash=passwords.hash_random(code[4:]),
+        )
         for code in codes
     ]
     session.add_all(rows)

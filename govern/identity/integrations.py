@@ -66,9 +66,12 @@ def create(
     free(session)
     secret = secrets.token_urlsafe(32)
     row = Integration(
-        id=new_id("int"), name=name, scope=" ".join(scopes), client_id=client,
+        id=new_id("int"),
+        name=name,
+        scope=" ".join(scopes),
+        client_id=client,
         secret_hash=_hash(secret),
-    )  # fmt: skip
+    )
     session.add(row)
     record(
         session,

@@ -47,7 +47,7 @@ class RoleAssignment(Audited, Base):
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
 
-def in_force() -> Select[tuple[RoleAssignment]]:
+def in_force() -> Select[RoleAssignment]:
     """The assignments that count now."""
     return select(RoleAssignment).where(
         RoleAssignment.ended_at.is_(None),
@@ -83,9 +83,13 @@ def assign(
     if subject.ended_at is not None:
         raise errors.AlreadyEnded("Who has left holds no role.", field="subject")
     row = RoleAssignment(
-        id=new_id("rol"), subject_id=subject.id, role=role, client_id=client, ends_at=until,
+        id=new_id("rol"),
+        subject_id=subject.id,
+        role=role,
+        client_id=client,
+        ends_at=until,
         assigned_by=by.name or by.id,
-    )  # fmt: skip
+    )
     session.add(row)
     record(
         session,

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Index, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
@@ -27,14 +27,15 @@ from govern.identity.subjects import Subject
 from govern.principal import SYSTEM, Kind, Principal
 
 if TYPE_CHECKING:
-
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
 
 # (absolute, idle): SP 800-63B-4 §2.2.3; those with a role are held shorter.
-LIMITS = {True: (timedelta(hours=12), timedelta(minutes=15)),
-          False: (timedelta(hours=24), timedelta(hours=1))}  # fmt: skip
+LIMITS = {
+    True: (timedelta(hours=12), timedelta(minutes=15)),
+    False: (timedelta(hours=24), timedelta(hours=1)),
+}
 HALF_WAY = timedelta(minutes=10)
 _TOUCH = timedelta(seconds=60)
 _WRONG = "That did not work. Check what you typed and try again."
@@ -94,8 +95,14 @@ def begin(database: Database, email: str, password: str) -> str:
             raise _refused(key, subject, "password")
         passwords.succeeded(session, key)
         now = clock.now(session)
-        token, row = _new(subject.id, amr=("pwd",), factor_at=None, signed_in_at=now,
-                          expires_at=now + HALF_WAY, now=now)  # fmt: skip
+        token, row = _new(
+            subject.id,
+            amr=("pwd",),
+            factor_at=None,
+            signed_in_at=now,
+            expires_at=now + HALF_WAY,
+            now=now,
+        )
         session.execute(insert(WebSession).values(row), execution_options=RECORDED)
         return token
 
@@ -120,8 +127,14 @@ def show_factor(session: Session, token: str, code: str) -> str:
     full = old.factor_at is not None
     signed_in_at = old.signed_in_at if full else now
     expires_at = old.expires_at if full else now + absolute
-    new_token, row = _new(subject.id, amr=shown.amr, factor_at=now, signed_in_at=signed_in_at,
-                          expires_at=expires_at, now=now)  # fmt: skip
+    new_token, row = _new(
+        subject.id,
+        amr=shown.amr,
+        factor_at=now,
+        signed_in_at=signed_in_at,
+        expires_at=expires_at,
+        now=now,
+    )
     session.execute(insert(WebSession).values(row), execution_options=RECORDED)
     by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=shown.amr)
     record(
@@ -134,8 +147,9 @@ def show_factor(session: Session, token: str, code: str) -> str:
         stamps=[(old, "ended_at")],
     )
     if "rec" in shown.amr:
-        record(session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by,
-               refs={"subject": subject.id})  # fmt: skip
+        record(
+            session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by, refs={"subject": subject.id}
+        )
     return new_token
 
 
@@ -177,7 +191,7 @@ def resume(session: OrmSession, token: str) -> Caller | None:
             session=row.id,
             amr=tuple(row.amr.split(" ")),
             factor_at=row.factor_at,
-        ),  # fmt: skip
+        ),
     )
 
 
@@ -203,16 +217,18 @@ def touch(database: Database, session_id: str) -> None:
 
 def mine(session: OrmSession, *, by: Principal) -> list[WebSession]:
     """The caller's own live sessions, newest first."""
-    return list(session.execute(
-        select(WebSession)
-        .where(
-            WebSession.subject_id == by.id,
-            WebSession.ended_at.is_(None),
-            WebSession.expires_at > clock.instant(),
-        )
-        .order_by(WebSession.signed_in_at.desc())
-        .limit(50)
-    ).scalars())  # fmt: skip
+    return list(
+        session.execute(
+            select(WebSession)
+            .where(
+                WebSession.subject_id == by.id,
+                WebSession.ended_at.is_(None),
+                WebSession.expires_at > clock.instant(),
+            )
+            .order_by(WebSession.signed_in_at.desc())
+            .limit(50)
+        ).scalars()
+    )
 
 
 def end(session: Session, session_id: str, *, by: Principal) -> None:
@@ -220,23 +236,37 @@ def end(session: Session, session_id: str, *, by: Principal) -> None:
     row = session.get(WebSession, session_id)
     if row is None or row.subject_id != by.id or row.ended_at is not None:
         raise errors.Unknown("There is no such session.")
-    record(session, EventType.SESSION_ENDED, logs=[HOUSE], by=by,
-           refs={"subject": row.subject_id, "session": row.id}, stamps=[(row, "ended_at")])  # fmt: skip
+    record(
+        session,
+        EventType.SESSION_ENDED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": row.subject_id, "session": row.id},
+        stamps=[(row, "ended_at")],
+    )
 
 
 def end_all(session: Session, subject_id: str, *, by: Principal) -> int:
     """End every live session of a person; the caller's operation has checked the permission."""
-    rows = list(session.execute(
-        select(WebSession).where(
-            WebSession.subject_id == subject_id,
-            WebSession.ended_at.is_(None),
-            WebSession.expires_at > clock.instant(),
-        )
-    ).scalars())  # fmt: skip
+    rows = list(
+        session.execute(
+            select(WebSession).where(
+                WebSession.subject_id == subject_id,
+                WebSession.ended_at.is_(None),
+                WebSession.expires_at > clock.instant(),
+            )
+        ).scalars()
+    )
     if rows:
-        record(session, EventType.SESSION_ENDED, logs=[HOUSE], by=by,
-               refs={"subject": subject_id}, data={"count": len(rows)},
-               stamps=[(row, "ended_at") for row in rows])  # fmt: skip
+        record(
+            session,
+            EventType.SESSION_ENDED,
+            logs=[HOUSE],
+            by=by,
+            refs={"subject": subject_id},
+            data={"count": len(rows)},
+            stamps=[(row, "ended_at") for row in rows],
+        )
     return len(rows)
 
 
@@ -253,14 +283,26 @@ def _live(session: OrmSession, token: str) -> WebSession:
     return row
 
 
-def _new(subject_id: str, *, amr: tuple[str, ...], factor_at: datetime | None,
-         signed_in_at: datetime, expires_at: datetime, now: datetime) -> tuple[str, dict[str, object]]:  # fmt: skip
+def _new(
+    subject_id: str,
+    *,
+    amr: tuple[str, ...],
+    factor_at: datetime | None,
+    signed_in_at: datetime,
+    expires_at: datetime,
+    now: datetime,
+) -> tuple[str, dict[str, Any]]:
     token = secrets.token_urlsafe(32)
     return token, {
-        "id": new_id("ses"), "token_hash": _hash(token), "subject_id": subject_id,
-        "amr": " ".join(amr), "factor_at": factor_at, "signed_in_at": signed_in_at,
-        "expires_at": expires_at, "seen_at": now,
-    }  # fmt: skip
+        "id": new_id("ses"),
+        "token_hash": _hash(token),
+        "subject_id": subject_id,
+        "amr": " ".join(amr),
+        "factor_at": factor_at,
+        "signed_in_at": signed_in_at,
+        "expires_at": expires_at,
+        "seen_at": now,
+    }
 
 
 def _refused(key: str, subject: Subject | None, factor: str) -> errors.SignInFailed:
@@ -282,5 +324,15 @@ def _refused(key: str, subject: Subject | None, factor: str) -> errors.SignInFai
     return refusal
 
 
-__all__ = ["Caller", "WebSession", "authenticate", "begin", "end", "end_all", "mine", "resume",
-           "show_factor", "touch"]  # fmt: skip
+__all__ = [
+    "Caller",
+    "WebSession",
+    "authenticate",
+    "begin",
+    "end",
+    "end_all",
+    "mine",
+    "resume",
+    "show_factor",
+    "touch",
+]

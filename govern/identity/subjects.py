@@ -147,8 +147,17 @@ class Particulars:
     expertise: str
 
     @classmethod
-    def checked(cls, *, external_id: str, email: str, full_name: str, kind: str,
-                organisation: str = "direct", country: str, expertise: str = "") -> Particulars:  # fmt: skip
+    def checked(
+        cls,
+        *,
+        external_id: str,
+        email: str,
+        full_name: str,
+        kind: str,
+        organisation: str = "direct",
+        country: str,
+        expertise: str = "",
+    ) -> Particulars:
         """Read what was typed; `Invalid` names the leftmost field at fault."""
         return cls(
             external_id=text(external_id, field="external_id", length=80),
@@ -163,9 +172,12 @@ class Particulars:
     def private(self) -> dict[str, str | None]:
         """The personal values that a record commits to."""
         return {
-            "external_id": self.external_id, "email": self.email, "full_name": self.full_name,
-            "country": self.country, "expertise": self.expertise,
-        }  # fmt: skip
+            "external_id": self.external_id,
+            "email": self.email,
+            "full_name": self.full_name,
+            "country": self.country,
+            "expertise": self.expertise,
+        }
 
 
 # --- finding -----------------------------------------------------------------------------------
@@ -180,7 +192,7 @@ def lookup(session: OrmSession, reference: str) -> Subject | None:
 
 
 def find(session: OrmSession, reference: str) -> Subject:
-    """The subject with this external id, e-mail address or opaque id; `Unknown` if there is none."""
+    """The subject with this external id, e-mail address or opaque id, or `Unknown`."""
     subject = session.get(Subject, reference) or lookup(session, reference)
     if subject is None:
         raise errors.Unknown(f"Nobody is known as “{reference}”.", field="subject")
@@ -236,10 +248,15 @@ def register(session: Session, particulars: Particulars, *, by: Principal) -> Su
     free(session)
     organisation = ensure_organisation(session, particulars.organisation)
     subject = Subject(
-        id=new_id("sub"), external_id=particulars.external_id, email=particulars.email,
-        full_name=particulars.full_name, kind=particulars.kind, country=particulars.country,
-        expertise=particulars.expertise, created_by=by.name or by.id,
-    )  # fmt: skip
+        id=new_id("sub"),
+        external_id=particulars.external_id,
+        email=particulars.email,
+        full_name=particulars.full_name,
+        kind=particulars.kind,
+        country=particulars.country,
+        expertise=particulars.expertise,
+        created_by=by.name or by.id,
+    )
     membership = Membership(
         id=new_id("mem"), subject_id=subject.id, organisation_id=organisation.id
     )

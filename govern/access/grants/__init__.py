@@ -1,6 +1,5 @@
 """Grants: who was given what, and the one rule that says when a grant is in force."""
 
-from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.clauses import (
     NOW,
     SECOND_FACTOR_WITHIN,
@@ -17,6 +16,7 @@ from govern.access.grants.clauses import (
     standing,
     unheld,
 )
+from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.table import Grant
 
 __all__ = [

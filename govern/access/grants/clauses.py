@@ -37,7 +37,7 @@ from govern.identity.subjects import Membership, Subject
 if TYPE_CHECKING:
     from typing import Any
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Select, SQLColumnExpression
 
 SECOND_FACTOR_WITHIN = timedelta(hours=12)
 
@@ -69,7 +69,9 @@ class Moment:
 
     def known(self, row: Any) -> ColumnElement[bool]:
         """Whether a fact had been recorded."""
-        return true() if self.at is None else row.recorded_at <= self.at
+        if self.at is None:
+            return true()
+        return row.recorded_at <= self.at  # type: ignore[no-any-return]  # as in `unended`
 
     def unended(self, row: Any) -> ColumnElement[bool]:
         """Whether a fact had not ended."""
@@ -91,7 +93,7 @@ NOW = Moment()
 
 @dataclass(frozen=True, kw_only=True)
 class Supposing:
-    """An act on a suspension that has not happened yet: what would the rule say after it?
+    """An act on a suspension that has not happened yet: the rule as it would be after it.
 
     Without more it is the lift; `mode` supposes a weaker mode; `released` and `narrowed` suppose
     that the people, or targets, that a request names are taken out; `moved` that a person leaves
@@ -115,10 +117,10 @@ class Supposing:
             return or_(other, Grant.subject_id.not_in(_items(self.released)))
         if self.narrowed is not None:
             return or_(other, target.id.not_in(_items(self.narrowed)))
-        return other
+        return other  # type: ignore[no-any-return]  # a column of an alias has no type
 
 
-def _items(request_id: str) -> Select[tuple[str]]:
+def _items(request_id: str) -> Select[str]:
     return select(RequestItem.item_id).where(RequestItem.request_id == request_id)
 
 
@@ -131,7 +133,7 @@ class Clause:
 
     reason: str
     test: ColumnElement[bool]
-    holding: Select[tuple[str]] | None = None
+    holding: Select[str] | None = None
 
 
 def standing(moment: Moment = NOW) -> list[Clause]:
@@ -146,7 +148,7 @@ def standing(moment: Moment = NOW) -> list[Clause]:
     ]
 
 
-def entitled(action: str | ColumnElement[str], moment: Moment = NOW) -> Clause:
+def entitled(action: str | SQLColumnExpression[str], moment: Moment = NOW) -> Clause:
     """That the grant's entitlement holds the action."""
     holds = exists().where(
         EntitlementAction.entitlement_id == Grant.entitlement_id,
@@ -160,7 +162,7 @@ def unheld(
     effect: Effect,
     moment: Moment = NOW,
     *,
-    dataset: ColumnElement[str] | None = None,
+    dataset: SQLColumnExpression[str] | None = None,
     supposing: Supposing | None = None,
 ) -> list[Clause]:
     """That no suspension which stops `effect` covers the grant: one clause for each kind of scope.
@@ -170,14 +172,18 @@ def unheld(
     found = []
     for scope in Scope:
         holding = _holding(
-            scope, modes.stopping(effect), moment, dataset, supposing,
+            scope,
+            modes.stopping(effect),
+            moment,
+            dataset,
+            supposing,
             hours=effect is Effect.HOURS,
-        )  # fmt: skip
+        )
         found.append(Clause(scope, not_(holding.exists()), holding))
     return found
 
 
-def reviewed(moment: Moment = NOW, *, dataset: ColumnElement[str] | None = None) -> Clause:
+def reviewed(moment: Moment = NOW, *, dataset: SQLColumnExpression[str] | None = None) -> Clause:
     """That whoever works under review has shown a second factor within twelve hours."""
     under_review = [
         _holding(scope, [Mode.UNDER_REVIEW], moment, dataset, None).exists() for scope in Scope
@@ -196,11 +202,11 @@ def reviewed(moment: Moment = NOW, *, dataset: ColumnElement[str] | None = None)
 
 
 def rule(
-    action: str | ColumnElement[str],
+    action: str | SQLColumnExpression[str],
     effect: Effect,
     moment: Moment = NOW,
     *,
-    dataset: ColumnElement[str] | None = None,
+    dataset: SQLColumnExpression[str] | None = None,
 ) -> list[Clause]:
     """The whole rule for an action of some effect, in the order in which clauses are explained."""
     clauses = [
@@ -238,14 +244,17 @@ def facts(*columns: Any, moment: Moment = NOW) -> Select[Any]:
 
 
 def covering(
-    *, project: ColumnElement[str] | str, dataset: ColumnElement[str] | str | None, effect: Effect
+    *,
+    project: SQLColumnExpression[str] | str,
+    dataset: SQLColumnExpression[str] | str | None,
+    effect: Effect,
 ) -> ColumnElement[bool]:
     """Which grants could permit an action on a project, or on one of its datasets.
 
     A project grant covers the project's datasets; a dataset grant permits that dataset, and
     logging hours on its project.
     """
-    whole = Grant.dataset_id.is_(None)
+    whole: ColumnElement[bool] = Grant.dataset_id.is_(None)
     if dataset is not None:
         whole = or_(whole, Grant.dataset_id == dataset)
     elif effect is Effect.HOURS:
@@ -257,11 +266,11 @@ def _holding(
     scope: Scope,
     stopping: list[Mode],
     moment: Moment,
-    dataset: ColumnElement[str] | None,
+    dataset: SQLColumnExpression[str] | None,
     supposing: Supposing | None,
     *,
     hours: bool = False,
-) -> Select[tuple[str]]:
+) -> Select[str]:
     """The modes of the suspensions over one kind of scope that stop something for a grant.
 
     `hours` when it is hours that are stopped: they count until the cut-off.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, or_, select
@@ -55,8 +56,17 @@ def issue(
     `Held` while a pause or a read-only mode covers it, `NeedsSecondPerson` under review: see `ask`.
     """
     _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
-    return _issue(session, subject, project, entitlement, dataset=dataset, starts=starts,
-                  until=until, reason=reason, by=by)  # fmt: skip
+    return _issue(
+        session,
+        subject,
+        project,
+        entitlement,
+        dataset=dataset,
+        starts=starts,
+        until=until,
+        reason=reason,
+        by=by,
+    )
 
 
 def ask(
@@ -72,19 +82,26 @@ def ask(
     by: Principal,
 ) -> requests.Request:
     """Ask for a grant that a second person must approve, as it must under review."""
-    try:
+    with suppress(errors.NeedsSecondPerson):
         _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
-    except errors.NeedsSecondPerson:
-        pass
     details = {
-        "project": project.id, "entitlement": entitlement.id,
-        "dataset": dataset.id if dataset else None, "reason": reason,
-        "starts_at": clock.text(starts) if starts else None, "until": clock.text(until),
-    }  # fmt: skip
+        "project": project.id,
+        "entitlement": entitlement.id,
+        "dataset": dataset.id if dataset else None,
+        "reason": reason,
+        "starts_at": clock.text(starts) if starts else None,
+        "until": clock.text(until),
+    }
     return requests.ask(
-        session, RequestKind.GRANT, logs=[project.client_id], client=project.client_id,
-        subject=subject.id, details=details, reason=reason, by=by,
-    )  # fmt: skip
+        session,
+        RequestKind.GRANT,
+        logs=[project.client_id],
+        client=project.client_id,
+        subject=subject.id,
+        details=details,
+        reason=reason,
+        by=by,
+    )
 
 
 @requests.performs(RequestKind.GRANT)
@@ -95,13 +112,20 @@ def _approved(session: Session, request: requests.Request, by: Principal) -> Non
     dataset = session.get_one(Dataset, wanted["dataset"]) if wanted["dataset"] else None
     starts = clock.parse(wanted["starts_at"], field="starts") if wanted["starts_at"] else None
     until = clock.parse(wanted["until"], field="until")
-    try:
+    with suppress(errors.NeedsSecondPerson):  # here they are
         _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
-    except errors.NeedsSecondPerson:
-        pass  # here they are
-    _issue(session, subject, project, session.get_one(Entitlement, wanted["entitlement"]),
-           dataset=dataset, starts=starts, until=until, reason=wanted["reason"], by=by,
-           two=True)  # fmt: skip
+    _issue(
+        session,
+        subject,
+        project,
+        session.get_one(Entitlement, wanted["entitlement"]),
+        dataset=dataset,
+        starts=starts,
+        until=until,
+        reason=wanted["reason"],
+        by=by,
+        two=True,
+    )
 
 
 def _may_issue(
@@ -141,11 +165,15 @@ def _issue(
     two: bool = False,
 ) -> Grant:
     grant = Grant(
-        id=new_id("grt"), subject_id=subject.id, entitlement_id=entitlement.id,
-        client_id=project.client_id, project_id=project.id,
+        id=new_id("grt"),
+        subject_id=subject.id,
+        entitlement_id=entitlement.id,
+        client_id=project.client_id,
+        project_id=project.id,
         dataset_id=dataset.id if dataset else None,
-        starts_at=starts or clock.now(session), ends_at=until,
-    )  # fmt: skip
+        starts_at=starts or clock.now(session),
+        ends_at=until,
+    )
     session.add(grant)
     record(
         session,
@@ -153,13 +181,16 @@ def _issue(
         logs=[project.client_id],
         by=by,
         refs=refs_of(grant),
-        data={"entitlement": entitlement.name, "starts_at": clock.text(grant.starts_at),
-              "ends_at": clock.text(grant.ends_at)},
+        data={
+            "entitlement": entitlement.name,
+            "starts_at": clock.text(grant.starts_at),
+            "ends_at": clock.text(grant.ends_at),
+        },
         private={"reason": reason},
         about=subject.id,
         stamps=[(grant, "recorded_at")],
         recheck=lambda session: refuse_held(session, subject, project, dataset, two=two),
-    )  # fmt: skip
+    )
     return grant
 
 
@@ -179,13 +210,15 @@ def refuse_held(
         select(func.coalesce(Project.ended_at, Client.ended_at))
         .join(Client, Client.id == Project.client_id)
         .where(Project.id == project.id)
-    ).scalar_one()
+    ).scalar()
     if ended is not None:
         raise errors.AlreadyEnded(f"{project.code} has ended.", field="project")
     targets = {
-        Scope.CLIENT: project.client_id, Scope.PROJECT: project.id, Scope.SUBJECT: subject.id,
+        Scope.CLIENT: project.client_id,
+        Scope.PROJECT: project.id,
+        Scope.SUBJECT: subject.id,
         Scope.DATASET: dataset.id if dataset else None,
-    }  # fmt: skip
+    }
     organisation = select(Membership.organisation_id).where(
         Membership.subject_id == subject.id, Membership.ended_at.is_(None)
     )
@@ -209,8 +242,9 @@ def refuse_held(
     if stopped:
         raise errors.Held(
             f"The {stopped[0].kind} is suspended ({stopped[0].mode}): no new grants until it is "
-            "lifted.", field=stopped[0].kind,
-        )  # fmt: skip
+            "lifted.",
+            field=stopped[0].kind,
+        )
     if holding and not two:
         raise errors.NeedsSecondPerson(
             f"The {holding[0].kind} is under review: a new grant takes a second approver.",
@@ -256,7 +290,10 @@ def end(
 def refs_of(grant: Grant) -> dict[str, str | None]:
     """The opaque ids that an entry about a grant carries."""
     return {
-        "grant": grant.id, "subject": grant.subject_id, "client": grant.client_id,
-        "project": grant.project_id, "dataset": grant.dataset_id,
+        "grant": grant.id,
+        "subject": grant.subject_id,
+        "client": grant.client_id,
+        "project": grant.project_id,
+        "dataset": grant.dataset_id,
         "entitlement": grant.entitlement_id,
-    }  # fmt: skip
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
@@ -42,10 +43,10 @@ def apply(
     wanted = {row.person.external_id for row in rows}
     people = [judge.people[external_id] for external_id in sorted(wanted)]
     for chunk in _chunks([person for person in people if not person.known]):
-        database.transaction(lambda session, chunk=chunk: _register(session, chunk, by=by))
+        database.transaction(partial(_register, people=chunk, by=by))
     for person in people:
         if person.known and person.changed:
-            database.transaction(lambda session, person=person: _change(session, person, by=by))
+            database.transaction(partial(_change, person=person, by=by))
     by_client: dict[str, list[Row]] = {}
     for row in rows:
         by_client.setdefault(row.client, []).append(row)
@@ -53,9 +54,7 @@ def apply(
     for client, theirs in sorted(by_client.items()):
         for part in _chunks(theirs):
             late += database.transaction(
-                lambda session, part=part, client=client: _grant(
-                    session, judge, client, part, by=by
-                )
+                partial(_grant, judge=judge, client=client, rows=part, by=by)
             )
             if progress is not None:
                 progress(len(part))
@@ -63,7 +62,7 @@ def apply(
         outcome.accepted.remove(fault.line)
     outcome.rejected = sorted([*outcome.rejected, *late], key=lambda fault: fault.line)
     if rows:
-        database.transaction(lambda session: _record_import(session, outcome, by=by))
+        database.transaction(partial(_record_import, outcome=outcome, by=by))
 
 
 def _chunks(items: list[Any]) -> Iterator[list[Any]]:
@@ -80,25 +79,38 @@ def _register(session: Session, people: list[Person], *, by: Principal) -> None:
         [
             Line(
                 type=EventType.SUBJECT_REGISTERED,
-                refs={"subject": person.id,
-                      "organisation": organisations[person.particulars.organisation]},
+                refs={
+                    "subject": person.id,
+                    "organisation": organisations[person.particulars.organisation],
+                },
                 data={"kind": person.particulars.kind},
-                private={name: value for name, value in person.particulars.private().items()
-                         if value},
+                private={
+                    name: value for name, value in person.particulars.private().items() if value
+                },
                 about=person.id,
             )
             for person in people
         ],
         by=by,
-    )  # fmt: skip
+    )
     made_by = by.name or by.id
     subject_rows, membership_rows = [], []
     for offset, person in enumerate(people):
         at, given = first + offset * clock.TICK, person.particulars
-        subject_rows.append((
-            person.id, given.external_id, given.email, given.full_name, given.kind.value,
-            given.country, given.expertise, made_by, at, None,
-        ))  # fmt: skip
+        subject_rows.append(
+            (
+                person.id,
+                given.external_id,
+                given.email,
+                given.full_name,
+                given.kind.value,
+                given.country,
+                given.expertise,
+                made_by,
+                at,
+                None,
+            )
+        )
         membership_rows.append(
             (new_id("mem"), person.id, organisations[given.organisation], at, None)
         )
@@ -116,9 +128,14 @@ def _change(session: Session, person: Person, *, by: Principal) -> None:
             raise errors.Stale("An organisation was suspended during the import; run it again.")
     if person.changed - {"organisation"}:
         subjects.change(
-            session, subject, full_name=given.full_name, kind=given.kind, country=given.country,
-            expertise=given.expertise, by=by,
-        )  # fmt: skip
+            session,
+            subject,
+            full_name=given.full_name,
+            kind=given.kind,
+            country=given.country,
+            expertise=given.expertise,
+            by=by,
+        )
 
 
 def _grant(
@@ -168,27 +185,45 @@ def _issue(session: Session, client: str, fresh: list[tuple[Row, str]], *, by: P
         [
             Line(
                 type=EventType.GRANT_ISSUED,
-                refs={"grant": grant_id, "subject": subject_id, "client": client,
-                      "project": row.project, "entitlement": row.entitlement}
+                refs={
+                    "grant": grant_id,
+                    "subject": subject_id,
+                    "client": client,
+                    "project": row.project,
+                    "entitlement": row.entitlement,
+                }
                 | ({"dataset": row.dataset} if row.dataset else {}),
-                data={"entitlement": names[row.entitlement],
-                      "starts_at": clock.text(row.starts_at), "ends_at": clock.text(row.ends_at)},
+                data={
+                    "entitlement": names[row.entitlement],
+                    "starts_at": clock.text(row.starts_at),
+                    "ends_at": clock.text(row.ends_at),
+                },
                 private={"reason": "roster import"},
                 about=subject_id,
             )
             for grant_id, row, subject_id in made
         ],
         by=by,
-    )  # fmt: skip
+    )
     insert_many(
         session,
         cast("Table", Grant.__table__),
         [
-            (grant_id, subject_id, row.entitlement, client, row.project, row.dataset,
-             row.starts_at, row.ends_at, first + offset * clock.TICK, None)
+            (
+                grant_id,
+                subject_id,
+                row.entitlement,
+                client,
+                row.project,
+                row.dataset,
+                row.starts_at,
+                row.ends_at,
+                first + offset * clock.TICK,
+                None,
+            )
             for offset, (grant_id, row, subject_id) in enumerate(made)
         ],
-    )  # fmt: skip
+    )
 
 
 def _record_import(session: Session, outcome: Outcome, *, by: Principal) -> None:
@@ -197,6 +232,9 @@ def _record_import(session: Session, outcome: Outcome, *, by: Principal) -> None
         EventType.ROSTER_IMPORTED,
         logs=[HOUSE],
         by=by,
-        data={"accepted": len(outcome.accepted), "unchanged": len(outcome.unchanged),
-              "rejected": len(outcome.rejected)},
-    )  # fmt: skip
+        data={
+            "accepted": len(outcome.accepted),
+            "unchanged": len(outcome.unchanged),
+            "rejected": len(outcome.rejected),
+        },
+    )

@@ -27,9 +27,20 @@ if TYPE_CHECKING:
 
 
 COLUMNS = (
-    "external_id", "email", "full_name", "kind", "organisation", "country", "expertise",
-    "client", "project", "dataset", "entitlement", "starts_at", "ends_at",
-)  # fmt: skip
+    "external_id",
+    "email",
+    "full_name",
+    "kind",
+    "organisation",
+    "country",
+    "expertise",
+    "client",
+    "project",
+    "dataset",
+    "entitlement",
+    "starts_at",
+    "ends_at",
+)
 
 _LOOKUP = 10_000
 
@@ -66,6 +77,8 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    """One row that could be read, its words made ids."""
+
     line: int
     person: Particulars
     client: str
@@ -76,8 +89,10 @@ class Row:
     ends_at: datetime
 
     def key(self, subject_id: str) -> Key:
-        return Key(subject_id, self.entitlement, self.project, self.dataset, self.starts_at,
-                    self.ends_at)  # fmt: skip
+        """What makes its grant the same as another."""
+        return Key(
+            subject_id, self.entitlement, self.project, self.dataset, self.starts_at, self.ends_at
+        )
 
 
 @dataclass(kw_only=True)
@@ -140,9 +155,10 @@ class Judge:
         }
         self.ended = {
             row.id
-            for table in (Client, Project)
-            for row in session.execute(select(table)).scalars()
-            if row.ended_at is not None
+            for row in (
+                *session.execute(select(Client).where(Client.ended_at.is_not(None))).scalars(),
+                *session.execute(select(Project).where(Project.ended_at.is_not(None))).scalars(),
+            )
         }
         self.organisations = {
             row.name: row.id for row in session.execute(select(Organisation)).scalars()
@@ -203,10 +219,15 @@ class Judge:
         if ends_at <= starts_at:
             raise errors.WindowInvalid("The window ends before it starts.", field="ends_at")
         return Row(
-            line=line, person=person, client=client, project=project.id,
-            dataset=dataset.id if dataset else None, entitlement=entitlement,
-            starts_at=starts_at, ends_at=ends_at,
-        )  # fmt: skip
+            line=line,
+            person=person,
+            client=client,
+            project=project.id,
+            dataset=dataset.id if dataset else None,
+            entitlement=entitlement,
+            starts_at=starts_at,
+            ends_at=ends_at,
+        )
 
     @staticmethod
     def _code(known: dict[str, Any], cell: dict[str, str], column: str) -> Any:
@@ -237,10 +258,14 @@ class Judge:
 
     def _learn(self, subject: Subject, organisation: str) -> None:
         particulars = Particulars(
-            external_id=subject.external_id, email=subject.email, full_name=subject.full_name,
-            kind=subjects.SubjectKind(subject.kind), organisation=organisation,
-            country=subject.country, expertise=subject.expertise,
-        )  # fmt: skip
+            external_id=subject.external_id,
+            email=subject.email,
+            full_name=subject.full_name,
+            kind=subjects.SubjectKind(subject.kind),
+            organisation=organisation,
+            country=subject.country,
+            expertise=subject.expertise,
+        )
         self.people[subject.external_id] = Person(
             id=subject.id, particulars=particulars, known=True, ended=subject.ended_at is not None
         )
@@ -324,8 +349,13 @@ def existing(session: OrmSession, subject_ids: Sequence[str]) -> set[Key]:
     """Every grant that some people ever had, revoked ones too."""
     given = listed(session, subject_ids)
     rows = session.execute(
-        select(Grant.subject_id, Grant.entitlement_id, Grant.project_id, Grant.dataset_id,
-               Grant.starts_at, Grant.ends_at)
-        .join(given, given.c.value == Grant.subject_id)
-    )  # fmt: skip
+        select(
+            Grant.subject_id,
+            Grant.entitlement_id,
+            Grant.project_id,
+            Grant.dataset_id,
+            Grant.starts_at,
+            Grant.ends_at,
+        ).join(given, given.c.value == Grant.subject_id)
+    )
     return {Key(*row) for row in rows}

@@ -31,12 +31,43 @@ from govern.access.suspensions.acts import (
     take_back,
     targets_of,
 )
-from govern.access.suspensions.opening import Preview, Target, affected, open, preview, target
+from govern.access.suspensions.opening import (
+    Preview,
+    Target,
+    affected,
+    open,  # noqa: A004 - the verb of the domain
+    preview,
+    target,
+)
 
 __all__ = [
-    "Particulars", "Preview", "Reason", "Scope", "Suspension", "SuspensionMode",
-    "SuspensionRelease", "SuspensionTarget", "Target", "admitted", "affected", "ask_lift",
-    "ask_narrow", "ask_release", "change_mode", "find", "mode_of", "move", "open",
-    "organisation_held", "particulars", "preview", "returning", "returning_people", "subject_held", "supposing_of", "take_back",
-    "target", "targets_of",
-]  # fmt: skip
+    "Particulars",
+    "Preview",
+    "Reason",
+    "Scope",
+    "Suspension",
+    "SuspensionMode",
+    "SuspensionRelease",
+    "SuspensionTarget",
+    "Target",
+    "admitted",
+    "affected",
+    "ask_lift",
+    "ask_narrow",
+    "ask_release",
+    "change_mode",
+    "find",
+    "mode_of",
+    "move",
+    "open",
+    "organisation_held",
+    "particulars",
+    "preview",
+    "returning",
+    "returning_people",
+    "subject_held",
+    "supposing_of",
+    "take_back",
+    "target",
+    "targets_of",
+]

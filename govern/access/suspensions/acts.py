@@ -109,13 +109,13 @@ def admitted(supposing: Supposing, moment: Moment = grants.NOW) -> ColumnElement
 def returning(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
     """How many grants would come back."""
     query = grants.facts(func.count(Grant.id), moment=moment).where(admitted(supposing, moment))
-    return session.execute(query).scalar_one()
+    return int(session.execute(query).scalar_one())
 
 
 def returning_people(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
     """How many people would get something back."""
     query = grants.facts(func.count(distinct(Grant.subject_id)), moment=moment)
-    return session.execute(query.where(admitted(supposing, moment))).scalar_one()
+    return int(session.execute(query.where(admitted(supposing, moment))).scalar_one())
 
 
 def _refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: datetime) -> None:
@@ -147,9 +147,13 @@ def ask_lift(
 
 
 def ask_release(
-    session: Session, suspension: Suspension, people: Iterable[Subject], *, reason: str = "",
+    session: Session,
+    suspension: Suspension,
+    people: Iterable[Subject],
+    *,
+    reason: str = "",
     by: Principal,
-) -> Request:  # fmt: skip
+) -> Request:
     """Ask for some people to be let out early."""
     _may_ask(session, suspension, by=by)
     items = [person.id for person in people]
@@ -159,17 +163,25 @@ def ask_release(
 
 
 def ask_narrow(
-    session: Session, suspension: Suspension, targets: Iterable[Target], *, reason: str = "",
+    session: Session,
+    suspension: Suspension,
+    targets: Iterable[Target],
+    *,
+    reason: str = "",
     by: Principal,
-) -> Request:  # fmt: skip
+) -> Request:
     """Ask for a part of its scope to be taken out of a suspension."""
     _may_ask(session, suspension, by=by)
     wanted = {(item.kind, item.id) for item in targets}
-    rows = session.execute(
-        select(SuspensionTarget).where(
-            SuspensionTarget.suspension_id == suspension.id, SuspensionTarget.ended_at.is_(None)
+    rows = (
+        session.execute(
+            select(SuspensionTarget).where(
+                SuspensionTarget.suspension_id == suspension.id, SuspensionTarget.ended_at.is_(None)
+            )
         )
-    ).scalars().all()  # fmt: skip
+        .scalars()
+        .all()
+    )
     items = [row.id for row in rows if (row.kind, row.target_id) in wanted]
     if not items or len(items) < len(wanted):
         raise errors.Invalid("That is not part of what is suspended.", field="scope")
@@ -186,16 +198,21 @@ def change_mode(
     if mode == present.mode:
         raise errors.Invalid(f"It is {mode} already.", field="mode")
     if not modes.tighter(mode, Mode(present.mode)):
-        return _ask(session, RequestKind.WEAKEN, suspension, details={"mode": mode},
-                    reason=reason, by=by)  # fmt: skip
+        return _ask(
+            session, RequestKind.WEAKEN, suspension, details={"mode": mode}, reason=reason, by=by
+        )
     _set_mode(session, suspension, present, mode, by=by)
     return None
 
 
 def move(
-    session: Session, subject: Subject, organisation: Organisation, *, reason: str = "",
+    session: Session,
+    subject: Subject,
+    organisation: Organisation,
+    *,
+    reason: str = "",
     by: Principal,
-) -> Request | None:  # fmt: skip
+) -> Request | None:
     """Move a person to another organisation.
 
     At once (None) unless a suspension of the present organisation holds them: then it takes a
@@ -209,9 +226,14 @@ def move(
         raise errors.Invalid(f"They are with {organisation.name} already.", field="organisation")
     if organisation_held(session, present.id):
         return requests.ask(
-            session, RequestKind.MOVE, logs=_logs_of_person(session, subject),
-            subject=subject.id, details={"organisation": organisation.id}, reason=reason, by=by,
-        )  # fmt: skip
+            session,
+            RequestKind.MOVE,
+            logs=_logs_of_person(session, subject),
+            subject=subject.id,
+            details={"organisation": organisation.id},
+            reason=reason,
+            by=by,
+        )
     _move(session, subject, organisation, by=by, unless_held=True)
     return None
 
@@ -233,17 +255,20 @@ def take_back(session: Session, suspension: Suspension, *, by: Principal) -> Non
 
 def organisation_held(session: OrmSession, organisation_id: str) -> bool:
     """Whether any suspension covers an organisation now."""
-    return session.execute(
-        select(SuspensionMode.id)
-        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
-        .where(
-            SuspensionTarget.kind == Scope.ORGANISATION,
-            SuspensionTarget.target_id == organisation_id,
-            SuspensionTarget.ended_at.is_(None),
-            SuspensionMode.ended_at.is_(None),
-        )
-        .limit(1)
-    ).first() is not None  # fmt: skip
+    return (
+        session.execute(
+            select(SuspensionMode.id)
+            .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
+            .where(
+                SuspensionTarget.kind == Scope.ORGANISATION,
+                SuspensionTarget.target_id == organisation_id,
+                SuspensionTarget.ended_at.is_(None),
+                SuspensionMode.ended_at.is_(None),
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
 
 
 def _may_ask(session: OrmSession, suspension: Suspension, *, by: Principal) -> SuspensionMode:
@@ -277,10 +302,17 @@ def _ask(
     targets = targets_of(session, suspension.id)
     owners = {item.client for item in targets}
     return requests.ask(
-        session, kind, logs=logs_of(session, targets), suspension=suspension.id,
+        session,
+        kind,
+        logs=logs_of(session, targets),
+        suspension=suspension.id,
         client=owners.pop() if len(owners) == 1 else None,
-        details=details, items=items, number=number, reason=reason, by=by,
-    )  # fmt: skip
+        details=details,
+        items=items,
+        number=number,
+        reason=reason,
+        by=by,
+    )
 
 
 # --- doing -------------------------------------------------------------------------------------
@@ -317,26 +349,38 @@ def _approved_release(session: Session, request: Request, by: Principal) -> None
     ]
     session.add_all(rows)
     _record_admission(
-        session, EventType.SUSPENSION_RELEASED, suspension, present, by=by,
-        supposing=supposing_of(request), shown_at=request.recorded_at,
+        session,
+        EventType.SUSPENSION_RELEASED,
+        suspension,
+        present,
+        by=by,
+        supposing=supposing_of(request),
+        shown_at=request.recorded_at,
         data={"people": [row.subject_id for row in rows]},
         stamps=[(row, "recorded_at") for row in rows],
-    )  # fmt: skip
+    )
 
 
 @requests.performs(RequestKind.NARROW)
 def _approved_narrow(session: Session, request: Request, by: Principal) -> None:
     suspension, present = _still_open(session, request, by=by)
     items = select(RequestItem.item_id).where(RequestItem.request_id == request.id)
-    rows = session.execute(
-        select(SuspensionTarget).where(SuspensionTarget.id.in_(items))
-    ).scalars().all()  # fmt: skip
+    rows = (
+        session.execute(select(SuspensionTarget).where(SuspensionTarget.id.in_(items)))
+        .scalars()
+        .all()
+    )
     _record_admission(
-        session, EventType.SUSPENSION_NARROWED, suspension, present, by=by,
-        supposing=supposing_of(request), shown_at=request.recorded_at,
+        session,
+        EventType.SUSPENSION_NARROWED,
+        suspension,
+        present,
+        by=by,
+        supposing=supposing_of(request),
+        shown_at=request.recorded_at,
         data={"targets": [{"kind": row.kind, "id": row.target_id} for row in rows]},
         stamps=[(row, "ended_at") for row in rows],
-    )  # fmt: skip
+    )
 
 
 @requests.performs(RequestKind.WEAKEN)
@@ -348,11 +392,16 @@ def _approved_weaken(session: Session, request: Request, by: Principal) -> None:
     row = SuspensionMode(id=new_id("mod"), suspension_id=suspension.id, mode=mode)
     session.add(row)
     _record_admission(
-        session, EventType.SUSPENSION_MODE_CHANGED, suspension, present, by=by,
-        supposing=supposing_of(request), shown_at=request.recorded_at,
+        session,
+        EventType.SUSPENSION_MODE_CHANGED,
+        suspension,
+        present,
+        by=by,
+        supposing=supposing_of(request),
+        shown_at=request.recorded_at,
         data={"mode": mode, "was": present.mode},
         stamps=[(present, "ended_at"), (row, "recorded_at")],
-    )  # fmt: skip
+    )
 
 
 @requests.performs(RequestKind.MOVE)
@@ -378,10 +427,16 @@ def _lift(
     shown_at: datetime | None,
 ) -> None:
     _record_admission(
-        session, EventType.SUSPENSION_LIFTED, suspension, present, by=by,
-        supposing=Supposing(suspension=suspension.id), shown_at=shown_at, data={},
+        session,
+        EventType.SUSPENSION_LIFTED,
+        suspension,
+        present,
+        by=by,
+        supposing=Supposing(suspension=suspension.id),
+        shown_at=shown_at,
+        data={},
         stamps=[(suspension, "ended_at"), (present, "ended_at")],
-    )  # fmt: skip
+    )
 
 
 def _set_mode(
@@ -402,10 +457,13 @@ def _set_mode(
         by=by,
         refs={"suspension": suspension.id},
         data={"mode": mode, "was": present.mode},
-        stamps=[(present, "ended_at"), (row, "recorded_at"),
-                *((item, "as_at") for item in pending)],
+        stamps=[
+            (present, "ended_at"),
+            (row, "recorded_at"),
+            *((item, "as_at") for item in pending),
+        ],
         recheck=lambda session: _unchanged(session, present),
-    )  # fmt: skip
+    )
 
 
 def _record_admission(
@@ -459,9 +517,13 @@ def _unchanged(session: OrmSession, present: SuspensionMode) -> None:
 
 
 def _move(
-    session: Session, subject: Subject, organisation: Organisation, *, by: Principal,
+    session: Session,
+    subject: Subject,
+    organisation: Organisation,
+    *,
+    by: Principal,
     unless_held: bool,
-) -> None:  # fmt: skip
+) -> None:
     present = session.execute(
         select(Membership).where(Membership.subject_id == subject.id, Membership.ended_at.is_(None))
     ).scalar_one()
@@ -494,16 +556,19 @@ def _logs_of_person(session: OrmSession, subject: Subject) -> list[str]:
 
 
 def subject_held(session: OrmSession, subject_id: str) -> bool:
-    """Whether a suspension of the person themselves stops anything: then they see only their status."""
-    return session.execute(
-        select(SuspensionMode.id)
-        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
-        .where(
-            SuspensionTarget.kind == Scope.SUBJECT,
-            SuspensionTarget.target_id == subject_id,
-            SuspensionTarget.ended_at.is_(None),
-            SuspensionMode.ended_at.is_(None),
-            SuspensionMode.mode != Mode.UNDER_REVIEW,
-        )
-        .limit(1)
-    ).first() is not None  # fmt: skip
+    """Whether a suspension of the person themselves stops anything for them."""
+    return (
+        session.execute(
+            select(SuspensionMode.id)
+            .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
+            .where(
+                SuspensionTarget.kind == Scope.SUBJECT,
+                SuspensionTarget.target_id == subject_id,
+                SuspensionTarget.ended_at.is_(None),
+                SuspensionMode.ended_at.is_(None),
+                SuspensionMode.mode != Mode.UNDER_REVIEW,
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )

@@ -39,7 +39,7 @@ from govern.identity.subjects import Membership, Organisation, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, SQLColumnExpression
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -126,9 +126,11 @@ def covered(targets: Iterable[Target]) -> ColumnElement[bool]:
             )
         else:
             column = {
-                Scope.CLIENT: Grant.client_id, Scope.PROJECT: Grant.project_id,
-                Scope.DATASET: Grant.dataset_id, Scope.SUBJECT: Grant.subject_id,
-            }[item.kind]  # fmt: skip
+                Scope.CLIENT: Grant.client_id,
+                Scope.PROJECT: Grant.project_id,
+                Scope.DATASET: Grant.dataset_id,
+                Scope.SUBJECT: Grant.subject_id,
+            }[item.kind]
             tests.append(column == item.id)
     return or_(*tests)
 
@@ -139,10 +141,12 @@ def affected(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
     same = [
         and_(target.kind == kind, target.target_id == column)
         for kind, column in (
-            (Scope.CLIENT, Grant.client_id), (Scope.PROJECT, Grant.project_id),
-            (Scope.DATASET, Grant.dataset_id), (Scope.SUBJECT, Grant.subject_id),
+            (Scope.CLIENT, Grant.client_id),
+            (Scope.PROJECT, Grant.project_id),
+            (Scope.DATASET, Grant.dataset_id),
+            (Scope.SUBJECT, Grant.subject_id),
         )
-    ]  # fmt: skip
+    ]
     member = (
         exists()
         .where(
@@ -178,7 +182,7 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
         )
     ).scalar_one()
 
-    def split(column: ColumnElement[str]) -> dict[str, int]:
+    def split(column: SQLColumnExpression[str]) -> dict[str, int]:
         rows = session.execute(
             grants.facts(column, func.count(Grant.id))
             .where(would_stand)
@@ -262,12 +266,18 @@ def open(  # noqa: A001 - the verb of the domain
     if review_by is not None and review_by <= now:
         raise errors.WindowInvalid("The review date has passed already.", field="review_by")
     row = Suspension(
-        id=new_id("sus"), reason=reason, note=_prose(note, "note"),
+        id=new_id("sus"),
+        reason=reason,
+        note=_prose(note, "note"),
         internal_reason=_prose(internal_reason, "internal_reason"),
-        ordered_by=_prose(ordered_by, "ordered_by"), incident=_prose(incident, "incident"),
-        hours_until=hours_until, review_by=review_by or now + REVIEW_AFTER,
-        opened_by=signature(by), preview_digest=preview_digest, ordered_at=ordered_at or now,
-    )  # fmt: skip
+        ordered_by=_prose(ordered_by, "ordered_by"),
+        incident=_prose(incident, "incident"),
+        hours_until=hours_until,
+        review_by=review_by or now + REVIEW_AFTER,
+        opened_by=signature(by),
+        preview_digest=preview_digest,
+        ordered_at=ordered_at or now,
+    )
     rows = [
         SuspensionTarget(id=new_id("tgt"), suspension_id=row.id, kind=item.kind, target_id=item.id)
         for item in dict.fromkeys(targets)
@@ -288,19 +298,25 @@ def open(  # noqa: A001 - the verb of the domain
         by=by,
         refs={"suspension": row.id},
         data={
-            "mode": mode, "reason": reason,
+            "mode": mode,
+            "reason": reason,
             "targets": [{"kind": item.kind, "id": item.id} for item in targets],
             "hours_until": clock.text(hours_until) if hours_until else None,
             "review_by": clock.text(row.review_by),
-        },  # fmt: skip
-        private={"note": row.note, "internal_reason": row.internal_reason,
-                 "ordered_by": row.ordered_by, "incident": row.incident},
+        },
+        private={
+            "note": row.note,
+            "internal_reason": row.internal_reason,
+            "ordered_by": row.ordered_by,
+            "incident": row.incident,
+        },
         stamps=[
-            (row, "recorded_at"), (first, "recorded_at"),
+            (row, "recorded_at"),
+            (first, "recorded_at"),
             *((item, "recorded_at") for item in rows),
             *((item, "as_at") for item in pending),
         ],
-    )  # fmt: skip
+    )
     return row
 
 
@@ -316,9 +332,15 @@ def pending_particulars(
 ) -> Particulars:
     """The task of writing one act's entries into one client's log."""
     return Particulars(
-        id=new_id("par"), suspension_id=suspension.id, log_id=log_id, event=event, mode=mode,
-        cursor="", written=0, digest="",
-    )  # fmt: skip
+        id=new_id("par"),
+        suspension_id=suspension.id,
+        log_id=log_id,
+        event=event,
+        mode=mode,
+        cursor="",
+        written=0,
+        digest="",
+    )
 
 
 def logs_of(session: OrmSession, targets: Iterable[Target]) -> list[str]:

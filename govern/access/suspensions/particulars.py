@@ -77,9 +77,12 @@ def _chunk(session: Session, suspension: str | None) -> int | None:
 
 def _line(task: Particulars, row: Any) -> Line:
     refs = {
-        "grant": row.id, "subject": row.subject_id, "client": row.client_id,
-        "project": row.project_id, "suspension": task.suspension_id,
-    }  # fmt: skip
+        "grant": row.id,
+        "subject": row.subject_id,
+        "client": row.client_id,
+        "project": row.project_id,
+        "suspension": task.suspension_id,
+    }
     if row.dataset_id:
         refs["dataset"] = row.dataset_id
     data: dict[str, Any] = {"mode": task.mode} if task.mode else {}
@@ -98,13 +101,18 @@ def _next(task: Particulars) -> Select[Any]:
     )
     return (
         grants.facts(
-            Grant.id, Grant.subject_id, Grant.client_id, Grant.project_id, Grant.dataset_id,
-            already, moment=at,
+            Grant.id,
+            Grant.subject_id,
+            Grant.client_id,
+            Grant.project_id,
+            Grant.dataset_id,
+            already,
+            moment=at,
         )
         .where(Grant.client_id == task.log_id, Grant.id > task.cursor, touched(task, at, before))
         .order_by(Grant.id)
         .limit(CHUNK)
-    )  # fmt: skip
+    )
 
 
 def touched(task: Particulars, at: Moment, before: Moment) -> ColumnElement[bool]:
@@ -131,20 +139,28 @@ def _finish(session: Session, task: Particulars) -> None:
     line = Line(
         type=EventType.SUSPENSION_RECORDED,
         refs={"suspension": task.suspension_id, "client": task.log_id},
-        data={"event": task.event, "position": opened, "count": task.written,
-              "digest": digest_of({task.log_id: task.digest})},
-    )  # fmt: skip
+        data={
+            "event": task.event,
+            "position": opened,
+            "count": task.written,
+            "digest": digest_of({task.log_id: task.digest}),
+        },
+    )
     append_many(session, task.log_id, [line], by=SYSTEM)
     task.finished_at = clock.now(session)
 
 
 def counts(session: OrmSession, suspension_id: str) -> tuple[int, int]:
     """Grants and people that the latest act on a suspension touched, by the rule at its instant."""
-    tasks = session.execute(
-        select(Particulars)
-        .where(Particulars.suspension_id == suspension_id)
-        .order_by(Particulars.as_at.desc())
-    ).scalars().all()  # fmt: skip
+    tasks = (
+        session.execute(
+            select(Particulars)
+            .where(Particulars.suspension_id == suspension_id)
+            .order_by(Particulars.as_at.desc())
+        )
+        .scalars()
+        .all()
+    )
     if not tasks:
         return 0, 0
     task = tasks[0]
