@@ -44,6 +44,9 @@ def write(
     May run in several processes at once: each takes a task that no other holds.
     """
     total = 0
+    with database.reading() as session:
+        if session.execute(_outstanding(suspension)).first() is None:
+            return 0  # the common case takes no lock
     while True:
         written = database.transaction(lambda session: _chunk(session, suspension))
         if written is None:
@@ -55,11 +58,8 @@ def write(
 
 def _chunk(session: Session, suspension: str | None) -> int | None:
     """Write the next chunk of one task; None when nothing is left that is not being done."""
-    query = select(Particulars).where(Particulars.finished_at.is_(None))
-    if suspension is not None:
-        query = query.where(Particulars.suspension_id == suspension)
     task = session.execute(
-        query.order_by(Particulars.as_at, Particulars.id).limit(1).with_for_update(skip_locked=True)
+        _outstanding(suspension).with_for_update(skip_locked=True)
     ).scalar_one_or_none()
     if task is None:
         return None
@@ -73,6 +73,14 @@ def _chunk(session: Session, suspension: str | None) -> int | None:
         _finish(session, task)
     session.flush()
     return len(rows)
+
+
+def _outstanding(suspension: str | None) -> Select[Particulars]:
+    """The oldest task that is not finished."""
+    query = select(Particulars).where(Particulars.finished_at.is_(None))
+    if suspension is not None:
+        query = query.where(Particulars.suspension_id == suspension)
+    return query.order_by(Particulars.as_at, Particulars.id).limit(1)
 
 
 def _line(task: Particulars, row: Any) -> Line:
