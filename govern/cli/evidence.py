@@ -12,7 +12,8 @@ import click
 
 from govern import config
 from govern.access import clients
-from govern.audit import EventType, export, verify
+from govern.audit import EventType, export, fsck, verify
+from govern.audit import log as logs
 from govern.audit.signer import Signer
 from govern.cli.frame import Desk, govern, instant, json_option, number, pass_desk, refused
 from govern.identity import subjects
@@ -151,6 +152,37 @@ def verify_(
     desk.tell(asdict(report), *words)
     if not report.ok:
         refused("this file is not what was signed")
+
+
+@log.command("fsck")
+@json_option
+@pass_desk
+def fsck_(desk: Desk) -> None:
+    """Derive every log of the database anew, and name every damage.
+
+    Entries, hashes, tiles, checkpoints and personal values are held against one another, and
+    against what the signer remembers.
+    """
+    database = desk.any_database
+    with database.reading() as session:
+        total = sum(head.size for head in logs.logs(session))
+    with desk.progress(total, "Checking entries") as advance:
+        done = 0
+
+        def progress(checked: int) -> None:
+            nonlocal done
+            advance(checked - done)
+            done = checked
+
+        report = fsck.run(database, Signer(desk.settings), progress=progress)
+    words = [f"damage: {damage.message}" for damage in report.damage]
+    if report.unnamed:
+        words.append(f"and {report.unnamed:,} more")
+    count = f"{number(report.entries, 'entry', 'entries')} of {number(len(report.logs), 'log')}"
+    words.append(f"{count}: {'all is as it was written' if report.ok else 'damaged'}.")
+    desk.tell(asdict(report), *words)
+    if not report.ok:
+        refused("the logs are damaged")
 
 
 def _where(damage: verify.Damage) -> str:

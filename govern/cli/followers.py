@@ -67,7 +67,8 @@ class Followers:
         """Stop following; returns when both are done."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # started
+                thread.join()
         _log.info("followers stopped")
 
     def _go_on(self) -> None:

@@ -75,13 +75,18 @@ class Desk:
         return config.from_environment()
 
     @cached_property
-    def database(self) -> db.Database:
-        """The database: with its schema, and not behind its signer."""
+    def any_database(self) -> db.Database:
+        """The database as it is found, for the command that looks for damage."""
         database = db.Database(self.settings)
         self._opened.append(database)
         db.require_schema(database)
-        Signer(self.settings).check(database)
         return database
+
+    @cached_property
+    def database(self) -> db.Database:
+        """The database: with its schema, and not behind its signer (`LogDamaged`)."""
+        Signer(self.settings).check(self.any_database)
+        return self.any_database
 
     @cached_property
     def by(self) -> Principal:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pkgutil
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 import click
 from granian import Granian
@@ -17,6 +19,9 @@ from govern.audit import triggers
 from govern.audit.signer import Signer
 from govern.cli.followers import Followers
 from govern.cli.frame import Desk, govern, json_option, pass_desk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @govern.command()
@@ -30,11 +35,8 @@ def serve(desk: Desk, host: str) -> None:
     Example: GOVERN_PORT=8080 govern serve
     """
     cores = os.cpu_count() or 1
-    # Server processes start afresh: a copy of this one would hold its locks and connections.
-    multiprocessing.set_start_method("spawn", force=True)
-    server = Granian(
+    server = _Server(
         "govern:create_app",
-        factory=True,
         interface=Interfaces.WSGI,
         address=host,
         port=desk.settings.port,
@@ -44,15 +46,47 @@ def serve(desk: Desk, host: str) -> None:
         websockets=False,
         log_level=LogLevels.warning,
     )
-    followers = Followers(desk.database) if desk.settings.followers else None
-    if followers is not None:
-        followers.start()
+    server.followers = Followers(desk.database) if desk.settings.followers else None
+    # The server's processes are copies of this one: no connection may be shared with them.
+    desk.database.dispose()
     click.echo(f"govern answers on {desk.settings.public_url}", err=True)
     try:
-        server.serve()
+        server.serve(target_loader=_load)
     finally:
-        if followers is not None:
-            followers.stop()
+        if server.followers is not None:
+            server.followers.stop()
+
+
+class _Server(Granian):  # type: ignore[misc,valid-type]  # an alias, by the build of Python
+    """Granian, with the followers in its first process, begun once the others were copied off it.
+
+    A copy made while other threads run may hold their locks for ever.
+    """
+
+    followers: Followers | None = None
+
+    def startup(
+        self, spawn_target: Callable[..., None], target_loader: Callable[..., object]
+    ) -> None:
+        """Start the server's processes, then the followers."""
+        super().startup(spawn_target, target_loader)
+        if self.followers is not None:
+            self.followers.start()
+
+
+def _load(target: str) -> Callable[..., object]:
+    """Make the application in a server process, which ends when `serve` itself was killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    application: Callable[..., object] = pkgutil.resolve_name(target)()
+    return application
+
+
+def _end_with_parent() -> None:
+    # Without this a killed `serve` would leave its port taken, and its logs unsigned.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @govern.command()
