@@ -89,7 +89,9 @@ def test_every_row_that_the_rule_reads_is_audited() -> None:
 PUBLIC = {
     # Who is not signed in yet.
     "auth.sign_in",
+    "auth.sign_in_done",
     "auth.activate",
+    "auth.activate_done",
     # Machines that watch over the service, and documents that say where its doors are.
     "health.healthz",
     "health.readyz",
