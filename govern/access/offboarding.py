@@ -26,14 +26,21 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 
-def offboard(session: Session, subject: Subject, *, reason: str, by: Principal) -> int:
-    """End everything that a person holds; returns how many grants ended. Nothing comes back."""
+def offboard(
+    session: Session, subject: Subject, *, number: int | None = None, reason: str, by: Principal
+) -> int:
+    """End everything that a person holds; returns how many grants ended. Nothing comes back.
+
+    `number` is what someone typed: it must be the number of grants that end (`Brake`).
+    """
     permissions.require(by, "subject:offboard", now=clock.now(session))
     if by.id == subject.id:
         raise errors.SamePerson("Nobody offboards themselves.")
     if subject.ended_at is not None:
         raise errors.AlreadyEnded(f"{subject.full_name} has left already.", field="subject")
     held = _held(session, subject)
+    if number is not None and number != len(held):
+        raise errors.Brake(f"Type the number of grants that end: {len(held)}.", field="number")
 
     def recheck(session: OrmSession) -> None:
         ended = session.execute(

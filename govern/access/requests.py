@@ -11,14 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, Index, select
+from sqlalchemy import JSON, BigInteger, Index, select, union
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
 from govern.audit import EventType
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.db import Audited, Base, Code, Id, listed, new_id, references, text_column
 from govern.identity import activation, roles
 from govern.identity.subjects import Subject
 
@@ -134,10 +134,12 @@ def ask(
 
 def find(session: OrmSession, request_id: str, *, by: Principal) -> Request:
     """The request; `Unknown` when there is none or the caller may not know of it."""
+    clients = permissions.scope(by, "request:read")
+    if clients is not None and not clients:
+        permissions.require(by, "request:read")
     row = session.get(Request, request_id)
-    if row is None:
+    if row is None or (clients is not None and row.client_id not in clients):
         raise errors.Unknown(f"There is no request {request_id}.")
-    permissions.require(by, "request:read", client=row.client_id)
     return row
 
 
@@ -229,23 +231,47 @@ def _close(
     )
 
 
+def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> dict[str, str]:
+    """Why the caller cannot be the second person for those who asked, in one statement for all.
+
+    Whoever is not a key of what is returned can be paired with.
+    """
+    second = signature(by)
+    others = set(askers)
+    makers = _makers(session, others | {second})
+    found = {}
+    for asked_by in others:
+        if asked_by == second:
+            found[asked_by] = "You asked for this yourself: someone else must approve it."
+        elif second in makers.get(asked_by, ()) or asked_by in makers.get(second, ()):
+            found[asked_by] = (
+                "One of you created, recovered or promoted the other's account: "
+                "a third person must approve it."
+            )
+    return found
+
+
 def _pair(session: OrmSession, asked_by: str, by: Principal) -> None:
     """Refuse two people who are one, or of whom one made the other."""
-    second = signature(by)
-    if second == asked_by:
-        raise errors.SamePerson("You asked for this yourself: someone else must approve it.")
-    if second in _makers(session, asked_by) or asked_by in _makers(session, second):
-        raise errors.SamePerson(
-            "One of you created, recovered or promoted the other's account: "
-            "a third person must approve it."
+    for sentence in obstacles(session, [asked_by], by=by).values():
+        raise errors.SamePerson(sentence)
+
+
+def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
+    """Who created, promoted or recovered the accounts of some people."""
+    among = listed(session, sorted(people))
+    made = union(
+        *(
+            select(whose, maker).join(among, among.c.value == whose)
+            for whose, maker in (
+                (Subject.id, Subject.created_by),
+                (roles.RoleAssignment.subject_id, roles.RoleAssignment.assigned_by),
+                (activation.Activation.subject_id, activation.Activation.issued_by),
+            )
         )
-
-
-def _makers(session: OrmSession, who: str) -> set[str]:
-    subject = session.get(Subject, who)
-    if subject is None:
-        return set()
-    promoted = session.execute(
-        select(roles.RoleAssignment.assigned_by).where(roles.RoleAssignment.subject_id == who)
-    ).scalars()
-    return {subject.created_by, *promoted, *activation.issuers(session, who)} - {who}
+    )
+    found: dict[str, set[str]] = {}
+    for who, maker in session.execute(made):
+        if who != maker:
+            found.setdefault(who, set()).add(maker)
+    return found

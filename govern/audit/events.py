@@ -41,6 +41,7 @@ class EventType(StrEnum):
 
     SUSPENSION_OPENED = "suspension.opened"
     SUSPENSION_MODE_CHANGED = "suspension.mode_changed"
+    SUSPENSION_AMENDED = "suspension.amended"
     SUSPENSION_NARROWED = "suspension.narrowed"
     SUSPENSION_RELEASED = "suspension.released"
     SUSPENSION_LIFTED = "suspension.lifted"
@@ -80,6 +81,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.GRANT_RESUMED: "The grant is in force again as it was.",
     EventType.SUSPENSION_OPENED: "Access was stopped over a scope, for every decision from here.",
     EventType.SUSPENSION_MODE_CHANGED: "A suspension stops more, or less, than before.",
+    EventType.SUSPENSION_AMENDED: "The note for contractors or the review date was changed.",
     EventType.SUSPENSION_NARROWED: "A part of its scope was taken out of a suspension.",
     EventType.SUSPENSION_RELEASED: "Some people were let out of a suspension early.",
     EventType.SUSPENSION_LIFTED: "A suspension ended.",

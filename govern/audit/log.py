@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, func, insert, select
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, func, insert, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 HOUSE = "house"
+# Entries that are acts of their own, not the particulars of one: in SQL as the index below has it.
+ACTS = "type NOT IN ('grant.suspended', 'grant.review_required', 'grant.resumed')"
 
 
 class Log(Base):
@@ -44,6 +46,11 @@ class Entry(Base):
     __tablename__ = "log_entry"
     __table_args__ = (
         Index("ix_log_entry_subject", "subject_id", "log_id", "seq"),
+        Index(
+            "ix_log_entry_suspension", "suspension_id", "at",
+            sqlite_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
+            postgresql_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
+        ),  # fmt: skip
         {"sqlite_with_rowid": False},
     )
 

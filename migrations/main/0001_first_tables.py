@@ -202,6 +202,17 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("log_entry", schema=None) as batch_op:
         batch_op.create_index("ix_log_entry_subject", ["subject_id", "log_id", "seq"], unique=False)
+        acts = sa.text(
+            "suspension_id IS NOT NULL AND "
+            "type NOT IN ('grant.suspended', 'grant.review_required', 'grant.resumed')"
+        )
+        batch_op.create_index(
+            "ix_log_entry_suspension",
+            ["suspension_id", "at"],
+            unique=False,
+            sqlite_where=acts,
+            postgresql_where=acts,
+        )
 
     op.create_table(
         "membership",
@@ -639,6 +650,7 @@ def downgrade() -> None:
 
     op.drop_table("membership")
     with op.batch_alter_table("log_entry", schema=None) as batch_op:
+        batch_op.drop_index("ix_log_entry_suspension")
         batch_op.drop_index("ix_log_entry_subject")
 
     op.drop_table("log_entry")

@@ -13,9 +13,10 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.access.suspensions import particulars
+from govern.access.suspensions import difference, particulars, reading
 from govern.access.suspensions.acts import (
     admitted,
+    amend,
     ask_lift,
     ask_narrow,
     ask_release,
@@ -25,11 +26,13 @@ from govern.access.suspensions.acts import (
     move,
     organisation_held,
     returning,
+    returning_digest,
     returning_people,
     subject_held,
     supposing_of,
     take_back,
     targets_of,
+    version,
 )
 from govern.access.suspensions.opening import (
     Preview,
@@ -52,10 +55,12 @@ __all__ = [
     "Target",
     "admitted",
     "affected",
+    "amend",
     "ask_lift",
     "ask_narrow",
     "ask_release",
     "change_mode",
+    "difference",
     "find",
     "mode_of",
     "move",
@@ -63,11 +68,14 @@ __all__ = [
     "organisation_held",
     "particulars",
     "preview",
+    "reading",
     "returning",
+    "returning_digest",
     "returning_people",
     "subject_held",
     "supposing_of",
     "take_back",
     "target",
     "targets_of",
+    "version",
 ]

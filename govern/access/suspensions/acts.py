@@ -8,7 +8,7 @@ not on it, so two lifts at once cannot both pass.
 
 from __future__ import annotations
 
-from datetime import timedelta
+import hashlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, distinct, func, not_, or_, select
@@ -26,12 +26,15 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.access.suspensions.opening import (
+    TAKE_BACK_WITHIN,
     Target,
+    chain,
     logs_of,
     opening_event,
     pending_particulars,
-    target_of,
+    prose,
 )
+from govern.access.suspensions.reading import named
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
@@ -49,7 +52,6 @@ if TYPE_CHECKING:
     from govern.db import Session
     from govern.principal import Principal
 
-TAKE_BACK_WITHIN = timedelta(minutes=10)
 _LOOKED_AT = (Effect.OBSERVE, Effect.CHANGE)  # change, take and hours are stopped together
 
 
@@ -80,11 +82,11 @@ def mode_of(session: OrmSession, suspension_id: str) -> SuspensionMode | None:
 def targets_of(session: OrmSession, suspension_id: str) -> list[Target]:
     """What a suspension covers now."""
     rows = session.execute(
-        select(SuspensionTarget)
+        named()
         .where(SuspensionTarget.suspension_id == suspension_id, SuspensionTarget.ended_at.is_(None))
         .order_by(SuspensionTarget.id)
-    ).scalars()
-    return [target_of(session, Scope(row.kind), row.target_id) for row in rows]
+    )
+    return [Target(Scope(row.kind), row.target_id, row.code, row.client) for row in rows]
 
 
 # --- the difference an act makes ---------------------------------------------------------------
@@ -118,6 +120,17 @@ def returning_people(session: OrmSession, supposing: Supposing, moment: Moment =
     return int(session.execute(query.where(admitted(supposing, moment))).scalar_one())
 
 
+def returning_digest(session: OrmSession, suspension: Suspension) -> str:
+    """The digest of the grants that a lift would bring back now: it names the list shown."""
+    query = grants.facts(Grant.id).where(admitted(Supposing(suspension=suspension.id)))
+    digest = ""
+    for grant_id in session.execute(
+        query.order_by(Grant.id).execution_options(yield_per=5000)
+    ).scalars():
+        digest = chain(digest, grant_id)
+    return digest
+
+
 def _refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: datetime) -> None:
     """Raise `ReturnsUnlisted` when someone would come back who was not on the list shown."""
     listed = admitted(supposing, Moment.past(shown_at))
@@ -136,10 +149,23 @@ def _refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: dateti
 
 
 def ask_lift(
-    session: Session, suspension: Suspension, *, number: int, reason: str = "", by: Principal
+    session: Session,
+    suspension: Suspension,
+    *,
+    number: int,
+    digest: str | None = None,
+    reason: str = "",
+    by: Principal,
 ) -> Request:
-    """Ask for a suspension to end; `number` is the count of returning grants, typed (`Brake`)."""
+    """Ask for a suspension to end; `number` is the count of returning grants, typed (`Brake`).
+
+    With `digest`, that of the list that was shown, a list that moved since is `Stale`.
+    """
     _may_ask(session, suspension, by=by)
+    if digest is not None and digest != returning_digest(session, suspension):
+        raise errors.Stale(
+            "The list of who comes back has changed since you saw it. Look at it again."
+        )
     count = returning(session, Supposing(suspension=suspension.id))
     if number != count:
         raise errors.Brake(f"Type the number of grants that come back: {count}.", field="number")
@@ -191,10 +217,21 @@ def ask_narrow(
 
 
 def change_mode(
-    session: Session, suspension: Suspension, mode: Mode, *, reason: str = "", by: Principal
+    session: Session,
+    suspension: Suspension,
+    mode: Mode,
+    *,
+    seen: str | None = None,
+    reason: str = "",
+    by: Principal,
 ) -> Request | None:
-    """Stop more at once (returns None), or ask to stop less (returns the request)."""
+    """Stop more at once (returns None), or ask to stop less (returns the request).
+
+    `seen` is the mode's id (`mode_of`) that the caller looked at: any other is `Stale`.
+    """
     present = _may_ask(session, suspension, by=by)
+    if seen is not None and present.id != seen:
+        raise errors.Stale(f"Someone changed the mode meanwhile: it is {present.mode} now.")
     if mode == present.mode:
         raise errors.Invalid(f"It is {mode} already.", field="mode")
     if not modes.tighter(mode, Mode(present.mode)):
@@ -203,6 +240,66 @@ def change_mode(
         )
     _set_mode(session, suspension, present, mode, by=by)
     return None
+
+
+def amend(
+    session: Session,
+    suspension: Suspension,
+    *,
+    note: str | None = None,
+    review_by: datetime | None = None,
+    seen: str | None = None,
+    by: Principal,
+) -> None:
+    """Say something else to contractors, or when it will be looked at again; None leaves a part.
+
+    `seen` is the `version` that the caller looked at: any other is `Stale`.
+    """
+    targets = targets_of(session, suspension.id)
+    for item in targets:
+        permissions.require(by, "suspension:open", client=item.client)
+    if suspension.ended_at is not None:
+        raise errors.AlreadyEnded("This suspension was lifted before.")
+    before = version(suspension)
+    if seen is not None and seen != before:
+        raise errors.Stale("Someone changed the note or the review date meanwhile.")
+    if review_by is not None and review_by <= clock.now(session):
+        raise errors.WindowInvalid("The review date has passed already.", field="review_by")
+    note = suspension.note if note is None else prose(note, "note")
+    review_by = review_by or suspension.review_by
+    if (note, review_by) == (suspension.note, suspension.review_by):
+        return
+
+    def recheck(session: OrmSession) -> None:
+        now = session.execute(
+            select(Suspension.ended_at, Suspension.note, Suspension.review_by)
+            .where(Suspension.id == suspension.id)
+            .with_for_update()
+        ).one()
+        if now.ended_at is not None or _version(now.note, now.review_by) != before:
+            raise errors.Stale("Someone changed or lifted this suspension just now.")
+
+    suspension.note, suspension.review_by = note, review_by
+    record(
+        session,
+        EventType.SUSPENSION_AMENDED,
+        logs=logs_of(session, targets),
+        by=by,
+        refs={"suspension": suspension.id},
+        data={"review_by": clock.text(review_by)},
+        private={"note": note},
+        covers=[suspension],
+        recheck=recheck,
+    )
+
+
+def version(suspension: Suspension) -> str:
+    """What names the note and review date that someone saw."""
+    return _version(suspension.note, suspension.review_by)
+
+
+def _version(note: str, review_by: datetime) -> str:
+    return hashlib.sha256(f"{clock.text(review_by)}{note}".encode()).hexdigest()
 
 
 def move(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, distinct, exists, func, or_, select
+from sqlalchemy import and_, distinct, exists, false, func, null, or_, select
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
@@ -29,7 +29,7 @@ from govern.access.suspension_tables import (
     SuspensionMode,
     SuspensionTarget,
 )
-from govern.audit import EventType
+from govern.audit import EventType, log
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import new_id
@@ -38,14 +38,17 @@ from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
-    from sqlalchemy import ColumnElement, SQLColumnExpression
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
     from govern.principal import Principal
 
 REVIEW_AFTER = timedelta(hours=72)
+LOSING_SHOWN = 10
+TAKE_BACK_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,33 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Share:
+    """What a suspension would touch of one part.
+
+    `names` are of a project its code, its client's code and name, and its contact; else the kind.
+    """
+
+    names: tuple[str, ...]
+    grants: int
+    people: int
+    already_held: int
+
+
+@dataclass(frozen=True)
+class Losing:
+    """One person for whom nothing in force would be left."""
+
+    subject_id: str
+    external_id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What a suspension over some targets would touch; `digest` names the set of grants."""
+    """What a suspension over some targets would touch; `digest` names the set of grants.
+
+    `as_of` is the client log's position that was seen, when all of it is one client's.
+    """
 
     grants: int
     people: int
@@ -70,6 +98,10 @@ class Preview:
     by_client: dict[str, int] = field(default_factory=dict)
     by_project: dict[str, int] = field(default_factory=dict)
     by_kind: dict[str, int] = field(default_factory=dict)
+    projects: list[Share] = field(default_factory=list)
+    kinds: list[Share] = field(default_factory=list)
+    losing: list[Losing] = field(default_factory=list)
+    as_of: int | None = None
     digest: str = ""
 
 
@@ -110,8 +142,8 @@ def target_of(session: OrmSession, kind: Scope, target_id: str) -> Target:
     return Target(kind, target_id, session.get_one(Organisation, target_id).name, None)
 
 
-def covered(targets: Iterable[Target]) -> ColumnElement[bool]:
-    """Which grants some targets cover, now."""
+def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnElement[bool]:
+    """Which grants some targets cover; a firm covers those who belong to it at the moment."""
     tests: list[ColumnElement[bool]] = []
     for item in targets:
         if item.kind is Scope.ORGANISATION:
@@ -120,7 +152,7 @@ def covered(targets: Iterable[Target]) -> ColumnElement[bool]:
                 .where(
                     Membership.organisation_id == item.id,
                     Membership.subject_id == Grant.subject_id,
-                    Membership.ended_at.is_(None),
+                    moment.stands(Membership),
                 )
                 .correlate(Grant)
             )
@@ -132,11 +164,13 @@ def covered(targets: Iterable[Target]) -> ColumnElement[bool]:
                 Scope.SUBJECT: Grant.subject_id,
             }[item.kind]
             tests.append(column == item.id)
-    return or_(*tests)
+    return or_(false(), *tests)
 
 
-def affected(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
-    """Which grants a suspension covers at a moment, by its targets alone."""
+def affected(
+    suspension_id: str, moment: Moment, *, only: Select[str] | None = None
+) -> ColumnElement[bool]:
+    """Which grants a suspension covers at a moment, by its targets (`only` some) alone."""
     target = aliased(SuspensionTarget)
     same = [
         and_(target.kind == kind, target.target_id == column)
@@ -157,11 +191,12 @@ def affected(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
         )
         .correlate(Grant, target)
     )
-    return (
-        exists()
-        .where(target.suspension_id == suspension_id, moment.stands(target), or_(*same, member))
-        .correlate(Grant)
+    found = exists().where(
+        target.suspension_id == suspension_id, moment.stands(target), or_(*same, member)
     )
+    if only is not None:
+        found = found.where(target.id.in_(only))
+    return found.correlate(Grant)
 
 
 def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Preview:
@@ -169,48 +204,75 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
     _allowed(by, targets, permission="suspension:read")
     would_stand = and_(grants.all_of(grants.standing()), covered(targets))
     already = grants.held(modes.Effect.OBSERVE)
+    owners = {item.client for item in targets}
+    owner = owners.pop() if len(owners) == 1 else None
+    datasets = select(func.count(Dataset.id)).where(
+        Dataset.project_id.in_(grants.facts(Grant.project_id).where(would_stand))
+    )
     totals = session.execute(
         grants.facts(
             func.count(Grant.id),
             func.count(distinct(Grant.subject_id)),
             func.count(Grant.id).filter(already),
+            datasets.scalar_subquery(),
+            log.position(owner) if owner is not None else null(),
         ).where(would_stand)
     ).one()
-    datasets = session.execute(
-        select(func.count(Dataset.id)).where(
-            Dataset.project_id.in_(grants.facts(Grant.project_id).where(would_stand))
-        )
-    ).scalar_one()
 
-    def split(column: SQLColumnExpression[str]) -> dict[str, int]:
+    def split(*columns: Any) -> list[Share]:
         rows = session.execute(
-            grants.facts(column, func.count(Grant.id))
+            grants.facts(
+                *columns,
+                func.count(Grant.id),
+                func.count(distinct(Grant.subject_id)),
+                func.count(Grant.id).filter(already),
+            )
             .where(would_stand)
-            .group_by(column)
-            .order_by(func.count(Grant.id).desc(), column)
+            .group_by(*columns)
+            .order_by(func.count(Grant.id).desc(), *columns)
         )
-        return {name: count for name, count in rows}  # noqa: C416 - typed unpacking
+        return [
+            Share(names=tuple(row[:-3]), grants=row[-3], people=row[-2], already_held=row[-1])
+            for row in rows
+        ]
 
+    projects = split(Project.code, Client.code, Client.name, Project.contact)
+    kinds = split(Subject.kind)
+    by_client: dict[str, int] = {}
+    for share in projects:
+        code = share.names[1]
+        by_client[code] = by_client.get(code, 0) + share.grants
+    losing, losing_count = _losing_last(session, would_stand)
     return Preview(
         grants=totals[0],
         people=totals[1],
         already_held=totals[2],
-        datasets=datasets,
-        losing_last_project=_losing_last(session, would_stand),
-        by_client=split(Client.code),
-        by_project=split(Project.code),
-        by_kind=split(Subject.kind),
+        datasets=totals[3],
+        as_of=totals[4],
+        losing_last_project=losing_count,
+        losing=losing,
+        by_client=dict(sorted(by_client.items(), key=lambda item: (-item[1], item[0]))),
+        by_project={share.names[0]: share.grants for share in projects},
+        by_kind={share.names[0]: share.grants for share in kinds},
+        projects=projects,
+        kinds=kinds,
         digest=_digest(session, would_stand),
     )
 
 
-def _losing_last(session: OrmSession, would_stand: ColumnElement[bool]) -> int:
-    """People for whom nothing in force would be left."""
+def _losing_last(session: OrmSession, would_stand: ColumnElement[bool]) -> tuple[list[Losing], int]:
+    """People for whom nothing in force would be left: the first few by id, and how many."""
     in_force = and_(grants.all_of(grants.standing()), ~grants.held(modes.Effect.OBSERVE))
     people = grants.facts(Grant.subject_id).where(in_force, would_stand).distinct()
     keeping = grants.facts(Grant.subject_id).where(in_force, ~would_stand)
     losing = people.except_(keeping).subquery()
-    return session.execute(select(func.count()).select_from(losing)).scalar_one()
+    rows = session.execute(
+        select(Subject.id, Subject.external_id, Subject.full_name, func.count().over())
+        .join(losing, losing.c.subject_id == Subject.id)
+        .order_by(Subject.external_id)
+        .limit(LOSING_SHOWN)
+    ).all()
+    return [Losing(*row[:3]) for row in rows], rows[0][3] if rows else 0
 
 
 def _digest(session: OrmSession, would_stand: ColumnElement[bool]) -> str:
@@ -268,10 +330,10 @@ def open(  # noqa: A001 - the verb of the domain
     row = Suspension(
         id=new_id("sus"),
         reason=reason,
-        note=_prose(note, "note"),
-        internal_reason=_prose(internal_reason, "internal_reason"),
-        ordered_by=_prose(ordered_by, "ordered_by"),
-        incident=_prose(incident, "incident"),
+        note=prose(note, "note"),
+        internal_reason=prose(internal_reason, "internal_reason"),
+        ordered_by=prose(ordered_by, "ordered_by"),
+        incident=prose(incident, "incident"),
         hours_until=hours_until,
         review_by=review_by or now + REVIEW_AFTER,
         opened_by=signature(by),
@@ -366,7 +428,7 @@ def _allowed(
         permissions.require(by, permission, client=item.client, now=now)
 
 
-def _prose(value: str, field: str) -> str:
+def prose(value: str, field: str) -> str:
     """Free text of an admin: several lines are welcome, other control characters are not."""
     value = value.replace("\r\n", "\n").strip()
     if any(ord(char) < 32 and char not in "\n\t" for char in value):  # noqa: PLR2004 - space

@@ -1,0 +1,412 @@
+"""The overview: every client with its projects and how they stand, what waits, what happened last.
+
+Numbers are counted afresh: grants in force or held, by one grouping over what the caller may see.
+Whoever is admitted to some clients alone sees these and nothing that tells of others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, literal, or_, select, text, union_all
+
+from govern import errors, permissions
+from govern.access import grants, requests
+from govern.access.clients import Client, Dataset, Project
+from govern.access.entitlements import Entitlement
+from govern.access.grants import Grant
+from govern.access.requests import Request, RequestItem
+from govern.access.suspension_tables import SuspensionTarget
+from govern.access.suspensions import reading
+from govern.access.suspensions.reading import Standing
+from govern.audit import EventType
+from govern.audit.log import ACTS, Entry, Log
+from govern.db import listed
+from govern.identity.subjects import Membership, Organisation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+SUSPENSIONS_SHOWN = 50
+CLIENTS_SHOWN = 200
+EVENTS_SHOWN = 12
+# How far back in a log the last acts are looked for: first a glance, then past a long pause's
+# particulars.
+_GLANCES = (100, 4000)
+_EVERYDAY = (EventType.SESSION_OPENED, EventType.SESSION_ENDED)
+
+
+@dataclass(kw_only=True)
+class DatasetLine:
+    """A dataset and how it stands."""
+
+    code: str
+    sensitivity: str
+    state: str
+
+
+@dataclass(kw_only=True)
+class ProjectLine:
+    """A project, how it stands and since when, and how many hold something on it."""
+
+    id: str
+    code: str
+    contact: str
+    state: str
+    since: datetime | None
+    people: int = 0
+    grants: int = 0
+    datasets: list[DatasetLine] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class ClientLine:
+    """A client with its projects."""
+
+    id: str
+    code: str
+    name: str
+    state: str
+    since: datetime | None
+    people: int = 0
+    grants: int = 0
+    projects: list[ProjectLine] = field(default_factory=list)
+
+
+# --- clients and projects ----------------------------------------------------------------------
+
+
+def tree(
+    session: OrmSession, standings: list[Standing], *, query: str = "", by: Principal
+) -> list[ClientLine]:
+    """Clients with their projects, by code; `query` is part of a code or name of one of them."""
+    clients = _clients(by, "project:read")
+    wanted = (
+        select(Client, Project)
+        .outerjoin(Project, Project.client_id == Client.id)
+        .order_by(Client.code, Project.code)
+    )
+    if clients is not None:
+        wanted = wanted.where(Client.id.in_(clients))
+    if query:
+        part = query.strip().lower()
+        wanted = wanted.where(
+            or_(
+                *(
+                    func.lower(column).contains(part, autoescape=True)
+                    for column in (Client.code, Client.name, Project.code)
+                ),
+                Project.id.in_(
+                    select(Dataset.project_id).where(
+                        func.lower(Dataset.code).contains(part, autoescape=True)
+                    )
+                ),
+            )
+        )
+    shown = select(Client.id).order_by(Client.code).limit(CLIENTS_SHOWN)
+    if clients is None and not query:
+        wanted = wanted.where(Client.id.in_(shown))
+    found: dict[str, ClientLine] = {}
+    for client, project in session.execute(wanted):
+        state, since = state_of(standings, client.ended_at, client.id)
+        line = found.setdefault(
+            client.id,
+            ClientLine(
+                id=client.id, code=client.code, name=client.name, state=state, since=since
+            ),
+        )  # fmt: skip
+        if project is not None:
+            line.projects.append(_project_line(standings, client, project))
+    return list(found.values())[:CLIENTS_SHOWN]
+
+
+def _project_line(standings: list[Standing], client: Client, project: Project) -> ProjectLine:
+    ended = project.ended_at or client.ended_at
+    state, since = state_of(standings, ended, project.id, client.id)
+    return ProjectLine(
+        id=project.id, code=project.code, contact=project.contact, state=state, since=since
+    )  # fmt: skip
+
+
+def state_of(
+    standings: Iterable[Standing], ended_at: datetime | None, *ids: str
+) -> tuple[str, datetime | None]:
+    """How a client, project or dataset stands, in one word, and since when (None: ever)."""
+    if ended_at is not None:
+        return "ended", ended_at
+    over = reading.strictest(standings, *ids)
+    return ("running", None) if over is None else (over[0].value, over[1])
+
+
+def count(session: OrmSession, lines: list[ClientLine], *, by: Principal) -> None:
+    """Fill in people and grants, in force or held, of clients and their projects: one statement."""
+    clients = _clients(by, "grant:read")
+    stand = grants.all_of(grants.standing())
+    questions = [
+        grants.facts(
+            column.label("id"), func.count(Grant.id), func.count(Grant.subject_id.distinct())
+        )
+        .where(stand, *([] if clients is None else [Grant.client_id.in_(clients)]))
+        .group_by(column)
+        for column in (Grant.client_id, Grant.project_id)
+    ]
+    found = {row[0]: (row[1], row[2]) for row in session.execute(union_all(*questions))}
+    for line in lines:
+        line.grants, line.people = found.get(line.id, (0, 0))
+        for project in line.projects:
+            project.grants, project.people = found.get(project.id, (0, 0))
+
+
+def add_datasets(session: OrmSession, lines: list[ClientLine], standings: list[Standing]) -> None:
+    """Fill in the datasets of the projects in some lines."""
+    projects = {project.id: project for client in lines for project in client.projects}
+    among = listed(session, sorted(projects))
+    rows = session.execute(
+        select(Dataset).join(among, among.c.value == Dataset.project_id).order_by(Dataset.code)
+    ).scalars()
+    owners = {project.id: client.id for client in lines for project in client.projects}
+    for row in rows:
+        state, _ = state_of(
+            standings, row.ended_at, row.id, row.project_id, owners[row.project_id]
+        )  # fmt: skip
+        projects[row.project_id].datasets.append(
+            DatasetLine(code=row.code, sensitivity=row.sensitivity, state=state)
+        )
+
+
+def organisations(session: OrmSession, *, by: Principal) -> list[tuple[str, int]]:
+    """Firms with how many people belong to each; none for who is admitted to some clients alone."""
+    if permissions.scope(by, "suspension:open") is not None:
+        return []
+    rows = session.execute(
+        select(Organisation.name, func.count(Membership.id))
+        .join(Membership, Membership.organisation_id == Organisation.id)
+        .where(Membership.ended_at.is_(None))
+        .group_by(Organisation.name)
+        .order_by(Organisation.name)
+    )
+    return [(name, number) for name, number in rows]
+
+
+# --- one project -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectPage:
+    """A project, its client and entitlements to give, and the suspensions that cover it."""
+
+    project: Project
+    client: Client
+    line: ProjectLine
+    covering: list[Standing]
+    entitlements: list[str]
+
+
+def find_project(session: OrmSession, code: str, *, by: Principal) -> tuple[Project, Client]:
+    """A project by code with its client; `Unknown` where the caller may not know of it."""
+    clients = _clients(by, "project:read")
+    query = select(Project, Client).join(Client, Client.id == Project.client_id)
+    if clients is not None:
+        query = query.where(Client.id.in_(clients))
+    found = (
+        session.execute(query.where(Project.code == code)).one_or_none()
+        if code.isprintable()
+        else None
+    )
+    if found is None:
+        raise errors.Unknown(f"There is no project “{code}”.")
+    return found[0], found[1]
+
+
+def project_page(session: OrmSession, code: str, *, by: Principal) -> ProjectPage:
+    """What the page of one project says above its list of grants."""
+    project, client = find_project(session, code, by=by)
+    own = select(Dataset.id).where(Dataset.project_id == project.id)
+    covering = reading.open_ones(
+        session,
+        over=[
+            SuspensionTarget.target_id.in_([client.id, project.id]),
+            SuspensionTarget.target_id.in_(own),
+        ],
+        by=by,
+    )
+    line = _project_line(covering, client, project)
+    owner = ClientLine(
+        id=client.id, code=client.code, name=client.name, state="", since=None, projects=[line]
+    )  # fmt: skip
+    add_datasets(session, [owner], covering)
+    line.grants, line.people = session.execute(
+        grants.facts(func.count(Grant.id), func.count(Grant.subject_id.distinct())).where(
+            Grant.project_id == project.id, grants.all_of(grants.standing())
+        )
+    ).one()
+    names = session.execute(select(Entitlement.name).order_by(Entitlement.name)).scalars()
+    return ProjectPage(
+        project=project, client=client, line=line, covering=covering, entitlements=list(names)
+    )  # fmt: skip
+
+
+# --- what waits --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A request, the names of all it speaks of, and why the caller may not approve it."""
+
+    request: Request
+    names: dict[str, str]
+    titles: list[str]
+    why_not: str
+    may_approve: bool
+    may_withdraw: bool
+
+
+def waiting(session: OrmSession, *, by: Principal) -> list[Waiting]:
+    """What awaits a second person, oldest first."""
+    _clients(by, "request:read")
+    return _explained(session, requests.waiting(session, by=by), by=by)
+
+
+def explained(session: OrmSession, request_id: str, *, by: Principal) -> Waiting:
+    """One request, waiting or decided."""
+    return _explained(session, [requests.find(session, request_id, by=by)], by=by)[0]
+
+
+def _explained(session: OrmSession, rows: list[Request], *, by: Principal) -> list[Waiting]:
+    if not rows:
+        return []
+    titles = reading.titles(
+        session, [row.suspension_id for row in rows if row.suspension_id], by=by
+    )  # fmt: skip
+    names = _names(session, rows)
+    obstacles = requests.obstacles(session, [row.asked_by for row in rows], by=by)
+    approves = permissions.scope(by, "request:approve")
+    found = []
+    for row in rows:
+        mine = row.asked_by == requests.signature(by)
+        allowed = approves is None or row.client_id in approves
+        why_not = obstacles.get(row.asked_by, "")
+        found.append(
+            Waiting(
+                request=row,
+                names=names,
+                titles=titles.get(row.suspension_id or "", []),
+                why_not=why_not,
+                may_approve=allowed and not why_not,
+                may_withdraw=mine or allowed,
+            )
+        )
+    return found
+
+
+def _names(session: OrmSession, rows: list[Request]) -> dict[str, str]:
+    """What people, projects, entitlements and organisations that requests speak of are called."""
+    wanted = {row.asked_by for row in rows} | {row.decided_by for row in rows if row.decided_by}
+    for row in rows:
+        wanted.update(
+            value
+            for value in (row.subject_id, *row.details.values())
+            if isinstance(value, str) and len(value) <= 32  # noqa: PLR2004 - as long as an id
+        )
+    among = listed(session, sorted(wanted))
+    tables: tuple[tuple[Any, Any], ...] = (
+        (Subject, Subject.full_name),
+        (Project, Project.code),
+        (Dataset, Dataset.code),
+        (Entitlement, Entitlement.name),
+        (Organisation, Organisation.name),
+    )
+    questions = [
+        select(table.id, name).join(among, among.c.value == table.id) for table, name in tables
+    ]
+    return {row[0]: row[1] for row in session.execute(union_all(*questions))}
+
+
+def named_in(session: OrmSession, request: Request) -> list[str]:
+    """The people, or parts of a scope, that a request names: the first hundred."""
+    people = session.execute(
+        select(Subject.full_name)
+        .join(RequestItem, RequestItem.item_id == Subject.id)
+        .where(RequestItem.request_id == request.id)
+        .order_by(Subject.full_name)
+        .limit(100)
+    ).scalars()
+    items = select(RequestItem.item_id).where(RequestItem.request_id == request.id)
+    parts = session.execute(reading.named().where(SuspensionTarget.id.in_(items)).limit(100))
+    return [*people, *(row.name for row in parts)]
+
+
+# --- what happened last ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """One act, and whom or what it was about."""
+
+    at: datetime
+    type: EventType
+    by: str
+    subject: str | None
+    project: str | None
+    suspension_id: str | None
+
+
+def recent(session: OrmSession, *, by: Principal, limit: int = EVENTS_SHOWN) -> list[Recent]:
+    """The last acts in the logs that the caller may read; particulars and sign-ins left out.
+
+    Only the logs that changed last are looked at, and of each only its end: the last few entries
+    of all are among the last few of those.
+    """
+    clients = _clients(by, "log:read")
+    found: list[Recent] = []
+    for glance in _GLANCES:
+        found = _glance(session, clients, glance, limit)
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _glance(
+    session: OrmSession, clients: frozenset[str] | None, depth: int, limit: int
+) -> list[Recent]:
+    heads = select(Log.id, Log.size).where(Log.last_at.is_not(None))
+    if clients is not None:
+        heads = heads.where(Log.id.in_(clients))
+    last = heads.order_by(Log.last_at.desc()).limit(limit).subquery()
+    actor = Subject.__table__.alias("actor")
+    rows = session.execute(
+        select(
+            Entry.at, Entry.type, func.coalesce(actor.c.full_name, Entry.actor),
+            Subject.full_name, Project.code, Entry.suspension_id,
+        )
+        .join(last, and_(last.c.id == Entry.log_id, Entry.seq >= last.c.size - literal(depth)))
+        .outerjoin(actor, actor.c.id == Entry.actor)
+        .outerjoin(Subject, Subject.id == Entry.subject_id)
+        .outerjoin(Project, Project.id == Entry.project_id)
+        .where(text(f"log_entry.{ACTS}"), Entry.type.not_in(_EVERYDAY))
+        .order_by(Entry.at.desc())
+        .limit(limit * 5)
+    )  # fmt: skip
+    found = {
+        # An act over several logs has an entry in each, of one instant.
+        (at, type_): Recent(
+            at=at, type=EventType(type_), by=who, subject=subject, project=project,
+            suspension_id=suspension_id,
+        )
+        for at, type_, who, subject, project, suspension_id in rows
+    }  # fmt: skip
+    return list(found.values())[:limit]
+
+
+def _clients(by: Principal, permission: str) -> frozenset[str] | None:
+    clients = permissions.scope(by, permission)
+    if clients is not None and not clients:
+        permissions.require(by, permission)
+    return clients

@@ -1,0 +1,213 @@
+"""The difference that letting people back in makes: who returns, and who does not, and why not.
+
+Two readings of the one rule are held against each other: what stood and was covered at the instant
+of the opening, and what stands now. Of the grants that the opening touched, and of those whose
+window opened meanwhile, each is in one group: it returns; it expired, was revoked or its person was
+offboarded; or another suspension holds it. What was let out before is in none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, case, func, literal, not_, null, or_, select
+
+from govern.access import grants
+from govern.access.clients import Dataset, Project
+from govern.access.entitlements import Entitlement
+from govern.access.grants import Grant, Moment, Supposing
+from govern.access.modes import Effect
+from govern.access.requests import RequestItem
+from govern.access.suspensions import reading
+from govern.access.suspensions.acts import admitted
+from govern.access.suspensions.opening import affected, covered
+from govern.access.suspensions.reading import Standing
+from govern.identity.subjects import Subject
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+GROUPS = ("returns", "expired", "revoked", "offboarded", "held_elsewhere")
+# Which group a grant falls into by the first clause of the rule that it fails now.
+_FAILING = {
+    "subject_offboarded": "offboarded",
+    "client_ended": "revoked",
+    "project_ended": "revoked",
+    "grant_revoked": "revoked",
+    "grant_not_started": None,
+    "grant_expired": "expired",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many grants are in each group; `returns_people` are those to whom something returns."""
+
+    returns: int = 0
+    returns_people: int = 0
+    expired: int = 0
+    revoked: int = 0
+    offboarded: int = 0
+    held_elsewhere: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One grant of a group. `since` is when it was revoked, its person left, or it expired."""
+
+    grant_id: str
+    subject_id: str
+    external_id: str
+    name: str
+    project: str
+    entitlement: str
+    ends_at: datetime
+    since: datetime | None
+    held_by: str | None
+
+
+def counts(session: OrmSession, standing: Standing | None, supposing: Supposing) -> Counts:
+    """Count each group, in one statement; `standing` is None for a person who moves."""
+    group = _group(standing, supposing)
+    inner = _of_interest(
+        standing, supposing, group.label("part"), Grant.subject_id.label("subject_id")
+    ).subquery()
+    rows = session.execute(
+        select(inner.c.part, func.count(), func.count(inner.c.subject_id.distinct()))
+        .where(inner.c.part.is_not(None))
+        .group_by(inner.c.part)
+    )
+    found: dict[str, int] = {}
+    for part, number, people in rows:
+        found[part] = number
+        if part == "returns":
+            found["returns_people"] = people
+    return Counts(**found)
+
+
+def page(
+    session: OrmSession,
+    standing: Standing | None,
+    supposing: Supposing,
+    *,
+    group: str,
+    after: str = "",
+    limit: int = 25,
+    by: Principal,
+) -> tuple[list[Line], str | None, dict[str, list[str]]]:
+    """One page of a group by grant id, where the next begins, and the titles of who else holds."""
+    instant = Moment().instant
+    query = (
+        _of_interest(
+            standing, supposing,
+            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,
+            Dataset.code, Entitlement.name, Grant.ends_at,
+            case(
+                (Subject.ended_at.is_not(None), Subject.ended_at),
+                (Grant.ended_at.is_not(None), Grant.ended_at),
+                (Grant.ends_at <= instant, Grant.ends_at),
+                else_=null(),
+            ),
+            _holder(supposing) if group == "held_elsewhere" else null(),
+        )
+        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
+        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+        .where(_group(standing, supposing) == literal(group), Grant.id > after)
+        .order_by(Grant.id)
+        .limit(limit + 1)
+    )  # fmt: skip
+    rows = session.execute(query).all()
+    lines = [
+        Line(
+            grant_id=row[0], subject_id=row[1], external_id=row[2], name=row[3],
+            project=f"{row[4]} / {row[5]}" if row[5] else row[4], entitlement=row[6],
+            ends_at=row[7], since=row[8], held_by=row[9],
+        )
+        for row in rows[:limit]
+    ]  # fmt: skip
+    holders = reading.titles(session, [line.held_by for line in lines if line.held_by], by=by)
+    return lines, lines[-1].grant_id if len(rows) > limit else None, holders
+
+
+def _of_interest(standing: Standing | None, supposing: Supposing, *columns: object) -> Select[Any]:
+    """Grants that the act could concern: narrowed by what the suspension ever covered."""
+    query = grants.facts(*columns)
+    if standing is None:
+        return query.where(Grant.subject_id == supposing.moved)
+    parts = [part.target for part in standing.parts]
+    opening = Moment.past(standing.suspension.recorded_at)
+    return query.where(or_(covered(parts), covered(parts, opening)))
+
+
+def _group(standing: Standing | None, supposing: Supposing) -> ColumnElement[str | None]:
+    """The group of a grant, or NULL: the rule's clauses now, over what the opening touched."""
+    touched = _touched(standing, supposing)
+    failing = [
+        (and_(touched, not_(clause.test)), _FAILING[clause.reason])
+        for clause in grants.standing()
+        if _FAILING[clause.reason] is not None
+    ]
+    standing_now = grants.all_of(grants.standing())
+    return case(
+        (admitted(supposing), "returns"),
+        *failing,
+        (
+            and_(
+                touched,
+                standing_now,
+                _named(standing, supposing),
+                grants.held(Effect.CHANGE, supposing=supposing),
+            ),
+            "held_elsewhere",
+        ),
+        else_=null(),
+    )
+
+
+def _touched(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
+    """What stood and was covered at the opening, as far as the act names it."""
+    if standing is None:
+        return _named(standing, supposing)
+    opening = Moment.past(standing.suspension.recorded_at)
+    return and_(
+        opening.known(Grant),
+        grants.all_of(grants.standing(opening)),
+        affected(standing.suspension.id, opening),
+        _named(standing, supposing),
+    )
+
+
+def _named(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
+    """The grants that the act is about: a release names people, narrowing names targets."""
+    if supposing.moved is not None:
+        return Grant.subject_id == supposing.moved
+    if supposing.released is not None:
+        return Grant.subject_id.in_(
+            select(RequestItem.item_id).where(RequestItem.request_id == supposing.released)
+        )
+    if supposing.narrowed is not None and standing is not None:
+        return affected(
+            standing.suspension.id,
+            Moment.past(standing.suspension.recorded_at),
+            only=select(RequestItem.item_id).where(RequestItem.request_id == supposing.narrowed),
+        )
+    return Grant.id.is_not(None)
+
+
+def _holder(supposing: Supposing) -> ColumnElement[str | None]:
+    """Another suspension that holds a grant: the one with the lowest id of the first scope."""
+    holders = []
+    for clause in grants.unheld(Effect.CHANGE, supposing=supposing):
+        assert clause.holding is not None  # noqa: S101 - every clause of `unheld` has one
+        mode = clause.holding.selected_columns[0].table
+        holders.append(
+            clause.holding.with_only_columns(func.min(mode.c.suspension_id)).scalar_subquery()
+        )
+    return func.coalesce(*holders)
