@@ -251,7 +251,7 @@ def _values(
         .where(*conditions, Entry.seq >= first, Entry.seq <= last, Value.salt.is_not(None))
     )
     found: dict[int, dict[str, list[str]]] = {}
-    for seq, name, salt, value in rows.tuples():
+    for seq, name, salt, value in rows:
         found.setdefault(seq, {})[name] = [str(salt), str(value)]
     return found
 

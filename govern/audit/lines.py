@@ -111,7 +111,8 @@ def from_csv(row: bytes) -> bytes:
 
     ValueError when the row is none of ours.
     """
-    cells = [quoted.replace('""', '"') or plain for quoted, plain in _CELL.findall(row.decode())]
+    found: list[tuple[str, str]] = _CELL.findall(row.decode())
+    cells = [quoted.replace('""', '"') or plain for quoted, plain in found]
     if len(cells) != len(COLUMNS):
         raise ValueError(f"a row has {len(COLUMNS)} cells, not {len(cells)}")
     fields = dict(zip(COLUMNS, cells, strict=True))
@@ -119,7 +120,7 @@ def from_csv(row: bytes) -> bytes:
         return fields["leaf"].encode() + b"\n"
     values = f',"values":{fields["values"]}' if fields["values"] else ""
     digest = fields["hash"].removeprefix("'")
-    line: str = f'{{"seq":{fields["seq"]},"hash":"{digest}"{values},"entry":{fields["leaf"]}}}\n'
+    line = f'{{"seq":{fields["seq"]},"hash":"{digest}"{values},"entry":{fields["leaf"]}}}\n'
     return line.encode()
 
 

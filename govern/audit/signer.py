@@ -51,6 +51,10 @@ class Signer:
     def _signer(self, name: str) -> note.Signer:
         return note.Signer(name, Ed25519PrivateKey.from_private_bytes(self._seed))
 
+    def heads(self) -> dict[str, merkle.Range]:
+        """What was signed last of each log: the tree that every later one must continue."""
+        return self._load()
+
     def sign(self, database: Database) -> None:
         """Sign the present head of every log that grew; at most one process at a time."""
         with self._alone():
@@ -95,6 +99,12 @@ class Signer:
                     f"The first {known.end} entries of {log_id} were rewritten."
                 )
             last = log.latest_checkpoint(session, log_id)
+        if last is not None and last.size > known.end:
+            # It is remembered before it is stored: so this memory was lost, or put back.
+            raise errors.LogDamaged(
+                f"Of {log_id} a checkpoint of {last.size} entries was signed, but this signer "
+                f"remembers {known.end}: it may not sign another past."
+            )
         while known.end < size:
             end = min(size, known.end + _BATCH)
             with database.reading() as session:
@@ -160,6 +170,11 @@ class Signer:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._heads_path)
+        folder = os.open(self._dir, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut could bring the older file back
+        finally:
+            os.close(folder)
 
 
 def _entry_hashes(session: Session, log_id: str, begin: int, end: int) -> Iterator[bytes]:

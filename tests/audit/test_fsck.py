@@ -1,0 +1,272 @@
+"""Whatever is changed in the database behind govern's back is named, entry by entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select, text
+
+from govern.audit import fsck, leaf, log, record, triggers
+from govern.audit.signer import Signer
+from govern.principal import SYSTEM
+from govern.tlog import merkle, tiles
+from tests.factory import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from govern.db import Database, Session
+
+    Names = set[tuple[str, int | None]]
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """A house's log of 700 entries, the first 600 signed in three steps."""
+    world.client("ASTER")
+    for count in (200, 300, 100):
+        append(world.store, count)
+        Signer(world.store.settings).sign(world.store)
+    append(world.store, 100)
+    return world
+
+
+def append(store: Database, count: int) -> None:
+    events = [
+        record.Line(
+            type="grant.issued",
+            refs={"subject": f"sub_{seq % 3}"},
+            private={"note": f"note {seq}"} if seq % 5 == 0 else {},
+        )
+        for seq in range(count)
+    ]
+    store.transaction(lambda s: record.append_many(s, "house", events, by=SYSTEM))
+
+
+def tamper(store: Database, statement: str, **values: Any) -> int:
+    """Do as the owner of the database can: drop the triggers, change, put them back."""
+    dialect = store.writer.dialect.name
+    with store.writer.begin() as connection:
+        for each in triggers.undo(dialect, "main"):
+            connection.exec_driver_sql(each)
+    with store.writer.begin() as connection:
+        done = connection.execute(text(statement), values).rowcount
+    with store.writer.begin() as connection:
+        for each in triggers.ddl(dialect, "main"):
+            connection.exec_driver_sql(each)
+    assert done
+    return done
+
+
+def named(store: Database) -> Names:
+    report = fsck.run(store, Signer(store.settings))
+    assert report.ok == (not report.damage)
+    return {(each.kind, each.seq) for each in report.damage}
+
+
+def body(store: Database, seq: int) -> bytes:
+    with store.reading() as session:
+        entry = session.get(log.Entry, ("house", seq))
+        assert entry
+        return entry.leaf
+
+
+def rewrite(store: Database, seq: int, change: Callable[[bytes], bytes], *, rehash: bool) -> None:
+    changed = change(body(store, seq))
+    tamper(
+        store, "UPDATE log_entry SET leaf = :leaf WHERE log_id = 'house' AND seq = :seq",
+        leaf=changed, seq=seq,
+    )  # fmt: skip
+    if rehash:
+        tamper(
+            store, "UPDATE log_entry SET hash = :hash WHERE log_id = 'house' AND seq = :seq",
+            hash=merkle.leaf_hash(changed), seq=seq,
+        )  # fmt: skip
+
+
+def another_salt(old: bytes) -> bytes:
+    fields = leaf.parse(old)
+    assert fields
+    return leaf.canonical(fields | {"salt": leaf.salt()})
+
+
+def test_what_govern_wrote_is_in_order(filled: World) -> None:
+    told: list[int] = []
+    signer = Signer(filled.store.settings)
+    report = fsck.run(filled.store, signer, progress=told.append)
+    assert report.damage == ()
+    assert report.ok
+    with filled.store.reading() as session:
+        assert report.entries == sum(head.size for head in log.logs(session)) == told[-1]
+    assert fsck.run(filled.store).ok
+
+
+@pytest.mark.parametrize("seq", [0, 150, 255, 256, 580, 650])
+@pytest.mark.parametrize("rehash", [False, True])
+def test_a_changed_entry_is_named(filled: World, seq: int, rehash: bool) -> None:
+    rewrite(filled.store, seq, another_salt, rehash=rehash)
+    if seq < 512 or not rehash:
+        assert named(filled.store) == {("entry", seq)}
+    elif seq < 600:
+        # No tile holds it yet, so the next checkpoint tells that something before it was changed.
+        assert named(filled.store) >= {("root", None)}
+    else:
+        assert named(filled.store) == set()  # nobody signed it yet
+
+
+def test_every_changed_entry_is_named(filled: World) -> None:
+    for seq in (3, 300, 301, 511):
+        rewrite(filled.store, seq, another_salt, rehash=seq % 2 == 0)
+    assert named(filled.store) == {("entry", seq) for seq in (3, 300, 301, 511)}
+
+
+def test_a_leaf_that_is_no_leaf_is_named(filled: World) -> None:
+    rewrite(filled.store, 7, lambda old: old[:-1], rehash=False)
+    rewrite(filled.store, 8, lambda old: old.replace(b'":', b'": ', 1), rehash=False)
+    assert named(filled.store) >= {("leaf", 7), ("leaf", 8), ("entry", 7), ("entry", 8)}
+
+
+@pytest.mark.parametrize("seqs", [[5], [300, 301], [512], [599], [650]])
+def test_a_missing_entry_is_named(filled: World, seqs: list[int]) -> None:
+    for seq in seqs:
+        tamper(filled.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq = :seq", seq=seq)
+    assert ("missing", seqs[0]) in named(filled.store)
+
+
+def test_a_tail_cut_off_is_found_by_checkpoint_signer_and_head(filled: World) -> None:
+    tamper(filled.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq >= 550")
+    assert named(filled.store) >= {("tail", 550), ("head", None)}
+    tamper(filled.store, "DELETE FROM log_checkpoint WHERE log_id = 'house' AND size > 550")
+    tamper(filled.store, "UPDATE log SET size = 550 WHERE id = 'house'")
+    assert ("tail", 550) in named(filled.store)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("type", "grant.revoked"), ("actor", "sub_x"), ("subject_id", None), ("project_id", "prj_x"),
+     ("suspension_id", "sus_x")],
+)  # fmt: skip
+def test_a_column_that_says_otherwise_is_named(
+    filled: World, column: str, value: str | None
+) -> None:
+    tamper(
+        filled.store,
+        f"UPDATE log_entry SET {column} = :value WHERE log_id = 'house' AND seq = 40",
+        value=value,
+    )
+    assert named(filled.store) == {("column", 40)}
+
+
+def test_an_instant_that_says_otherwise_is_named(filled: World) -> None:
+    later = "at + interval '1 day'" if filled.store.is_postgresql else "at + 1000000"
+    tamper(filled.store, f"UPDATE log_entry SET at = {later} WHERE log_id = 'house' AND seq = 40")
+    assert named(filled.store) == {("column", 40)}
+
+
+@pytest.mark.parametrize("seq", [40, 255, 580, 650])
+def test_a_wrong_hash_beside_an_entry_is_named(filled: World, seq: int) -> None:
+    tamper(
+        filled.store, "UPDATE log_entry SET hash = :hash WHERE log_id = 'house' AND seq = :seq",
+        hash=bytes(32), seq=seq,
+    )  # fmt: skip
+    assert named(filled.store) == {("hash" if seq < 600 else "entry", seq)}
+
+
+def test_a_wrong_tile_is_told_from_a_wrong_entry(filled: World) -> None:
+    with filled.store.reading() as session:
+        tile = session.get(log.Tile, ("house", 0, 1))
+        assert tile
+    broken = tile.hashes[:320] + bytes(32) + tile.hashes[352:]
+    tamper(
+        filled.store, "UPDATE log_tile SET hashes = :hashes WHERE log_id = 'house' AND number = 1",
+        hashes=broken,
+    )  # fmt: skip
+    assert named(filled.store) == {("hash", 256 + 10)}
+
+
+def test_a_missing_tile_is_named(filled: World) -> None:
+    tamper(filled.store, "DELETE FROM log_tile WHERE log_id = 'house' AND number = 1")
+    assert named(filled.store) == {("tile", None)}
+
+
+def test_a_tile_above_is_made_of_those_below(world: World) -> None:
+    below = [bytes([number]) * tiles.TILE_SIZE for number in range(256)]
+
+    def put(session: Session) -> None:
+        for number, hashes in enumerate(below):
+            session.add(log.Tile(log_id="house", level=0, number=number, hashes=hashes))
+
+    world.do(put)
+    with world.store.reading() as session:
+        made = fsck._Check(session, "house", None, None, [])._tile_from_below(1, 0)
+    assert made == b"".join(merkle.perfect_root([each[:32]] * 256) for each in below)
+
+
+def test_a_changed_removed_or_foreign_value_is_named(filled: World) -> None:
+    def of(change: str) -> Names:
+        tamper(filled.store, change)
+        return named(filled.store)
+
+    with filled.store.reading() as session:
+        first, second, third = session.execute(
+            text("SELECT seq FROM log_value WHERE log_id = 'house' AND name = 'note' ORDER BY seq")
+        ).scalars().all()[:3]  # fmt: skip
+    where = "WHERE log_id = 'house' AND name = 'note' AND seq ="
+    expected: Names = {("value", first)}
+    assert of(f"UPDATE log_value SET value = 'else' {where} {first}") == expected
+    expected |= {("value_missing", second)}
+    assert of(f"DELETE FROM log_value {where} {second}") == expected
+    expected |= {("value_missing", third), ("value", third)}
+    assert of(f"UPDATE log_value SET name = 'other' {where} {third}") == expected
+    expected |= {("value", 9000)}
+    assert of(
+        "INSERT INTO log_value (log_id, seq, name, salt, value) "
+        "VALUES ('house', 9000, 'note', 's', 'v')"
+    ) == expected  # fmt: skip
+
+
+def test_a_head_that_says_otherwise_is_named(filled: World) -> None:
+    tamper(filled.store, "UPDATE log SET size = size + 1 WHERE id = 'house'")
+    assert named(filled.store) == {("head", None)}
+
+
+def test_a_changed_checkpoint_is_named(filled: World) -> None:
+    tamper(
+        filled.store,
+        "UPDATE log_checkpoint SET note = replace(note, '/logs/', '/lags/') "
+        "WHERE log_id = 'house' AND size > 300 AND size < 550",
+    )
+    assert named(filled.store) == {("checkpoint", None)}
+
+
+def test_an_entry_in_a_far_place_is_no_endless_search(filled: World) -> None:
+    tamper(
+        filled.store,
+        "INSERT INTO log_entry SELECT log_id, 900000000000000, at, type, actor, subject_id, "
+        "project_id, suspension_id, leaf, hash FROM log_entry "
+        "WHERE log_id = 'house' AND seq = 3",
+    )
+    found = named(filled.store)
+    assert ("place", 900000000000000) in found
+    assert "missing" in {kind for kind, _ in found}
+
+
+def test_a_log_that_the_signer_remembers_and_the_database_does_not_is_named(filled: World) -> None:
+    tamper(filled.store, "DELETE FROM log_entry WHERE log_id <> 'house'")
+    tamper(filled.store, "DELETE FROM log WHERE id <> 'house'")
+    assert named(filled.store) >= {("head", None), ("tail", 0)}
+
+
+def test_entries_rewritten_with_all_copies_are_narrowed_down_by_the_signed_roots(
+    filled: World,
+) -> None:
+    with filled.store.reading() as session:
+        sizes = session.execute(
+            select(log.Checkpoint.size)
+            .where(log.Checkpoint.log_id == "house")
+            .order_by(log.Checkpoint.size)
+        ).scalars().all()  # fmt: skip
+    rewrite(filled.store, 530, another_salt, rehash=True)
+    report = fsck.run(filled.store, Signer(filled.store.settings))
+    assert any(f"Of entries {sizes[1]} to {sizes[2] - 1} " in d.message for d in report.damage)
