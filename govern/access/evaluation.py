@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, bindparam, func, literal, select
+from sqlalchemy import Integer, String, bindparam, func, literal, select
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
@@ -346,24 +346,43 @@ def search(
 
     For a client it is every grant of its projects that permits the action there.
     """
-    moment, effect = Moment.past(at), effect_of(action)
-    dataset = None
+    over: dict[str, str] = {}
     if kind == "client":
-        client = _known(session, Client, code)
-        client_id, over = client.id, Grant.client_id == client.id
+        row = _known(session, Client, code)
+        client_id = row.id
     elif kind == "project":
-        project = _known(session, Project, code)
-        client_id = project.client_id
-        over = grants.covering(project=project.id, dataset=None, effect=effect)
+        row = _known(session, Project, code)
+        client_id = row.client_id
     elif kind == "dataset":
         row = _known(session, Dataset, code)
         client_id = session.get_one(Project, row.project_id).client_id
-        over = grants.covering(project=row.project_id, dataset=row.id, effect=effect)
-        dataset = literal(row.id)
+        over = {"project": row.project_id}
     else:
         raise errors.Invalid("Ask about client:, project: or dataset:.", field="resource")
     permissions.require(by, "grant:read", client=client_id)
-    query = (
+    if at is not None and row.recorded_at > at:
+        return []
+    wanted = {"resource": row.id, "action": action, "after": after, "limit": limit, **over}
+    if at is not None:
+        wanted["at"] = at
+    rows = session.execute(_listing(kind, effect_of(action), past=at is not None), wanted)
+    names = list(Reach.__dataclass_fields__)
+    return [Reach(**dict(zip(names, found, strict=True))) for found in rows]
+
+
+@cache
+def _listing(kind: str, effect: Effect, *, past: bool) -> Select[Any]:
+    """The one statement of a kind of list: built once, asked ever after."""
+    moment = Moment(at=bindparam("at", type_=Utc()) if past else None)
+    action: ColumnElement[str] = bindparam("action", type_=String())
+    resource: ColumnElement[str] = bindparam("resource", type_=String())
+    dataset = resource if kind == "dataset" else None
+    if kind == "client":
+        over: ColumnElement[bool] = Grant.client_id == resource
+    else:
+        project = bindparam("project", type_=String()) if kind == "dataset" else resource
+        over = grants.covering(project=project, dataset=dataset, effect=effect)
+    return (
         grants.facts(
             Grant.id,
             Subject.id,
@@ -378,14 +397,12 @@ def search(
         )
         .where(
             over,
-            Grant.id > after,
+            Grant.id > bindparam("after", type_=String()),
             grants.all_of(grants.rule(action, effect, moment, dataset=dataset)),
         )
         .order_by(Grant.id)
-        .limit(limit)
+        .limit(bindparam("limit", type_=Integer()))
     )
-    names = list(Reach.__dataclass_fields__)
-    return [Reach(**dict(zip(names, row, strict=True))) for row in session.execute(query)]
 
 
 def _known(session: OrmSession, table: Any, code: str) -> Any:
