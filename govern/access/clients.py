@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Index, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -96,7 +97,8 @@ def create_client(session: Session, code: str, *, name: str, by: Principal) -> C
     code = subjects.text(code, field="code", length=80)
     row = Client(id=new_id("cli"), code=code, name=subjects.text(name, field="name"))
     _unless_taken(session, Client, code)
-    log.create(session, row.id, origin=f"{session.database.settings.origin}/logs/{code}")
+    # A name of C2SP signed-note holds no space and no plus.
+    log.create(session, row.id, origin=f"{session.database.settings.origin}/logs/{quote(code, '')}")
     session.add(row)
     record(
         session,

@@ -184,6 +184,18 @@ def logs(session: Session) -> list[Log]:
     return list(session.execute(select(Log).order_by(Log.id)).scalars())
 
 
+def signed_sizes(session: Session) -> dict[str, tuple[str, int, int]]:
+    """For each log its origin, how many entries it has, and how many its newest head signs."""
+    newest = (
+        select(func.coalesce(func.max(Checkpoint.size), 0))
+        .where(Checkpoint.log_id == Log.id)
+        .correlate(Log)
+        .scalar_subquery()
+    )
+    rows = session.execute(select(Log.id, Log.origin, Log.size, newest).order_by(Log.id))
+    return {log_id: (origin, size, signed) for log_id, origin, size, signed in rows}
+
+
 def describe(row: Any) -> dict[str, Any]:
     """The search columns of an entry, as its parsed leaf says them."""
     refs = row.get("refs", {})

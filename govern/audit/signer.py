@@ -60,11 +60,13 @@ class Signer:
         with self._alone():
             memory = self._load()
             with database.reading() as session:
-                sizes = {head.id: (head.origin, head.size) for head in log.logs(session)}
-            for log_id in memory.keys() - sizes.keys():
+                heads = log.signed_sizes(session)
+            for log_id in memory.keys() - heads.keys():
                 raise errors.LogDamaged(f"The log {log_id} is gone from the database.")
-            for log_id, (origin, size) in sizes.items():
-                self._sign_one(database, memory, log_id, origin, size)
+            for log_id, (origin, size, signed) in heads.items():
+                known = memory.get(log_id)
+                if known is None or not size == signed == known.end:
+                    self._sign_one(database, memory, log_id, origin, size)
 
     def check(self, database: Database) -> None:
         """Refuse a database that holds less than was signed (a backup put back, say)."""
