@@ -1,6 +1,7 @@
 """Who they are: subjects, their authenticators and sessions, roles, and integrations."""
 
 from govern.identity import (
+    account,
     activation,
     authenticators,
     integrations,
@@ -11,6 +12,7 @@ from govern.identity import (
 )
 
 __all__ = [
+    "account",
     "activation",
     "authenticators",
     "integrations",

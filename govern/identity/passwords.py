@@ -88,11 +88,13 @@ def throttle_key(kind: str, who: str) -> str:
     return f"{kind}:{hashlib.sha256(who.lower().encode()).hexdigest()[:40]}"
 
 
-def allow(session: OrmSession, key: str) -> None:
-    """Raise `TooManyAttempts` while `key` is blocked; locks the counter, so guesses take turns."""
-    row = session.execute(
-        select(Throttle).where(Throttle.key == key).with_for_update()
-    ).scalar_one_or_none()
+def allow(session: OrmSession, key: str, *, lock: bool = True) -> None:
+    """Raise `TooManyAttempts` while `key` is blocked.
+
+    It locks the counter, so that guesses take turns; where only a look is meant, nothing is.
+    """
+    query = select(Throttle).where(Throttle.key == key)
+    row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
     now = clock.now(session)
     if row is not None and row.blocked_until is not None and now < row.blocked_until:
         wait = int((row.blocked_until - now).total_seconds()) + 1

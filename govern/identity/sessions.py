@@ -84,7 +84,7 @@ def begin(database: Database, email: str, password: str) -> str:
     """
     key = passwords.throttle_key("password", email)
     with database.reading() as session:
-        passwords.allow(session, key)
+        passwords.allow(session, key, lock=False)
         subject = subjects.lookup(session, email) if "@" in email else None
         stored = session.get(Password, subject.id) if subject is not None else None
     right = passwords.matches(stored.hash if stored is not None else None, password)
@@ -246,12 +246,18 @@ def end(session: Session, session_id: str, *, by: Principal) -> None:
     )
 
 
-def end_all(session: Session, subject_id: str, *, by: Principal) -> int:
-    """End every live session of a person; the caller's operation has checked the permission."""
+def end_all(
+    session: Session, subject_id: str, *, keep: str | None = None, by: Principal
+) -> int:
+    """End every live session of a person, but for `keep`; returns how many.
+
+    The caller's operation has checked the permission.
+    """
     rows = list(
         session.execute(
             select(WebSession).where(
                 WebSession.subject_id == subject_id,
+                WebSession.id != (keep or ""),
                 WebSession.ended_at.is_(None),
                 WebSession.expires_at > clock.instant(),
             )
@@ -307,6 +313,9 @@ def _new(
 
 def _refused(key: str, subject: Subject | None, factor: str) -> errors.SignInFailed:
     """A refusal that counts and records itself after the roll-back."""
+    # Read now: after the roll-back the row would be loaded anew, through the session that failed,
+    # and on SQLite the two would wait for one another.
+    subject_id = subject.id if subject else None
 
     def aftermath(session: Session) -> None:
         failures = passwords.failed(session, key)
@@ -315,7 +324,7 @@ def _refused(key: str, subject: Subject | None, factor: str) -> errors.SignInFai
             EventType.SIGN_IN_FAILED,
             logs=[HOUSE],
             by=SYSTEM,
-            refs={"subject": subject.id if subject else None},
+            refs={"subject": subject_id},
             data={"factor": factor, "in_a_row": failures},
         )
 
