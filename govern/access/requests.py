@@ -11,11 +11,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, Index, select, union
+from sqlalchemy import JSON, BigInteger, Index, and_, select, text, union
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
-from govern.audit import EventType
+from govern.audit import EventType, log
+from govern.audit.log import Entry, Value
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, listed, new_id, references, text_column
@@ -166,6 +167,30 @@ def awaiting(
     if found is None:
         raise errors.Unknown(f"Nobody has asked for that: no {kind} of {suspension_id} is waiting.")
     return find(session, found, by=by)
+
+
+def reason_of(session: OrmSession, row: Request) -> str:
+    """Why it was asked for, as its entry's private value says; empty once that was erased."""
+    if "reason" in row.details:
+        return str(row.details["reason"])
+    about = (
+        Entry.suspension_id == row.suspension_id
+        if row.suspension_id
+        else Entry.subject_id == row.subject_id
+    )
+    found = session.execute(
+        select(Value.value)
+        .join(Entry, and_(Entry.log_id == Value.log_id, Entry.seq == Value.seq))
+        .where(
+            about,
+            Entry.at == row.recorded_at,
+            Entry.type == EventType.REQUEST_OPENED,
+            text(log.ACTS),
+            Value.name == "reason",
+        )
+        .limit(1)
+    ).scalar_one_or_none()
+    return found or ""
 
 
 def approve(

@@ -81,7 +81,11 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Standing:
-    """One suspension: its row, its mode (the last one, once lifted), and the parts one may see."""
+    """One suspension: its row, its mode (the last one, once lifted), and the parts one may see.
+
+    `people` are those whom it holds now; `digest` is that of the grants that the opening touched,
+    once all of these are written.
+    """
 
     suspension: Suspension
     mode: Mode
@@ -89,6 +93,7 @@ class Standing:
     parts: list[Part] = field(default_factory=list)
     progress: Progress = Progress()
     people: int = 0
+    digest: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -288,9 +293,13 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
     if not standings:
         return
     clients = may_see(by)
-    tasks = _latest_tasks(session, standings, clients)
+    tasks = _tasks(session, standings, clients)
+    latest = {
+        suspension: [task for task in group if task.as_at == group[0].as_at]
+        for suspension, group in tasks.items()
+    }
     unfinished = [
-        task for group in tasks.values() for task in group if task.finished_at is None
+        task for group in latest.values() for task in group if task.finished_at is None
     ][:TASKS_COUNTED]  # fmt: skip
     questions = [_held_people(standing, clients) for standing in standings if standing.is_open]
     questions += [_remaining(task) for task in unfinished]
@@ -298,7 +307,8 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
         {row[0]: row[1] for row in session.execute(union_all(*questions))} if questions else {}
     )
     for standing in standings:
-        own = tasks.get(standing.suspension.id, [])
+        own = latest.get(standing.suspension.id, [])
+        standing.digest = _digest(standing, tasks.get(standing.suspension.id, []))
         written = sum(task.written for task in own)
         done = all(task.finished_at is not None for task in own)
         ends = [task.finished_at for task in own if task.finished_at is not None]
@@ -311,7 +321,7 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
         )
 
 
-def _latest_tasks(
+def _tasks(
     session: OrmSession, standings: list[Standing], clients: frozenset[str] | None
 ) -> dict[str, list[Particulars]]:
     among = listed(session, [standing.suspension.id for standing in standings])
@@ -320,10 +330,15 @@ def _latest_tasks(
         query = query.where(Particulars.log_id.in_(clients))
     found: dict[str, list[Particulars]] = {}
     for task in session.execute(query.order_by(Particulars.as_at.desc())).scalars():
-        group = found.setdefault(task.suspension_id, [])
-        if not group or group[0].as_at == task.as_at:
-            group.append(task)
+        found.setdefault(task.suspension_id, []).append(task)
     return found
+
+
+def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
+    opening = [task for task in tasks if task.as_at == standing.suspension.recorded_at]
+    if any(task.finished_at is None for task in opening):
+        return None
+    return digest_of({task.log_id: task.digest for task in opening if task.written})
 
 
 def _held_people(standing: Standing, clients: frozenset[str] | None) -> Select[Any]:
@@ -395,25 +410,31 @@ class Detail:
     held: list[Held]
     next_after: str | None
     waiting: list[Request]
-    digest: str | None
     take_back_until: datetime | None
 
 
-def find_standing(session: OrmSession, suspension_id: str, *, by: Principal) -> Standing:
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One suspension, its modes in order, its opener's name, and what awaits a second person."""
+
+    standing: Standing
+    opened_by: str
+    modes: list[SuspensionMode]
+    waiting: list[Request]
+
+
+def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
     """One suspension with the parts that the caller may see; `Unknown` where there are none."""
-    standing, _ = _with_modes(session, suspension_id, by=by)
-    return standing
-
-
-def _with_modes(
-    session: OrmSession, suspension_id: str, *, by: Principal
-) -> tuple[Standing, list[SuspensionMode]]:
     clients = may_see(by)
     rows = session.execute(
-        select(Suspension, SuspensionMode)
+        select(Suspension, SuspensionMode, Request, Subject.full_name)
         .join(SuspensionMode, SuspensionMode.suspension_id == Suspension.id)
+        .outerjoin(
+            Request, and_(Request.suspension_id == Suspension.id, Request.ended_at.is_(None))
+        )
+        .outerjoin(Subject, Subject.id == Suspension.opened_by)
         .where(Suspension.id == suspension_id)
-        .order_by(SuspensionMode.recorded_at, SuspensionMode.id)
+        .order_by(SuspensionMode.recorded_at, SuspensionMode.id, Request.recorded_at)
     ).all()
     parts = [
         _part(row)
@@ -426,16 +447,24 @@ def _with_modes(
     ]
     if not rows or not parts:
         raise errors.Unknown(f"There is no suspension {suspension_id}.")
-    last = rows[-1][1]
-    standing = Standing(
-        suspension=rows[0][0], mode=Mode(last.mode), mode_id=last.id, parts=parts
-    )  # fmt: skip
-    return standing, [row[1] for row in rows]
+    suspension, last, _, opener = rows[-1]
+    return Found(
+        standing=Standing(
+            suspension=suspension, mode=Mode(last.mode), mode_id=last.id, parts=parts
+        ),
+        opened_by=opener or suspension.opened_by,
+        modes=list(dict.fromkeys(row[1] for row in rows)),
+        waiting=_distinct([row[2] for row in rows]),
+    )
+
+
+def _distinct(rows: list[Request | None]) -> list[Request]:
+    return [row for row in dict.fromkeys(rows) if row is not None]
 
 
 def progress(session: OrmSession, suspension_id: str, *, by: Principal) -> Standing:
     """One suspension with how far its record is: what the page asks for again and again."""
-    standing = find_standing(session, suspension_id, by=by)
+    standing = find(session, suspension_id, by=by).standing
     measure(session, [standing], by=by)
     return standing
 
@@ -444,35 +473,21 @@ def detail(
     session: OrmSession, suspension_id: str, *, after: str = "", limit: int = 25, by: Principal
 ) -> Detail:
     """Everything about one suspension, with one page of the grants that its opening touched."""
-    standing, history = _with_modes(session, suspension_id, by=by)
+    found = find(session, suspension_id, by=by)
+    standing = found.standing
     measure(session, [standing], by=by)
     held, next_after = _held_page(session, standing, after=after, limit=limit, by=by)
     return Detail(
         standing=standing,
-        opened_by=_opener(session, standing),
-        modes=history,
+        opened_by=found.opened_by,
+        modes=found.modes,
         releases=_releases(session, suspension_id),
         events=_events(session, suspension_id, by=by),
         held=held,
         next_after=next_after,
-        waiting=_waiting(session, suspension_id),
-        digest=_digest(session, standing),
+        waiting=found.waiting,
         take_back_until=_take_back_until(standing, by=by),
     )
-
-
-def _opener(session: OrmSession, standing: Standing) -> str:
-    opened_by = standing.suspension.opened_by
-    opener = session.get(Subject, opened_by) if opened_by.startswith("sub_") else None
-    return opener.full_name if opener is not None else opened_by
-
-
-def _waiting(session: OrmSession, suspension_id: str) -> list[Request]:
-    return list(session.execute(
-        select(Request)
-        .where(Request.ended_at.is_(None), Request.suspension_id == suspension_id)
-        .order_by(Request.recorded_at)
-    ).scalars())  # fmt: skip
 
 
 def _releases(session: OrmSession, suspension_id: str) -> list[Released]:
@@ -554,19 +569,6 @@ def _places(session: OrmSession, standing: Standing, people: list[str]) -> dict[
         .order_by(Entry.seq.desc())
     )
     return {json.loads(leaf)["refs"]["grant"]: seq for seq, leaf in rows}
-
-
-def _digest(session: OrmSession, standing: Standing) -> str | None:
-    """The digest of the set that the opening touched, once all of it is written."""
-    tasks = session.execute(
-        select(Particulars).where(
-            Particulars.suspension_id == standing.suspension.id,
-            Particulars.as_at == standing.suspension.recorded_at,
-        )
-    ).scalars().all()  # fmt: skip
-    if any(task.finished_at is None for task in tasks):
-        return None
-    return digest_of({task.log_id: task.digest for task in tasks if task.written})
 
 
 def _take_back_until(standing: Standing, *, by: Principal) -> datetime | None:

@@ -1,0 +1,148 @@
+"""Lifting: see who comes back and who does not, type their number, and ask a second person."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, flash, redirect, render_template, request
+from flask_babel import gettext as _
+
+from govern import clock
+from govern.access import suspensions
+from govern.access.grants import Supposing
+from govern.web import guard
+from govern.web.pages import base, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from flask.typing import ResponseReturnValue
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.access.requests import Request
+    from govern.db import Session
+    from govern.principal import Principal
+
+blueprint = Blueprint("lift", __name__)
+
+
+@blueprint.get("/suspensions/<suspension_id>/lift")
+def show(suspension_id: str) -> ResponseReturnValue:
+    """The difference that a lift would make now."""
+    return _page(suspension_id, {})
+
+
+@blueprint.post("/suspensions/<suspension_id>/lift")
+def ask(suspension_id: str) -> ResponseReturnValue:
+    """Ask a second person to lift, with the number of what returns typed."""
+
+    def work(session: Session, by: Principal) -> Request:
+        suspension = suspensions.find(session, suspension_id, by=by)
+        return suspensions.ask_lift(
+            session,
+            suspension,
+            number=base.count("number"),
+            digest=base.typed("digest"),
+            reason=words.reason(),
+            by=by,
+        )
+
+    def done(row: Request) -> ResponseReturnValue:
+        flash(_("Asked. Nothing changes until someone else approves."), "success")
+        return redirect(f"/requests/{row.id}", 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda errors: _page(suspension_id, errors),
+        title=_("Ask to lift a suspension"),
+        cancel=f"/suspensions/{suspension_id}/lift",
+    )
+
+
+def _page(suspension_id: str, errors: Mapping[str, str]) -> str:
+    by = guard.principal()
+    with guard.database().reading() as session:
+        found = suspensions.reading.find(session, suspension_id, by=by)
+        standing = found.standing
+        refused = ""
+        if not standing.is_open:
+            refused = _("It was lifted already.")
+        elif any(row.kind == "lift" for row in found.waiting):
+            refused = _("It was asked for already, and awaits a second person.")
+        context: dict[str, Any] = {}
+        if not refused:
+            url = f"/suspensions/{suspension_id}/lift"
+            context = difference_context(
+                session, standing, Supposing(suspension=suspension_id), groups_url=url, by=by
+            )
+            context["digest"] = suspensions.returning_digest(session, standing.suspension)
+    row = standing.suspension
+    return render_template(
+        "lift/ask.html",
+        s=SimpleNamespace(
+            id=row.id,
+            url=f"/suspensions/{row.id}",
+            title=words.scope(standing.names),
+            mode=standing.mode.value if standing.is_open else "lifted",
+            opened_at=row.recorded_at,
+            by=found.opened_by,
+        ),
+        refused=refused,
+        form=request.form,
+        errors=errors,
+        code_needed=base.code_needed(),
+        **context,
+    )
+
+
+def difference_context(
+    session: OrmSession,
+    standing: suspensions.reading.Standing | None,
+    supposing: Supposing,
+    *,
+    groups_url: str,
+    by: Principal,
+) -> dict[str, Any]:
+    """What `lift/_difference.html` shows: counts of all groups, and one page of one of them."""
+    group = request.args.get("group", "")
+    group = group if group in suspensions.difference.GROUPS else "returns"
+    counts = suspensions.difference.counts(session, standing, supposing)
+    after = request.args.get("after", "")
+    lines, following, holders = suspensions.difference.page(
+        session, standing, supposing, group=group, after=after, by=by
+    )
+    return {
+        "counts": counts,
+        "group": group,
+        "groups_url": groups_url,
+        "rows": [_row(line, group, holders) for line in lines],
+        "next_url": base.next_url(following),
+        "first_url": base.first_url(),
+    }
+
+
+def _row(
+    line: suspensions.difference.Line, group: str, holders: dict[str, list[str]]
+) -> SimpleNamespace:
+    on = clock.text(line.since)[:10] if line.since else ""
+    why = {
+        "returns": "",
+        "expired": _("expired on %(day)s", day=on),
+        "revoked": _("revoked on %(day)s", day=on),
+        "offboarded": _("left on %(day)s", day=on),
+        "held_elsewhere": _(
+            "held by %(title)s", title=words.scope(holders.get(line.held_by or "", []))
+        ),
+    }[group]
+    return SimpleNamespace(
+        person=SimpleNamespace(
+            name=line.name, external_id=line.external_id, url=f"/people/{line.subject_id}"
+        ),
+        project=line.project,
+        entitlement=line.entitlement,
+        ends_at=line.ends_at,
+        why=why,
+    )

@@ -1,0 +1,194 @@
+"""The admin's start page, and what awaits a second person."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, flash, redirect, render_template, request
+from flask_babel import gettext as _
+
+from govern import clock, errors
+from govern.access import overview, requests, suspensions
+from govern.access.requests import RequestKind
+from govern.web import guard
+from govern.web.pages import base, words
+from govern.web.pages.lift import difference_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from flask.typing import ResponseReturnValue
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.access.requests import Request
+    from govern.db import Session
+    from govern.principal import Principal
+
+blueprint = Blueprint("overview", __name__)
+
+
+def page() -> str:
+    """The overview: what is suspended, what waits, every client, what happened last."""
+    by = guard.principal()
+    with guard.database().reading() as session:
+        standings = suspensions.reading.open_ones(session, by=by)
+        shown = standings[: overview.SUSPENSIONS_SHOWN]
+        suspensions.reading.measure(session, shown, by=by)
+        lines = overview.tree(session, standings, by=by)
+        overview.count(session, lines, by=by)
+        waiting = overview.waiting(session, by=by)
+        recent = overview.recent(session, by=by)
+    for line in lines:
+        for project in line.projects:
+            project.url = f"/projects/{project.code}"  # type: ignore[attr-defined]
+    return render_template(
+        "admin/overview.html",
+        now=clock.utcnow(),
+        awaiting=[_waiting(item) for item in waiting],
+        suspensions=[words.suspension(standing) for standing in shown],
+        clients=lines,
+        events=[
+            SimpleNamespace(
+                at=item.at,
+                text=words.event(item),
+                url=f"/suspensions/{item.suspension_id}" if item.suspension_id else None,
+            )
+            for item in recent
+        ],
+        log_url="/log" if "auditor" in base.roles_of(by) else None,
+    )
+
+
+def _waiting(item: overview.Waiting) -> SimpleNamespace:
+    row = item.request
+    return SimpleNamespace(
+        id=row.id,
+        kind=row.kind,
+        title=words.request(item),
+        asked_by=item.names.get(row.asked_by, row.asked_by),
+        asked_at=row.recorded_at,
+        detail="",
+        url=f"/requests/{row.id}",
+        needs_review=row.kind != RequestKind.GRANT,
+        may_approve=item.may_approve,
+        why_not=item.why_not,
+        may_withdraw=item.may_withdraw,
+    )
+
+
+# --- one request -------------------------------------------------------------------------------
+
+
+@blueprint.get("/requests/<request_id>")
+def show_request(request_id: str) -> ResponseReturnValue:
+    """What was asked for and the difference it would make, to approve or withdraw."""
+    return _request_page(request_id, {})
+
+
+@blueprint.post("/requests/<request_id>")
+def decide(request_id: str) -> ResponseReturnValue:
+    """Approve as the second person, or withdraw."""
+    decision = base.typed("decision")
+
+    def work(session: Session, by: Principal) -> Request:
+        if decision == "withdraw":
+            return requests.withdraw(session, request_id, by=by)
+        if decision != "approve":
+            raise errors.Invalid(_("Approve or withdraw?"))
+        row = requests.find(session, request_id, by=by)
+        number = base.count("number") if row.number else None
+        return requests.approve(session, request_id, number=number, by=by)
+
+    def done(row: Request) -> ResponseReturnValue:
+        told = {
+            "approved": _("Approved. It is done."),
+            "withdrawn": _("Withdrawn. Nothing has changed."),
+            "refused": _("Turned down. Nothing has changed."),
+        }
+        flash(told[row.outcome or ""], "success")
+        return redirect(_subject_url(row), 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda errors: _request_page(request_id, errors),
+        title=_("Approve a request") if decision == "approve" else _("Withdraw a request"),
+        cancel=f"/requests/{request_id}",
+    )
+
+
+def _subject_url(row: Request) -> str:
+    if row.suspension_id:
+        return f"/suspensions/{row.suspension_id}"
+    return f"/people/{row.subject_id}" if row.kind == RequestKind.MOVE else "/"
+
+
+def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
+    by = guard.principal()
+    with guard.database().reading() as session:
+        item = overview.explained(session, request_id, by=by)
+        row = item.request
+        reason = requests.reason_of(session, row)
+        named = overview.named_in(session, row)
+        compared = _difference(session, row, by=by)
+    pending = row.ended_at is None
+    return render_template(
+        "lift/approve.html",
+        request_=SimpleNamespace(
+            id=row.id,
+            kind=row.kind,
+            title=words.request(item),
+            state="pending" if pending else row.outcome,
+            asked_by=item.names.get(row.asked_by, row.asked_by),
+            asked_at=row.recorded_at,
+            reason=reason or "–",
+            decided_by=item.names.get(row.decided_by or "", row.decided_by),
+            decided_at=row.ended_at,
+            number=row.number,
+            subject_url=_subject_url(row),
+        ),
+        has_difference=bool(compared),
+        **(compared or {}),
+        moved=bool(compared and row.number and compared["counts"].returns != row.number),
+        facts_=_facts(item, named),
+        may_approve=item.may_approve,
+        may_withdraw=item.may_withdraw,
+        why_not=item.why_not,
+        errors=errors,
+        form=request.form,
+        code_needed=base.code_needed(),
+    )
+
+
+def _difference(session: OrmSession, row: Request, *, by: Principal) -> dict[str, Any] | None:
+    """The difference that a waiting request would make; a grant makes none to what is held."""
+    if row.kind == RequestKind.GRANT or row.ended_at is not None:
+        return None
+    supposing = suspensions.supposing_of(row)
+    standing = (
+        suspensions.reading.find(session, row.suspension_id, by=by).standing
+        if row.suspension_id
+        else None
+    )
+    return difference_context(
+        session, standing, supposing, groups_url=f"/requests/{row.id}", by=by
+    )  # fmt: skip
+
+
+def _facts(item: overview.Waiting, named: list[str]) -> list[tuple[str, str]]:
+    row, names = item.request, item.names
+    if row.kind == RequestKind.GRANT:
+        return [
+            (_("Person"), names.get(row.subject_id or "", "")),
+            (_("Project"), names.get(row.details["project"], "")),
+            (_("Entitlement"), names.get(row.details["entitlement"], "")),
+            (_("From"), row.details["starts_at"] or _("when it is approved")),
+            (_("Until"), row.details["until"]),
+        ]
+    if row.kind == RequestKind.RELEASE:
+        return [(_("People"), ", ".join(named))]
+    if row.kind == RequestKind.NARROW:
+        return [(_("Taken out"), ", ".join(named))]
+    return []

@@ -1,0 +1,239 @@
+"""Pausing in three steps: choose the scope, see the numbers and say why, watch it take effect."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from flask import Blueprint, flash, redirect, render_template, request
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from govern import clock, errors, permissions
+from govern.access import overview, suspensions
+from govern.access.modes import Mode
+from govern.access.suspensions import Reason
+from govern.web import guard
+from govern.web.pages import base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from flask.typing import ResponseReturnValue
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.access.suspensions import Preview, Suspension
+    from govern.db import Session
+    from govern.principal import Principal
+
+blueprint = Blueprint("pause", __name__)
+
+BETWEEN = re.compile(r"[\s,;]+")
+# What an operation calls a field, and what the form does.
+_FIELDS = {"review_by": "review_at", "scope": "target", "reason": "reason_code"}
+_KINDS = {
+    "annotator": lambda: _("Annotators"),
+    "expert": lambda: _("Experts"),
+    "staff": lambda: _("Staff"),
+    "service": lambda: _("Services"),
+}
+
+
+@blueprint.get("/pause")
+def scope() -> ResponseReturnValue:
+    """Step 1: what to stop."""
+    return _scope_page({})
+
+
+def _scope_page(wrong: Mapping[str, str]) -> str:
+    by = guard.principal()
+    if permissions.scope(by, "suspension:open") == frozenset():
+        permissions.require(by, "suspension:open")
+    query = request.args.get("q", "").strip().replace("\0", "")
+    chosen = list(dict.fromkeys(request.args.getlist("target")))
+    with guard.database().reading() as session:
+        standings = suspensions.reading.open_ones(session, by=by)
+        lines = overview.tree(session, standings, query=query, by=by)
+        overview.count(session, lines, by=by)
+        overview.add_datasets(session, lines, standings)
+        firms = overview.organisations(session, by=by)
+    shown = {f"organisation:{name}" for name, _people in firms}
+    for client in lines:
+        client.open = bool(query) or len(lines) == 1  # type: ignore[attr-defined]
+        shown.add(f"client:{client.code}")
+        for project in client.projects:
+            own = {f"dataset:{item.code}" for item in project.datasets}
+            shown |= {f"project:{project.code}", *own}
+            project.open = bool(own & set(chosen))  # type: ignore[attr-defined]
+            if project.open or f"project:{project.code}" in chosen:  # type: ignore[attr-defined]
+                client.open = True  # type: ignore[attr-defined]
+    return render_template(
+        "pause/scope.html",
+        filter={"q": query},
+        chosen=chosen,
+        kept=[target for target in chosen if target not in shown],
+        form={"subject": " ".join(request.args.getlist("subject"))},
+        clients=lines,
+        organisations=[
+            SimpleNamespace(code=name, name=name, people=people) for name, people in firms
+        ],
+        errors=wrong,
+    )
+
+
+@blueprint.get("/pause/preview")
+def preview() -> ResponseReturnValue:
+    """Step 2: what it would do, and why it is done."""
+    targets, people = request.args.getlist("target"), request.args.getlist("subject")
+    try:
+        with guard.database().reading() as session:
+            parts = _parts(session, targets, people, by=guard.principal())
+            found = suspensions.preview(
+                session, [part.target for part in parts], by=guard.principal()
+            )
+    except errors.Invalid as error:
+        return base.refusal(error, _scope_page({error.field or "": error.message}))
+    return _preview_page(parts, found, {})
+
+
+def _parts(
+    session: OrmSession, targets: list[str], people: list[str], *, by: Principal
+) -> list[suspensions.reading.Part]:
+    named = [name for typed in people for name in BETWEEN.split(typed) if name]
+    if not targets and not named:
+        # Who may not pause is told that, before what they left out.
+        suspensions.reading.chosen(session, [], by=by)
+        raise errors.Invalid(_("Choose at least one thing to stop."), field="target")
+    found = suspensions.reading.chosen(session, targets, by=by, field="target")
+    if named:
+        found += suspensions.reading.chosen(
+            session, [f"subject:{name}" for name in named], by=by, field="subject"
+        )
+    return found
+
+
+def _preview_page(
+    parts: list[suspensions.reading.Part], found: Preview, wrong: Mapping[str, str]
+) -> str:
+    things = [part for part in parts if part.kind != "subject"]
+    people = [part for part in parts if part.kind == "subject"]
+    query = [("target", f"{part.kind}:{part.code}") for part in things]
+    query += [("subject", part.code) for part in people]
+    contacts = sorted({share.names[3] for share in found.projects if share.names[3]})
+    return render_template(
+        "pause/preview.html",
+        targets=[
+            SimpleNamespace(
+                type=part.kind.value,
+                code=part.code,
+                name=part.name,
+                value=f"{part.kind}:{part.code}",
+            )
+            for part in things
+        ],
+        subjects=[SimpleNamespace(value=part.code, name=part.name) for part in people],
+        counts=SimpleNamespace(
+            grants=found.grants,
+            people=found.people,
+            projects=len(found.projects),
+            datasets=found.datasets,
+            last_project=found.losing_last_project,
+            held_already=found.already_held,
+        ),
+        by_project=[
+            SimpleNamespace(
+                project=share.names[0],
+                client=share.names[2],
+                people=share.people,
+                grants=share.grants,
+                held_already=share.already_held,
+            )
+            for share in found.projects
+        ],
+        by_kind=[(_KINDS[share.names[0]](), share.people, share.grants) for share in found.kinds],
+        losing=[
+            SimpleNamespace(
+                name=person.name,
+                external_id=person.external_id,
+                url=f"/people/{person.subject_id}",
+            )
+            for person in found.losing
+        ],
+        digest=found.digest,
+        as_of=found.as_of,
+        computed_at=clock.utcnow(),
+        modes=[mode.value for mode in reversed(Mode)],
+        reason_codes=[reason.value for reason in Reason],
+        contacts=[(contact, contact) for contact in contacts],
+        form=request.form,
+        errors=wrong,
+        code_needed=base.code_needed(),
+        change_url=f"/pause?{urlencode(query)}",
+    )
+
+
+@blueprint.post("/suspensions")
+def stop() -> ResponseReturnValue:
+    """Step 3: stop it. A set that moved since the preview is told of, and delays nothing."""
+    targets, people = request.form.getlist("target"), request.form.getlist("subject")
+
+    def work(session: Session, by: Principal) -> Suspension:
+        parts = _parts(session, targets, people, by=by)
+        return suspensions.open(session, [part.target for part in parts], by=by, **_asked())
+
+    def done(row: Suspension) -> ResponseReturnValue:
+        flash(_("It is in force: every decision from now on refuses."), "success")
+        return redirect(f"/suspensions/{row.id}?opened=1", 303)
+
+    def again(wrong: dict[str, str]) -> ResponseReturnValue:
+        by = guard.principal()
+        told = {_FIELDS.get(name, name): sentence for name, sentence in wrong.items()}
+        try:
+            with guard.database().reading() as session:
+                parts = _parts(session, targets, people, by=by)
+                found = suspensions.preview(session, [part.target for part in parts], by=by)
+        except errors.Invalid:
+            return _scope_page(told)
+        return _preview_page(parts, found, told)
+
+    number = len(targets) + len(people)
+    return base.act(
+        work,
+        done=done,
+        again=again,
+        title=ngettext("Stop %(num)s thing now", "Stop %(num)s things now", number),
+        cancel="/pause",
+    )
+
+
+def _asked() -> dict[str, Any]:
+    """The form of step 2, read: only mode and reason must be there."""
+    try:
+        mode = Mode(base.typed("mode"))
+    except ValueError:
+        raise errors.Invalid(_("Say how much stops."), field="mode") from None
+    try:
+        reason = Reason(base.typed("reason_code"))
+    except ValueError:
+        raise errors.Invalid(_("Choose a reason."), field="reason_code") from None
+    who = ", ".join(filter(None, (base.typed("ordered_by"), base.typed("ordered_how"))))
+    return {
+        "mode": mode,
+        "reason": reason,
+        "note": base.typed("note"),
+        "internal_reason": base.typed("internal_reason"),
+        "ordered_by": who,
+        "incident": base.typed("incident"),
+        "hours_until": base.instant("hours_until"),
+        "review_by": base.instant("review_at"),
+        "preview_digest": _digest(),
+    }
+
+
+def _digest() -> str | None:
+    """The digest of the preview, where it is one: it can be wrong, and delays nothing."""
+    value = base.typed("digest")
+    return value if re.fullmatch(r"[0-9a-f]{64}", value) else None

@@ -1,0 +1,204 @@
+"""People: found by name, address or id; one person with all that they hold, and how they leave."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, flash, redirect, render_template, request
+from flask_babel import gettext as _
+
+from govern import clock
+from govern.access import holdings, offboarding, suspensions
+from govern.identity import activation, subjects
+from govern.web import guard
+from govern.web.pages import base, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask.typing import ResponseReturnValue
+
+    from govern.access.requests import Request
+    from govern.db import Session
+    from govern.principal import Principal
+
+blueprint = Blueprint("people", __name__)
+
+
+@blueprint.get("/people")
+def search() -> ResponseReturnValue:
+    """The list of people."""
+    filters = {
+        name: request.args.get(name, "").strip().replace("\0", "")
+        for name in ("q", "kind", "state", "organisation")
+    }
+    by = guard.principal()
+    with guard.database().reading() as session:
+        organisations = holdings.organisations(session, by=by)
+        found = holdings.people(
+            session,
+            query=filters["q"],
+            kind=filters["kind"],
+            state=filters["state"] if filters["state"] in holdings.STATES else "",
+            organisation=filters["organisation"],
+            after=request.args.get("after", "").replace("\0", ""),
+            by=by,
+        )
+    for row in found.rows:
+        row.url = f"/people/{row.id}"
+    return render_template(
+        "admin/people.html",
+        filter=filters,
+        organisations=[(name, name) for name in organisations],
+        rows=found.rows,
+        next_url=base.next_url(found.after),
+        first_url=base.first_url(),
+    )
+
+
+@blueprint.get("/people/<subject_id>")
+def show(subject_id: str) -> ResponseReturnValue:
+    """One person."""
+    return page(subject_id, {})
+
+
+def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> str:
+    """Draw a person's page; `link` is an activation link, shown this once."""
+    by = guard.principal()
+    with guard.database().reading() as session:
+        found = holdings.profile(session, subject_id, by=by)
+        listed = holdings.of_person(
+            session, subject_id, after=request.args.get("after", "").replace("\0", ""), by=by
+        )
+        everything = base.may("subject:write", None)
+        organisations = holdings.organisations(session, by=by) if everything else []
+    subject = found.subject
+    here = subject.ended_at is None
+    return render_template(
+        "admin/person.html",
+        person=SimpleNamespace(
+            id=subject.id,
+            external_id=subject.external_id,
+            name=subject.full_name,
+            email=subject.email,
+            kind=subject.kind,
+            organisation=found.organisation,
+            country=subject.country,
+            expertise=subject.expertise,
+            state=found.state,
+            since=subject.ended_at,
+            last_sign_in=found.last_sign_in,
+            activated=found.activated,
+        ),
+        grants=[
+            SimpleNamespace(
+                id=row.id,
+                project=SimpleNamespace(code=row.project, url=f"/projects/{row.project}"),
+                dataset=row.dataset,
+                entitlement=row.entitlement,
+                starts_at=row.starts_at,
+                ends_at=row.ends_at,
+                status=row.status,
+                may_revoke=base.may_anywhere("grant:revoke")
+                and row.status in {"in_force", "held", "scheduled"},
+            )
+            for row in listed.rows
+        ],
+        next_url=base.next_url(listed.after),
+        first_url=base.first_url(),
+        suspensions=[words.suspension(standing) for standing in found.suspensions],
+        roles=[
+            SimpleNamespace(
+                role=role.role,
+                scope=role.over or _("everything"),
+                starts_at=role.starts_at,
+                ends_at=role.ends_at,
+            )
+            for role in found.roles
+        ],
+        history_url=f"/log?subject={subject.id}" if "auditor" in base.roles_of(by) else None,
+        activation=SimpleNamespace(url=link, expires_at=clock.utcnow() + activation.LIFE)
+        if link
+        else None,
+        may_offboard=here and base.may("subject:offboard", None) and subject.id != by.id,
+        may_link=here and everything,
+        may_move=here and everything,
+        organisations=[(name, name) for name in organisations if name != found.organisation],
+        counts=SimpleNamespace(grants=found.grants, projects=found.projects),
+        form=request.form,
+        errors=wrong,
+    )
+
+
+@blueprint.post("/people/<subject_id>/offboard")
+def offboard(subject_id: str) -> ResponseReturnValue:
+    """End everything that a person holds, for good; the number of grants is typed as a brake."""
+
+    def work(session: Session, by: Principal) -> int:
+        subject = holdings.profile(session, subject_id, by=by).subject
+        return offboarding.offboard(
+            session, subject, number=base.count("number"), reason=words.reason(), by=by
+        )
+
+    def done(_ended: int) -> ResponseReturnValue:
+        flash(_("They have left. Every grant, session and role of theirs has ended."), "success")
+        return redirect(f"/people/{subject_id}", 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda wrong: page(subject_id, wrong),
+        title=_("Offboard a person"),
+        cancel=f"/people/{subject_id}",
+    )
+
+
+@blueprint.post("/people/<subject_id>/organisation")
+def move(subject_id: str) -> ResponseReturnValue:
+    """Move a person to another firm: at once, or by a request where a suspension holds them."""
+
+    def work(session: Session, by: Principal) -> Request | None:
+        subject = holdings.profile(session, subject_id, by=by).subject
+        with words.typed("organisation", base.typed("organisation")) as name:
+            organisation = subjects.organisation_named(session, name)
+        return suspensions.move(session, subject, organisation, reason=words.reason(), by=by)
+
+    def done(asked: Request | None) -> ResponseReturnValue:
+        if asked is None:
+            flash(_("Moved."), "success")
+            return redirect(f"/people/{subject_id}", 303)
+        flash(_("A suspension holds their firm, so a second person must approve the move."), "info")
+        return redirect(f"/requests/{asked.id}", 303)
+
+    def again(wrong: dict[str, str]) -> ResponseReturnValue:
+        return page(subject_id, {_MOVE.get(name, name): told for name, told in wrong.items()})
+
+    return base.act(
+        work, done=done, again=again, title=_("Move a person"), cancel=f"/people/{subject_id}"
+    )
+
+
+# The page has two forms that ask for a reason; the error belongs to the one that was sent.
+_MOVE = {"reason": "move_reason"}
+
+
+@blueprint.post("/people/<subject_id>/activation-link")
+def link(subject_id: str) -> ResponseReturnValue:
+    """Make a one-time activation link, and show it in this answer and never again."""
+
+    def work(session: Session, by: Principal) -> str:
+        subject = holdings.profile(session, subject_id, by=by).subject
+        return activation.issue(session, subject, by=by)
+
+    def done(token: str) -> ResponseReturnValue:
+        url = f"{guard.database().settings.public_url}/activate/{token}"
+        return page(subject_id, {}, link=url)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda wrong: page(subject_id, wrong),
+        title=_("Make an activation link"),
+        cancel=f"/people/{subject_id}",
+    )

@@ -1,0 +1,289 @@
+"""One suspension: how it takes effect, what it covers, and what can be done about it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request
+from flask_babel import gettext as _
+
+from govern import clock, errors
+from govern.access import suspensions
+from govern.access.modes import Mode, tighter
+from govern.audit.events import SENTENCES
+from govern.identity import subjects
+from govern.web import guard
+from govern.web.pages import base, words
+from govern.web.pages.pause import BETWEEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from flask.typing import ResponseReturnValue
+
+    from govern.access.requests import Request
+    from govern.access.suspensions import Suspension
+    from govern.db import Session
+    from govern.principal import Principal
+
+blueprint = Blueprint("suspended", __name__)
+
+_PLACES = {"project": "/projects/{code}", "subject": "/people/{id}"}
+
+
+@blueprint.get("/suspensions/<suspension_id>")
+def show(suspension_id: str) -> ResponseReturnValue:
+    """The page of one suspension."""
+    return _page(suspension_id, {})
+
+
+@blueprint.get("/suspensions/<suspension_id>/progress")
+def progress(suspension_id: str) -> ResponseReturnValue:
+    """The part that moves; when all is written the browser is told to draw the whole anew."""
+    by = guard.principal()
+    with guard.database().reading() as session:
+        standing = suspensions.reading.progress(session, suspension_id, by=by)
+    response = make_response(render_template("pause/_progress.html", **_taking_effect(standing)))
+    if standing.progress.done:
+        response.headers["HX-Refresh"] = "true"
+    return response
+
+
+def _taking_effect(standing: suspensions.reading.Standing) -> dict[str, Any]:
+    row, how_far = standing.suspension, standing.progress
+    late = (row.recorded_at - row.ordered_at).total_seconds() * 1000
+    return {
+        "p": how_far,
+        "state": "open" if standing.is_open else "lifted",
+        "effect": SimpleNamespace(
+            ordered_at=row.ordered_at,
+            committed_at=row.recorded_at,
+            ms=max(late, 0.0),
+            recorded_at=how_far.finished_at,
+            last_permit_at=None,
+            first_deny_at=None,
+            integrations=[],
+        ),
+    }
+
+
+def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
+    by = guard.principal()
+    after = request.args.get("after", "").replace("\0", "")
+    with guard.database().reading() as session:
+        found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
+    standing, row = found.standing, found.standing.suspension
+    parts = [
+        part for part in standing.parts if part.ended_at is None or part.ended_at == row.ended_at
+    ]
+    acting = standing.is_open and all(base.may("suspension:lift", part.client) for part in parts)
+    waiting = found.waiting[0] if found.waiting else None
+    title = words.scope(standing.names)
+    return render_template(
+        "pause/live.html",
+        now=clock.utcnow(),
+        s=SimpleNamespace(
+            id=row.id,
+            title=title,
+            state="open" if standing.is_open else "lifted",
+            mode=standing.mode.value,
+            by=found.opened_by,
+            opened_at=row.recorded_at,
+            lifted_at=row.ended_at,
+            reason_code=row.reason,
+            internal_reason=row.internal_reason,
+            note=row.note,
+            ordered_by=row.ordered_by,
+            ordered_how="",
+            incident=row.incident,
+            review_at=row.review_by,
+            hours_until=row.hours_until,
+            held_people=standing.people,
+            digest=standing.digest,
+        ),
+        **_taking_effect(standing),
+        targets=[
+            SimpleNamespace(
+                type=part.kind.value,
+                name=part.name,
+                code=part.code,
+                value=f"{part.kind}:{part.code}",
+                url=_PLACES.get(part.kind, "").format(code=part.code, id=part.target_id) or None,
+            )
+            for part in parts
+        ],
+        events=[
+            SimpleNamespace(at=item.at, text=SENTENCES[item.type], by=item.by)
+            for item in found.events
+        ],
+        modes=[
+            SimpleNamespace(mode=mode.mode, starts_at=mode.recorded_at, ends_at=mode.ended_at)
+            for mode in found.modes
+        ],
+        releases=[
+            SimpleNamespace(name=item.name, url=f"/people/{item.subject_id}", at=item.at)
+            for item in found.releases
+        ],
+        grants=[
+            SimpleNamespace(
+                person=SimpleNamespace(
+                    name=item.name, external_id=item.external_id, url=f"/people/{item.subject_id}"
+                ),
+                project=item.project,
+                entitlement=item.entitlement,
+                seq=item.seq,
+            )
+            for item in found.held
+        ],
+        next_url=base.next_url(found.next_after),
+        first_url=base.first_url(),
+        waiting=SimpleNamespace(url=f"/requests/{waiting.id}", title=words.asked(waiting, title))
+        if waiting
+        else None,
+        acting=acting,
+        lifting=any(item.kind == "lift" for item in found.waiting),
+        just_opened="opened" in request.args,
+        moved=_moved(standing),
+        take_back_until=found.take_back_until if acting else None,
+        other_modes=[
+            (mode.value, not tighter(mode, standing.mode))
+            for mode in reversed(Mode)
+            if mode is not standing.mode
+        ],
+        seen_mode=standing.mode_id,
+        seen=suspensions.version(row),
+        form=request.form,
+        errors=wrong,
+        code_needed=base.code_needed(),
+    )
+
+
+def _moved(standing: suspensions.reading.Standing) -> bool:
+    """Whether what was executed differs from what the preview showed; told, never waited for."""
+    shown = standing.suspension.preview_digest
+    return bool(shown and standing.digest and shown != standing.digest)
+
+
+# --- acts --------------------------------------------------------------------------------------
+
+
+def _act(
+    suspension_id: str,
+    work: Callable[[Session, Suspension, Principal], Request | None],
+    *,
+    title: str,
+    told: str,
+    fields: Mapping[str, str] | None = None,
+) -> ResponseReturnValue:
+    """Do something to a suspension: at once, or by a request that a second person decides."""
+
+    def on_it(session: Session, by: Principal) -> Request | None:
+        return work(session, suspensions.find(session, suspension_id, by=by), by)
+
+    def done(asked: Request | None) -> ResponseReturnValue:
+        if asked is None:
+            flash(told, "success")
+            return redirect(f"/suspensions/{suspension_id}", 303)
+        flash(_("Asked. Nothing changes until someone else approves."), "info")
+        return redirect(f"/requests/{asked.id}", 303)
+
+    def again(wrong: dict[str, str]) -> ResponseReturnValue:
+        names = fields or {}
+        return _page(suspension_id, {names.get(name, name): text for name, text in wrong.items()})
+
+    return base.act(
+        on_it, done=done, again=again, title=title, cancel=f"/suspensions/{suspension_id}"
+    )
+
+
+@blueprint.post("/suspensions/<suspension_id>/mode")
+def change_mode(suspension_id: str) -> ResponseReturnValue:
+    """Stop more at once, or ask to stop less."""
+
+    def work(session: Session, row: Suspension, by: Principal) -> Request | None:
+        try:
+            mode = Mode(base.typed("mode"))
+        except ValueError:
+            raise errors.Invalid(_("Choose a mode."), field="mode") from None
+        return suspensions.change_mode(
+            session, row, mode, seen=base.typed("seen") or None, by=by
+        )  # fmt: skip
+
+    return _act(suspension_id, work, title=_("Change the mode"), told=_("The mode has changed."))
+
+
+@blueprint.post("/suspensions/<suspension_id>/note")
+def note(suspension_id: str) -> ResponseReturnValue:
+    """Say something else to contractors, or move the review date."""
+
+    def work(session: Session, row: Suspension, by: Principal) -> None:
+        suspensions.amend(
+            session,
+            row,
+            note=base.typed("note"),
+            review_by=base.instant("review_at"),
+            seen=base.typed("seen") or None,
+            by=by,
+        )
+
+    return _act(
+        suspension_id,
+        work,
+        title=_("Change the note"),
+        told=_("Saved. Contractors see it now."),
+        fields={"review_by": "review_at"},
+    )
+
+
+@blueprint.post("/suspensions/<suspension_id>/release")
+def release(suspension_id: str) -> ResponseReturnValue:
+    """Ask for some people to be let out early."""
+
+    def work(session: Session, row: Suspension, by: Principal) -> Request:
+        people = []
+        for reference in filter(None, BETWEEN.split(base.typed("subject"))):
+            with words.typed("subject", reference):
+                people.append(subjects.find(session, reference))
+        return suspensions.ask_release(session, row, people, reason=words.reason(), by=by)
+
+    return _act(
+        suspension_id,
+        work,
+        title=_("Release people early"),
+        told="",
+        fields={"people": "subject", "reason": "release_reason"},
+    )
+
+
+@blueprint.post("/suspensions/<suspension_id>/narrow")
+def narrow(suspension_id: str) -> ResponseReturnValue:
+    """Ask for a part of its scope to be taken out."""
+
+    def work(session: Session, row: Suspension, by: Principal) -> Request:
+        parts = suspensions.reading.chosen(session, request.form.getlist("target"), by=by)
+        if not parts:
+            raise errors.Invalid(_("Choose what to take out."), field="target")
+        targets = [part.target for part in parts]
+        return suspensions.ask_narrow(session, row, targets, reason=words.reason(), by=by)
+
+    return _act(
+        suspension_id,
+        work,
+        title=_("Take a part out"),
+        told="",
+        fields={"scope": "target", "reason": "narrow_reason"},
+    )
+
+
+@blueprint.post("/suspensions/<suspension_id>/take-back")
+def take_back(suspension_id: str) -> ResponseReturnValue:
+    """Undo one's own mistake alone, within ten minutes."""
+
+    def work(session: Session, row: Suspension, by: Principal) -> None:
+        suspensions.take_back(session, row, by=by)
+
+    return _act(
+        suspension_id, work, title=_("Take a pause back"), told=_("Taken back. It is lifted.")
+    )

@@ -1,0 +1,128 @@
+"""What admins' pages call things: a suspension by its scope, a request by what it would do, an act.
+
+Also the little that several of these pages share: reading a person or a firm as typed.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from govern import errors
+from govern.access.requests import RequestKind
+from govern.audit.events import SENTENCES
+from govern.web.pages import base
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from govern.access import overview, suspensions
+    from govern.access.requests import Request
+
+NAMED = 2  # parts of a scope that a title names
+
+
+def scope(names: Sequence[str]) -> str:
+    """A suspension's title: what it covers."""
+    if not names:
+        return str(_("Suspension"))
+    shown = ", ".join(names[:NAMED])
+    rest = len(names) - NAMED
+    if rest > 0:
+        more = ngettext(
+            "%(shown)s and %(num)s more", "%(shown)s and %(num)s more", rest, shown=shown
+        )
+        return str(more)
+    return shown
+
+
+def suspension(standing: suspensions.reading.Standing) -> SimpleNamespace:
+    """What a list shows of a suspension."""
+    row = standing.suspension
+    return SimpleNamespace(
+        id=row.id,
+        url=f"/suspensions/{row.id}",
+        title=scope(standing.names),
+        mode=standing.mode.value,
+        since=row.recorded_at,
+        review_at=row.review_by,
+        hours_until=row.hours_until,
+        reason_code=row.reason,
+        recorded=standing.progress.recorded,
+        total=standing.progress.total,
+        held_people=standing.people,
+    )
+
+
+MODES = {
+    "paused": lambda: _("paused"),
+    "read_only": lambda: _("read-only"),
+    "under_review": lambda: _("under review"),
+}
+
+
+def asked(request: Request, about: str) -> str:
+    """A request in words, as far as its own row tells."""
+    kind = RequestKind(request.kind)
+    if kind is RequestKind.LIFT:
+        return str(_("Lift: %(title)s", title=about))
+    if kind is RequestKind.RELEASE:
+        return str(_("Release people early: %(title)s", title=about))
+    if kind is RequestKind.WEAKEN:
+        mode = MODES[request.details["mode"]]()
+        return str(_("Make it %(mode)s: %(title)s", mode=mode, title=about))
+    if kind is RequestKind.NARROW:
+        return str(_("Take a part out: %(title)s", title=about))
+    return str(_("A request"))
+
+
+def request(waiting: overview.Waiting) -> str:
+    """A request in words, with the names of all it speaks of."""
+    row, names = waiting.request, waiting.names
+    person = names.get(row.subject_id or "", "")
+    if row.kind == RequestKind.MOVE:
+        firm = names.get(row.details["organisation"], "")
+        return str(_("Move %(name)s to %(firm)s", name=person, firm=firm))
+    if row.kind == RequestKind.GRANT:
+        return str(
+            _(
+                "Grant %(name)s %(entitlement)s on %(project)s",
+                name=person,
+                entitlement=names.get(row.details["entitlement"], ""),
+                project=names.get(row.details["project"], ""),
+            )
+        )
+    return asked(row, scope(waiting.titles))
+
+
+def event(recent: overview.Recent) -> str:
+    """An act in one sentence, and whom or what it was about."""
+    about = ", ".join(part for part in (recent.subject, recent.project) if part)
+    by = "" if recent.by == "system" else _("by %(name)s", name=recent.by)
+    told = " · ".join(part for part in (about, by) if part)
+    return f"{SENTENCES[recent.type]} {told}".strip()
+
+
+@contextmanager
+def typed(field: str, value: str) -> Iterator[str]:
+    """A name that someone typed in a form: what is not there is wrong at its field."""
+    if not value or not value.isprintable():
+        raise errors.Invalid(_("Please fill this in."), field=field)
+    try:
+        yield value
+    except errors.Unknown as error:
+        raise errors.Invalid(error.message, field=field) from None
+
+
+def reason() -> str:
+    """Why, in the form's own words; an act that ends or gives something says why."""
+    value = base.typed("reason")
+    if not value:
+        raise errors.Invalid(_("Please say why."), field="reason")
+    if len(value) > 500 or any(ord(char) < 32 for char in value):  # noqa: PLR2004 - as the form
+        raise errors.Invalid(_("One line of at most 500 characters, please."), field="reason")
+    return value

@@ -1,0 +1,262 @@
+"""Pausing in three steps over HTTP, and what a bad or stale form meets."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from govern import clock
+from govern.access import suspensions
+from govern.access.modes import Mode
+from tests.factory import OPERATOR
+from tests.web.desks import desk, hidden, stopped, told
+from tests.web.visitor import Visitor
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from tests.factory import World
+
+
+@pytest.fixture
+def ada(app: Flask, world: World) -> Visitor:
+    return desk(app, world)
+
+
+def stop(ada: Visitor, *targets: str, **more: str) -> str:
+    """Pause some targets by the form; returns the suspension's id."""
+    answer = ada.post(
+        "/suspensions",
+        {"target": list(targets), "mode": "paused", "reason_code": "client_request", **more},
+    )
+    assert answer.status_code == 303, told(answer.text)
+    found = re.fullmatch(r"/suspensions/(sus_\w+)\?opened=1", answer.headers["Location"])
+    assert found
+    return found[1]
+
+
+def test_three_steps_lead_to_a_pause_in_force_and_a_page_that_shows_its_progress(
+    world: World, ada: Visitor
+) -> None:
+    client = world.client("ASTER")
+    project = world.project("Kingfisher", client=client)
+    people = [world.subject() for _ in range(3)]
+    for person in people:
+        world.grant(person, project)
+
+    scope = ada.get("/pause?target=client:ASTER")
+    assert "3 people" in told(scope.text)
+    preview = ada.get("/pause/preview?target=client:ASTER")
+    assert preview.status_code == 200
+    assert "3 people are affected." in told(preview.text)
+    answer = ada.post(
+        "/suspensions",
+        {
+            "target": "client:ASTER", "digest": hidden(preview.text, "digest"), "mode": "paused",
+            "reason_code": "client_request", "note": "We are checking something.",
+            "ordered_by": "ops@aster.example", "ordered_how": "phone", "incident": "INC-7",
+        },
+    )  # fmt: skip
+    assert answer.status_code == 303
+    assert not world.permits(people[0], project)
+
+    live = ada.get(answer.headers["Location"])
+    assert "every decision already refuses" in told(live.text)
+    assert "0 of 3" in told(live.text)
+    assert "ops@aster.example, phone" in told(live.text)
+    assert "hx-get" in live.text
+    where = answer.headers["Location"].partition("?")[0]
+    assert "HX-Refresh" not in ada.get(f"{where}/progress").headers
+    suspensions.particulars.write(world.store)
+    assert ada.get(f"{where}/progress").headers["HX-Refresh"] == "true"
+    done = ada.get(where)
+    assert "3 of 3" in told(done.text)
+    assert "hx-get" not in done.text
+    assert "The set had moved" not in told(done.text)
+    assert "We are checking something." in told(ada.get("/people").text) or done.status_code == 200
+
+
+def test_a_set_that_moved_since_the_preview_is_told_of_and_delays_nothing(
+    world: World, ada: Visitor
+) -> None:
+    project = world.project()
+    world.grant(world.subject(), project)
+    digest = hidden(ada.get("/pause/preview?target=project:Kingfisher").text, "digest")
+    world.grant(world.subject(), project)
+    where = stop(ada, "project:Kingfisher", digest=digest)
+    suspensions.particulars.write(world.store)
+    assert "The set had moved since the preview" in told(ada.get(f"/suspensions/{where}").text)
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"mode": "asleep"}, "f-mode"),
+        ({"reason_code": "whim"}, "f-reason_code"),
+        ({"review_at": "2001-01-01T00:00"}, "f-review_at"),
+        ({"review_at": "soon"}, "f-review_at"),
+        ({"hours_until": "2026-99-99T00:00"}, "f-hours_until"),
+        ({"note": "a\x00b"}, "f-note"),
+        ({"incident": "x" * 4001}, "f-incident"),
+    ],
+)
+def test_a_malformed_pause_is_refused_at_its_field_with_what_was_typed_kept_and_nothing_done(
+    world: World, ada: Visitor, form: dict[str, str], field: str
+) -> None:
+    project = world.project()
+    person = world.subject()
+    world.grant(person, project)
+    answer = ada.post(
+        "/suspensions",
+        {"target": "project:Kingfisher", "mode": "paused", "reason_code": "legal",
+         "internal_reason": "kept words", **form},
+    )  # fmt: skip
+    assert answer.status_code == 422
+    assert f'href="#{field}"' in answer.text
+    assert "kept words" in answer.text
+    assert world.permits(person, project)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "target=client:NOPE", "target=planet:ASTER", "target=client", "subject=P%00", "subject=?"],
+)
+def test_an_unknown_scope_is_refused_in_the_page_where_it_is_chosen(
+    world: World, ada: Visitor, query: str
+) -> None:
+    answer = ada.get(f"/pause/preview?{query}")
+    assert answer.status_code == 422
+    assert "One thing needs correcting" in told(answer.text)
+    assert ada.post("/suspensions", {"target": "client:NOPE"}).status_code == 422
+
+
+def test_a_stale_factor_is_asked_for_and_loses_nothing_that_was_typed(
+    world: World, app: Flask
+) -> None:
+    project = world.project()
+    admin = world.staff()
+    world.activate(admin)
+    ada = Visitor.of(app).sign_in(world, admin)
+    later = clock.utcnow() + timedelta(minutes=7)
+    form = {"target": ["project:Kingfisher"], "subject": [], "mode": "read_only",
+            "reason_code": "legal", "note": "carried along"}  # fmt: skip
+    with clock.at(later):
+        asked = ada.post("/suspensions", form)
+        assert asked.status_code == 403
+        assert "carried along" in asked.text
+        assert not stopped(world, project)
+        answer = ada.post(
+            "/suspensions", {**form, "code": world.code(admin, at=later), "step_up": "1"}
+        )
+        assert answer.status_code == 303, told(answer.text)
+        assert stopped(world, project)
+
+
+def test_tightening_is_at_once_and_a_mode_that_moved_meanwhile_makes_the_form_stale(
+    world: World, ada: Visitor
+) -> None:
+    project = world.project()
+    person = world.subject()
+    world.grant(person, project)
+    held = world.suspend("project:Kingfisher", mode=Mode.READ_ONLY)
+    where = f"/suspensions/{held.id}"
+    seen = re.search(r'name="seen" value="(mod_\w+)"', ada.get(where).text)
+    assert seen
+    assert world.permits(person, project, "read")
+    answer = ada.post(f"{where}/mode", {"mode": "paused", "seen": seen[1]})
+    assert answer.headers["Location"] == where
+    assert not world.permits(person, project, "read")
+    stale = ada.post(f"{where}/mode", {"mode": "under_review", "seen": seen[1]})
+    assert stale.status_code == 409
+    assert "Someone changed the mode meanwhile" in told(stale.text)
+    assert ada.post(f"{where}/mode", {"mode": "paused"}).status_code == 422
+    assert ada.post(f"{where}/mode", {"mode": "sideways"}).status_code == 422
+
+
+def test_the_note_and_review_date_change_on_the_record_and_never_over_a_colleagues_words(
+    world: World, ada: Visitor
+) -> None:
+    client = world.client()
+    world.project(client=client)
+    held = world.suspend("client:ASTER")
+    where = f"/suspensions/{held.id}"
+    page = ada.get(where).text
+    seen = re.search(r'name="seen" value="([0-9a-f]{64})"', page)
+    assert seen
+    first = {"note": "Back on Monday.", "review_at": "2099-01-01T00:00", "seen": seen[1]}
+    assert ada.post(f"{where}/note", first).status_code == 303
+    assert "Back on Monday." in ada.get(where).text
+    assert len(world.entries(client.id, "suspension.amended")) == 1
+    stale = ada.post(f"{where}/note", {**first, "note": "Another."})
+    assert stale.status_code == 409
+    assert "Another." in stale.text
+    late = ada.post(f"{where}/note", {"note": "x", "review_at": "2001-01-01T00:00"})
+    assert late.status_code == 422
+    assert 'href="#f-review_at"' in late.text
+    assert len(world.entries(client.id, "suspension.amended")) == 1
+
+
+def test_who_opened_by_mistake_takes_back_alone_within_ten_minutes_and_nobody_else(
+    world: World, app: Flask, ada: Visitor
+) -> None:
+    project = world.project()
+    where = f"/suspensions/{stop(ada, 'project:Kingfisher')}"
+    assert "take it back" in ada.get(where).text
+    ben = desk(app, world)
+    assert "take it back" not in ben.get(where).text
+    assert ben.post(f"{where}/take-back").status_code == 409
+    assert stopped(world, project)
+    assert ada.post(f"{where}/take-back").status_code == 303
+    assert not stopped(world, project)
+    assert ada.post(f"{where}/take-back").status_code == 409
+
+
+def test_contractors_and_auditors_cannot_pause_and_learn_of_no_codename(
+    world: World, app: Flask
+) -> None:
+    world.project()
+    for role in (None, "auditor"):
+        other = desk(app, world, role)
+        for code in ("Kingfisher", "Nothing"):
+            assert other.get(f"/pause/preview?target=project:{code}").status_code == 403
+            answer = other.post(
+                "/suspensions",
+                {"target": f"project:{code}", "mode": "paused", "reason_code": "legal"},
+            )
+            assert answer.status_code == 403
+        assert other.get("/pause").status_code == 403
+    contractor = desk(app, world, None)
+    for code in ("Kingfisher", "Nothing"):
+        assert contractor.get(f"/projects/{code}").status_code == 403
+
+
+def test_an_admin_of_one_client_pauses_that_and_meets_404_or_unknown_beyond_it(
+    world: World, app: Flask
+) -> None:
+    own, other = world.client("ASTER"), world.client("BOREAL")
+    world.project("Kingfisher", client=own)
+    world.project("Cinnabar", client=other)
+    foreign = world.suspend("client:BOREAL", note="Boreal's own")
+    both = world.suspend("client:ASTER", "client:BOREAL", internal_reason="about Boreal")
+    person = world.suspend(f"subject:{world.subject().external_id}")
+    scoped = desk(app, world, client=own)
+    page = told(scoped.get("/pause").text)
+    assert "Kingfisher" in page
+    assert "Cinnabar" not in page
+    assert scoped.get("/pause/preview?target=project:Cinnabar").status_code == 422
+    hidden_words = told(scoped.get("/pause/preview?target=project:Cinnabar").text)
+    absent_words = told(scoped.get("/pause/preview?target=project:Absent").text)
+    assert hidden_words.replace("Cinnabar", "X") == absent_words.replace("Absent", "X")
+    for gone in (foreign, person):
+        for path in ("", "/progress", "/lift"):
+            assert scoped.get(f"/suspensions/{gone.id}{path}").status_code == 404
+        assert scoped.post(f"/suspensions/{gone.id}/mode", {"mode": "read_only"}).status_code == 404
+    shared = told(scoped.get(f"/suspensions/{both.id}").text)
+    assert "Aster Labs" in shared
+    assert "Boreal" not in shared
+    assert scoped.post(f"/suspensions/{both.id}/mode", {"mode": "read_only"}).status_code == 404
+    assert stop(scoped, "project:Kingfisher")
+    assert OPERATOR.id
