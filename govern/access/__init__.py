@@ -10,6 +10,7 @@ from govern.access import (
     offboarding,
     requests,
     roster,
+    standing,
     suspensions,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "offboarding",
     "requests",
     "roster",
+    "standing",
     "suspensions",
 ]

@@ -128,12 +128,13 @@ def _items(request_id: str) -> Select[str]:
 class Clause:
     """One condition of the rule: the reason given when it fails, and the test.
 
-    For a suspension `holding` selects the modes that hold; the strictest is part of the reason.
+    For a suspension `holding` selects the modes that hold, and whose they are; the strictest is
+    part of the reason.
     """
 
     reason: str
     test: ColumnElement[bool]
-    holding: Select[str] | None = None
+    holding: Select[str, str] | None = None
 
 
 def standing(moment: Moment = NOW) -> list[Clause]:
@@ -199,6 +200,15 @@ def reviewed(moment: Moment = NOW, *, dataset: SQLColumnExpression[str] | None =
         .correlate(Grant)
     )
     return Clause("second_factor_required", or_(not_(or_(*under_review)), shown))
+
+
+def overlying(*, dataset: SQLColumnExpression[str] | None = None) -> dict[Scope, Select[str]]:
+    """The ids of all suspensions that cover the grant now, whatever they stop, by kind of scope."""
+    found = {}
+    for scope in Scope:
+        holding = _holding(scope, list(Mode), NOW, dataset, None)
+        found[scope] = holding.with_only_columns(holding.selected_columns.suspension_id)
+    return found
 
 
 def rule(
@@ -270,14 +280,14 @@ def _holding(
     supposing: Supposing | None,
     *,
     hours: bool = False,
-) -> Select[str]:
+) -> Select[str, str]:
     """The modes of the suspensions over one kind of scope that stop something for a grant.
 
     `hours` when it is hours that are stopped: they count until the cut-off.
     """
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
     query = (
-        select(mode.mode)
+        select(mode.mode, mode.suspension_id)
         .select_from(target)
         .join(mode, mode.suspension_id == target.suspension_id)
         .where(
@@ -285,7 +295,7 @@ def _holding(
             mode.mode.in_(stopping),
             moment.stands(target),
             moment.stands(mode),
-            not_(_released(target, moment)),
+            not_(released(target, moment)),
         )
     )
     if hours:
@@ -329,7 +339,8 @@ def _past_cut_off(mode: Any, moment: Moment) -> ColumnElement[bool]:
     )
 
 
-def _released(target: Any, moment: Moment) -> ColumnElement[bool]:
+def released(target: Any, moment: Moment) -> ColumnElement[bool]:
+    """Whether the grant's person was let out of a target's suspension."""
     return (
         exists()
         .where(

@@ -1,0 +1,269 @@
+"""One's own pages: the projects one works on, and one's account. Reachable while suspended.
+
+Everything here is about whoever is signed in: no address names a person.
+"""
+
+from __future__ import annotations
+
+from email.utils import parseaddr
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, flash, redirect, render_template, request
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
+from govern import clock
+from govern.access import standing
+from govern.access.modes import STOPS, Effect
+from govern.access.suspensions import Reason, Scope
+from govern.identity import account as accounts
+from govern.identity import activation, authenticators, passwords, sessions
+from govern.web import guard
+from govern.web.pages import base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask.typing import ResponseReturnValue
+
+    from govern.access.standing import Hold, Standing
+    from govern.db import Session
+    from govern.identity.sessions import WebSession
+    from govern.principal import Principal
+
+blueprint = Blueprint("contractor", __name__)
+
+_ACTIONS = {
+    "read": lazy_gettext("look at the data"),
+    "annotate": lazy_gettext("annotate"),
+    "review": lazy_gettext("review others’ work"),
+    "export": lazy_gettext("download data"),
+    "log_hours": lazy_gettext("log hours"),
+}
+# What a contractor may know of why; of the other reasons, the note says as much as it wants to.
+_REASONS = {
+    Reason.CLIENT_REQUEST: lazy_gettext("The client asked for it."),
+    Reason.INTERNAL_REVIEW: lazy_gettext("We are reviewing the project."),
+}
+_WHY_PAST = {
+    "grant_expired": lazy_gettext("your time on it ran out"),
+    "grant_revoked": lazy_gettext("your access was ended"),
+    "project_ended": lazy_gettext("the project ended"),
+    "client_ended": lazy_gettext("the project ended"),
+    "subject_offboarded": lazy_gettext("you left"),
+}
+
+
+# --- projects ----------------------------------------------------------------------------------
+
+
+@blueprint.get("/status")
+def home() -> ResponseReturnValue:
+    """Every project one holds or held, and what it means now."""
+    by = guard.principal()
+    with guard.database().reading() as session:
+        found = standing.of(session, by.id)
+        own = standing.own(session, by.id)
+        now = clock.now(session)
+    return render_template(
+        "contractor/home.html",
+        person={"name": guard.caller().subject.full_name},
+        now=now,
+        own=_own(own),
+        projects=[_project(one) for one in found if one.ended is None],
+        past=[
+            {"code": _code(one), "ended_at": one.ended_at, "why": _WHY_PAST[one.ended]}
+            for one in found
+            if one.ended is not None
+        ],
+    )
+
+
+def _own(hold: Hold | None) -> dict[str, Any] | None:
+    if hold is None:
+        return None
+    return {
+        "mode": hold.mode, "since": hold.since, "review_at": hold.review_by,
+        "hours_until": hold.hours_until, "note": hold.note, "contact": None,
+    }  # fmt: skip
+
+
+def _code(one: Standing) -> str:
+    return f"{one.project} · {one.dataset}" if one.dataset else one.project
+
+
+def _project(one: Standing) -> dict[str, Any]:
+    first = one.holds[0] if one.holds else None
+    state = "running" if first is None else str(first.mode)
+    notes = [hold.note for hold in (*one.holds, *one.parts) if hold.scope is not Scope.SUBJECT]
+    hours, until = _hours(one)
+    parts = [_("use the dataset %(code)s", code=part.dataset) for part in one.parts]
+    return {
+        "code": _code(one),
+        "state": state if one.begun else "scheduled",
+        "since": first.since if first else None,
+        "temporary": state in {"paused", "read_only"},
+        "not_about_you": first is not None and first.scope in {Scope.CLIENT, Scope.PROJECT},
+        "reason": " ".join(_reasons(one, first)),
+        "note": "\n".join(dict.fromkeys(filter(None, notes))),
+        "may": [_ACTIONS.get(action, action) for action in one.may],
+        "may_not": [*(_ACTIONS.get(action, action) for action in one.may_not), *parts],
+        "hours": hours,
+        "hours_until": until,
+        "review_at": first.review_by if first else None,
+        "entitlement": ", ".join(one.entitlements),
+        "ends_at": one.ends_at,
+        "contact": _contact(one.contact),
+    }
+
+
+def _reasons(one: Standing, first: Hold | None) -> list[str]:
+    said = []
+    if not one.begun:
+        said.append(
+            _("Your access begins on %(day)s (UTC).", day=one.starts_at.strftime("%Y-%m-%d %H:%M"))
+        )
+    if first is not None:
+        said += {
+            Scope.ORGANISATION: [
+                _("This is not about you: it covers everyone who works through your organisation.")
+            ],
+            Scope.DATASET: [
+                _("This is not about you: it covers everyone who works with this dataset.")
+            ],
+            Scope.SUBJECT: [_("It is your own access that is limited, as said above.")],
+        }.get(first.scope, [])
+        if first.scope is not Scope.SUBJECT and first.reason in _REASONS:
+            said.append(str(_REASONS[Reason(first.reason)]))
+    if one.factor_needed:
+        said.append(_("To go on, sign out and in again with a code from your authenticator."))
+    return said
+
+
+def _hours(one: Standing) -> tuple[str, Any]:
+    """Whether hours count, and the cut-off before or after which they do not."""
+    stopping = [hold for hold in one.holds if Effect.HOURS in STOPS[hold.mode]]
+    cut_off = min((hold.cut_off for hold in stopping), default=None)
+    if "log_hours" in one.may:
+        return "count", cut_off
+    if "log_hours" in one.may_not and cut_off is not None:
+        return "stopped", cut_off
+    return "none", None
+
+
+def _contact(text: str) -> dict[str, str] | None:
+    if not text:
+        return None
+    name, email = parseaddr(text)
+    if "@" not in email:
+        return {"name": text, "email": ""}
+    return {"name": name, "email": email}
+
+
+# --- account -----------------------------------------------------------------------------------
+
+
+@blueprint.get("/account")
+def account() -> ResponseReturnValue:
+    """How one signs in, and where one is signed in."""
+    return _account_page({})
+
+
+@blueprint.post("/account/sessions/<session_id>/end")
+def end_session(session_id: str) -> ResponseReturnValue:
+    """End one of one's own sessions."""
+    return base.act(
+        lambda session, by: sessions.end(session, session_id, by=by),
+        done=lambda _none: _done(_("That session has ended.")),
+        again=_account_page,
+        title=_("End a session"),
+        cancel="/account",
+    )
+
+
+@blueprint.post("/account/sessions/end-others")
+def end_other_sessions() -> ResponseReturnValue:
+    """End all of one's sessions but this one."""
+    return base.act(
+        lambda session, by: accounts.end_others(session, by=by),
+        done=lambda _count: _done(_("All your other sessions have ended.")),
+        again=_account_page,
+        title=_("End all other sessions"),
+        cancel="/account",
+    )
+
+
+@blueprint.post("/account/recovery-codes")
+def renew_recovery_codes() -> ResponseReturnValue:
+    """Make new recovery codes, shown in this one answer."""
+    return base.act(
+        lambda session, by: accounts.renew_recovery_codes(session, by=by),
+        done=lambda codes: _account_page({}, new_codes=codes),
+        again=_account_page,
+        title=_("Make new recovery codes"),
+        cancel="/account",
+    )
+
+
+@blueprint.post("/account/password")
+def change_password() -> ResponseReturnValue:
+    """Change the password: the present one, and the new one twice."""
+    chosen = request.form.get("password", "")
+    if chosen != request.form.get("password_again", ""):
+        return _account_page({"password_again": _("The two are not the same.")}), 422
+    # Hashes take a tenth of a second each: they are made before the transaction, once a form.
+    hashed: dict[str, Any] = {}
+
+    def work(session: Session, by: Principal) -> None:
+        accounts.change_password(session, **hashed, by=by)
+
+    def prepare(by: Principal) -> None:
+        hashed["chosen_hash"] = activation.hash_password(chosen)
+        hashed["proved"] = accounts.prove_password(
+            guard.database(), request.form.get("current", ""), by=by
+        )
+
+    return base.act(
+        work,
+        before=prepare,
+        done=lambda _none: _done(_("Your password is changed.")),
+        again=_account_page,
+        title=_("Change my password"),
+        cancel="/account",
+    )
+
+
+def _done(message: str) -> ResponseReturnValue:
+    flash(message, "success")
+    return redirect("/account", 303)
+
+
+def _account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None) -> str:
+    by, me = guard.principal(), guard.caller().subject
+    with guard.database().reading() as session:
+        return render_template(
+            "contractor/account.html",
+            me={"name": me.full_name, "email": me.email, "external_id": me.external_id},
+            factors=accounts.factors(session, by=by),
+            recovery_left=authenticators.recovery_codes_left(session, by.id),
+            new_codes=new_codes,
+            sessions=[_session(row, by) for row in sessions.mine(session, by=by)],
+            form={},
+            errors=wrong,
+            password_min=passwords.MIN_LENGTH,
+        )
+
+
+def _session(row: WebSession, by: Principal) -> dict[str, Any]:
+    """We keep neither a browser's name nor its address: when and how one came in tells it."""
+    how = {"otp": _("with an authenticator"), "rec": _("with a recovery code")}
+    used = next((how[part] for part in row.amr.split() if part in how), _("not yet complete"))
+    at = row.signed_in_at.strftime("%Y-%m-%d %H:%M")
+    return {
+        "id": row.id,
+        "current": row.id == by.session,
+        "started_at": row.signed_in_at,
+        "last_seen_at": row.seen_at,
+        "device": _("Signed in %(at)s UTC, %(how)s", at=at, how=used),
+        "address": "",
+    }

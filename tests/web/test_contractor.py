@@ -1,0 +1,373 @@
+"""A contractor's own pages: what each project means now, and one's account."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import event, select
+
+from govern import clock
+from govern.access import grants, offboarding, standing, suspensions
+from govern.access.evaluation import Question, evaluate
+from govern.access.modes import Mode
+from govern.audit.log import Entry
+from govern.identity import sessions
+from tests.factory import OPERATOR, PASSWORD, T0
+from tests.web.visitor import Visitor
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from govern.identity.subjects import Subject
+    from tests.factory import World
+
+START = T0 + timedelta(days=400)  # after whatever the machine's clock says
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Visitor:
+    return Visitor.of(app)
+
+
+def _words(page: str) -> str:
+    """What a reader of the page sees, tags and extra space taken out."""
+    return " ".join(re.sub(r"<[^>]+>", " ", page).replace("’", "'").split())
+
+
+def _status(world: World, visitor: Visitor, person: Subject) -> str:
+    if not visitor.client.get_cookie("session"):
+        world.activate(person)
+        visitor.sign_in(world, person)
+    answer = visitor.get("/status")
+    assert answer.status_code == 200
+    return _words(answer.text)
+
+
+# --- the reading below the page ----------------------------------------------------------------
+
+
+def _of(world: World, person: Subject) -> list[standing.Standing]:
+    with world.store.reading() as session:
+        return standing.of(session, person.id)
+
+
+def test_what_stands_is_what_the_decision_says(world: World) -> None:
+    """Every action that a page says one may do is permitted, and no other: no second rule."""
+    person, other = world.subject(), world.subject(organisation="Northwind")
+    aster = world.client("ASTER")
+    projects = [world.project(f"Project{i}", client=aster) for i in range(6)]
+    audio = world.dataset(projects[3], "audio")
+    reviewer = world.entitlement("reviewer", "read", "review", "export", "log_hours")
+    with clock.at(START):
+        for who in (person, other):
+            for project in projects[:3]:
+                world.grant(who, project, until=START + timedelta(days=9))
+            world.grant(who, projects[3], dataset=audio, until=START + timedelta(days=9))
+            world.grant(who, projects[4], entitlement=reviewer, until=START + timedelta(hours=1))
+            world.grant(
+                who, projects[5], entitlement=reviewer,
+                starts=START + timedelta(days=2), until=START + timedelta(days=9),
+            )  # fmt: skip
+    with clock.at(START + timedelta(hours=2)):
+        world.suspend("project:Project0")
+        world.suspend(
+            "project:Project1", mode=Mode.READ_ONLY, hours_until=START + timedelta(hours=9)
+        )
+        world.suspend("project:Project2", mode=Mode.UNDER_REVIEW)
+        world.suspend("dataset:audio", mode=Mode.READ_ONLY)
+        world.suspend("organisation:Northwind", mode=Mode.READ_ONLY)
+    for hours in (3, 10, 60):
+        with clock.at(START + timedelta(hours=hours)), world.store.reading() as session:
+            for who in (person, other):
+                for one in standing.of(session, who.id):
+                    kind, code = (
+                        ("dataset", one.dataset) if one.dataset else ("project", one.project)
+                    )
+                    permitted = set()
+                    for action in ("read", "annotate", "review", "export", "log_hours"):
+                        where = ("project", one.project) if action == "log_hours" else (kind, code)
+                        question = Question(
+                            subject=who.external_id, action=action, kind=where[0], code=where[1]
+                        )
+                        if evaluate(session, question).permit:
+                            permitted.add(action)
+                    # A dataset's own suspension is asked with the dataset; hours with its project.
+                    assert permitted - {"log_hours"} == set(one.may) - {"log_hours"}, (hours, one)
+                    if one.dataset is None:
+                        assert permitted == set(one.may), (hours, one)
+
+
+def test_the_number_of_statements_does_not_grow_with_the_grants(world: World) -> None:
+    person = world.subject()
+    aster = world.client("ASTER")
+    counted: list[str] = []
+
+    def count(*args: object) -> None:
+        counted.append(str(args[2]))
+
+    def statements() -> int:
+        counted.clear()
+        event.listen(world.store.reader, "before_cursor_execute", count)
+        _of(world, person)
+        event.remove(world.store.reader, "before_cursor_execute", count)
+        return len(counted)
+
+    world.grant(person, world.project("Kingfisher", client=aster))
+    few = statements()
+    for i in range(12):
+        world.grant(person, world.project(f"Project{i}", client=aster))
+    world.suspend("client:ASTER")
+    assert statements() == few <= 5
+
+
+def test_hours_stop_when_the_mode_began_that_stops_them(world: World) -> None:
+    person, project = world.subject(), world.project("Kingfisher")
+    with clock.at(START):
+        world.grant(person, project, until=START + timedelta(days=9))
+    with clock.at(START + timedelta(hours=1)):
+        suspension = world.suspend("project:Kingfisher", mode=Mode.READ_ONLY)
+    with clock.at(START + timedelta(hours=2)):
+        world.do(
+            lambda s: suspensions.change_mode(s, s.merge(suspension), Mode.PAUSED, by=OPERATOR)
+        )
+    with clock.at(START + timedelta(hours=3)):
+        (one,) = _of(world, person)
+    assert one.holds[0].since > START + timedelta(hours=1, minutes=59)
+    assert one.holds[0].cut_off < START + timedelta(hours=1, minutes=1)
+
+
+def test_a_dataset_that_is_held_by_itself_is_named_as_a_part(world: World) -> None:
+    person, project = world.subject(), world.project("Kingfisher")
+    world.dataset(project, "kingfisher-audio")
+    world.grant(person, project)
+    world.suspend("dataset:kingfisher-audio", note="The audio is being checked.")
+    (one,) = _of(world, person)
+    assert not one.holds
+    assert [part.dataset for part in one.parts] == ["kingfisher-audio"]
+    assert "annotate" in one.may
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+
+def test_a_pause_is_told_in_words_a_contractor_can_use(world: World, visitor: Visitor) -> None:
+    person, project = world.subject(), world.project("Kingfisher")
+    world.grant(person, project)
+    assert "Everything is open to you" in _status(world, visitor, person)
+    world.suspend(
+        "project:Kingfisher", note="Back on Tuesday.", internal_reason="a leak is suspected",
+        ordered_by="Dana at Aster", incident="INC-77",
+        hours_until=clock.utcnow() + timedelta(hours=3),
+    )  # fmt: skip
+    page = _status(world, visitor, person)
+    assert "Paused" in page
+    assert "This is not about you." in page
+    assert "The client asked for it." in page
+    assert "Back on Tuesday." in page
+    assert re.search(r"You may log hours You may not look at the data annotate", page)
+    assert "Your hours count. Until" in page
+    assert "Looked at again by" in page
+    assert "ops@aster.example" in page
+    for secret in ("leak", "Dana", "INC-77", "Labs", "operator"):
+        assert secret not in page
+
+
+def test_no_codename_shows_that_one_never_held(world: World, visitor: Visitor) -> None:
+    person, neighbour = world.subject(), world.subject()
+    aster, rival = world.client("ASTER"), world.client("BOREAL")
+    mine = world.project("Kingfisher", client=aster)
+    hidden = [world.project("Heron", client=aster), world.project("Cinnabar", client=rival)]
+    world.grant(person, mine)
+    for project in hidden:
+        world.grant(neighbour, project)
+    world.suspend("client:ASTER", "client:BOREAL", note="Hold on.")
+    page = _status(world, visitor, person)
+    assert "Kingfisher" in page
+    for secret in ("Heron", "Cinnabar", "BOREAL", "ASTER", neighbour.full_name):
+        assert secret not in page
+
+
+def test_a_suspended_person_sees_their_own_page_and_nothing_else(world: World, app: Flask) -> None:
+    person = world.staff("auditor")
+    world.activate(person)
+    world.grant(person, world.project("Kingfisher"))
+    visitor = Visitor.of(app).sign_in(world, person)
+    assert visitor.get("/").headers["Location"] == "/log"
+    world.suspend(
+        f"subject:{person.external_id}", reason="conduct", note="Please call us.",
+        internal_reason="shared a screen",
+    )  # fmt: skip
+    assert visitor.get("/").headers["Location"] == "/status"
+    page = _status(world, visitor, person)
+    assert "Your own access is suspended on every project." in page
+    assert "Please call us." in page
+    assert "conduct" not in page.lower()
+    assert "screen" not in page
+    assert visitor.get("/account").status_code == 200
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        if "GET" not in rule.methods or getattr(view, "govern_guard", "signed_in") != "signed_in":
+            continue
+        if rule.rule in {"/", "/status", "/account", "/step-up"} or rule.endpoint == "static":
+            continue
+        path = re.sub(r"<[^>]+>", person.id, rule.rule)
+        assert visitor.client.get(path).status_code in {403, 404}, path
+
+
+def test_who_has_left_is_out_at_once_and_stays_out(world: World, app: Flask) -> None:
+    person = world.subject()
+    world.activate(person)
+    visitor = Visitor.of(app).sign_in(world, person)
+    world.do(lambda s: offboarding.offboard(s, s.merge(person), reason="left", by=OPERATOR))
+    assert visitor.get("/status").status_code == 303
+    visitor.get("/sign-in")
+    answer = visitor.post("/sign-in", {"email": person.email, "password": PASSWORD})
+    assert answer.status_code == 401
+
+
+def test_what_is_over_is_told_apart_from_what_is_held(world: World, visitor: Visitor) -> None:
+    person, aster = world.subject(), world.client("ASTER")
+    now = clock.utcnow()
+    revoked = world.grant(person, world.project("Heron", client=aster))
+    world.do(lambda s: grants.revoke(s, s.merge(revoked), reason="no more work", by=OPERATOR))
+    world.grant(
+        person, world.project("Osprey", client=aster), starts=now + timedelta(days=1),
+        until=now + timedelta(days=2),
+    )  # fmt: skip
+    page = _status(world, visitor, person)
+    assert re.search(r"Before Heron your access was ended", page)
+    assert re.search(r"Osprey Not yet Your access begins on", page)
+    assert "no more work" not in page
+
+
+def test_a_note_or_a_name_is_text_and_never_markup(world: World, visitor: Visitor) -> None:
+    person, project = world.subject(), world.project("Kingfisher")
+    world.grant(person, project)
+    world.suspend("project:Kingfisher", note="<script>alert(1)</script>")
+    world.activate(person)
+    visitor.sign_in(world, person)
+    text = visitor.get("/status").text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+# --- the account -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signed_in(world: World, app: Flask) -> tuple[Subject, Visitor]:
+    person = world.subject()
+    world.activate(person)
+    return person, Visitor.of(app).sign_in(world, person)
+
+
+def test_one_sees_and_ends_ones_own_sessions_alone(
+    world: World, app: Flask, signed_in: tuple[Subject, Visitor]
+) -> None:
+    person, visitor = signed_in
+    with clock.at(clock.utcnow() + timedelta(seconds=30)):
+        second = Visitor.of(app)
+        second.get("/sign-in")
+        second.post("/sign-in", {"email": person.email, "password": PASSWORD})
+    with clock.at(clock.utcnow() + timedelta(seconds=60)):
+        second.post("/sign-in/code", {"code": world.code(person)})
+        page = visitor.get("/account").text
+        (other,) = re.findall(r"/account/sessions/(ses_\w+)/end", page)
+        stranger = world.subject()
+        world.activate(stranger)
+    with clock.at(clock.utcnow() + timedelta(seconds=60)):
+        thief = Visitor.of(app).sign_in(world, stranger)
+    assert thief.post(f"/account/sessions/{other}/end").status_code == 404
+    with clock.at(clock.utcnow() + timedelta(seconds=60)):
+        assert second.get("/account").status_code == 200
+        assert visitor.post(f"/account/sessions/{other}/end").status_code == 303
+        assert second.get("/account").status_code == 303
+        assert visitor.get("/account").status_code == 200
+
+
+def test_all_other_sessions_end_and_this_one_stays(
+    world: World, app: Flask, signed_in: tuple[Subject, Visitor]
+) -> None:
+    person, visitor = signed_in
+    later = clock.utcnow() + timedelta(seconds=60)
+    with clock.at(later):
+        second = Visitor.of(app).sign_in(world, person)
+        assert visitor.post("/account/sessions/end-others").status_code == 303
+        assert second.get("/account").status_code == 303
+        assert visitor.get("/account").status_code == 200
+
+
+def test_a_stale_factor_is_asked_for_again_and_nothing_is_typed_twice(
+    world: World, signed_in: tuple[Subject, Visitor]
+) -> None:
+    person, visitor = signed_in
+    later = clock.utcnow() + timedelta(minutes=10)
+    with clock.at(later):
+        token = visitor.client.get_cookie("session").value
+        chosen = "another long enough phrase"
+        form = {"current": PASSWORD, "password": chosen, "password_again": chosen}
+        visitor.get("/account")
+        answer = visitor.post("/account/password", form)
+        assert answer.status_code == 403
+        assert "A fresh code, please" in answer.text
+        carried = dict(
+            re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', answer.text)
+        )
+        assert form.items() <= carried.items()
+        assert "code" not in carried
+
+        answer = visitor.post("/account/password", {**carried, "code": "000000"})
+        assert answer.status_code == 401
+        assert "A fresh code, please" in answer.text
+        answer = visitor.post("/account/password", {**carried, "code": world.code(person)})
+        assert answer.status_code == 303
+        assert visitor.client.get_cookie("session").value != token
+        with world.store.reading() as session:
+            assert sessions.resume(session, token) is None
+        assert visitor.get("/account").status_code == 200
+        visitor.post("/sign-out")
+        visitor.get("/sign-in")
+        answer = visitor.post("/sign-in", {"email": person.email, "password": chosen})
+        assert answer.status_code == 303
+
+
+def test_a_new_password_takes_the_present_one_and_wrong_ones_are_counted(
+    world: World, signed_in: tuple[Subject, Visitor]
+) -> None:
+    _, visitor = signed_in
+    chosen = "another long enough phrase"
+    form = {"current": "wrong", "password": chosen, "password_again": chosen}
+    for _i in range(5):
+        answer = visitor.post("/account/password", form)
+        assert answer.status_code == 422
+        assert "not your present password" in answer.text
+    answer = visitor.post("/account/password", form | {"current": PASSWORD})
+    assert answer.status_code == 429
+    with world.store.reading() as session:
+        types = session.execute(select(Entry.type)).scalars().all()
+    assert types.count("sign_in.failed") == 5
+    short = visitor.post(
+        "/account/password", {"current": PASSWORD, "password": "x", "password_again": "x"}
+    )
+    assert short.status_code == 422
+
+
+def test_new_recovery_codes_are_shown_once_and_the_old_ones_are_worthless(
+    world: World, app: Flask
+) -> None:
+    person = world.subject()
+    old = world.activate(person)[0]
+    visitor = Visitor.of(app).sign_in(world, person)
+    answer = visitor.post("/account/recovery-codes")
+    codes = re.findall(r"<li>([0-9A-Z-]{24})</li>", answer.text)
+    assert len(codes) == 10
+    assert old not in codes
+    assert codes[0] not in visitor.get("/account").text
+    for code, status in [(old, 401), (codes[0], 303)]:
+        other = Visitor.of(app)
+        other.get("/sign-in")
+        other.post("/sign-in", {"email": person.email, "password": PASSWORD})
+        assert other.post("/sign-in/code", {"recovery_code": code}).status_code == status
