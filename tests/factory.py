@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import json
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import select
+
 from govern import clock
-from govern.access import clients, entitlements, grants, suspensions
+from govern.access import clients, entitlements, evaluation, grants, requests, roster, suspensions
+from govern.access.clients import Dataset
+from govern.access.evaluation import Question
 from govern.access.modes import Mode
 from govern.access.suspensions import Reason
+from govern.audit.log import Entry
 from govern.identity import activation, authenticators, roles, subjects
 from govern.principal import SYSTEM, Kind, Principal, RoleHeld, operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from govern.access.clients import Client, Dataset, Project
+    from govern.access.clients import Client, Project
     from govern.access.grants import Grant
+    from govern.access.requests import Request
+    from govern.access.roster import Outcome
     from govern.access.suspensions import Suspension
     from govern.db import Database, Session
     from govern.identity.subjects import Subject
@@ -162,3 +172,141 @@ class World:
         import pyotp
 
         return pyotp.TOTP(self.seeds[subject.id]).at(at or clock.utcnow())
+
+    # --- asking and reading
+
+    def ask(
+        self, subject: Subject, resource: Project | Dataset, action: str = "read", **more: Any
+    ) -> evaluation.Decision:
+        """A recorded decision."""
+        kind = "dataset" if isinstance(resource, Dataset) else "project"
+        question = Question(
+            subject=subject.external_id, action=action, kind=kind, code=resource.code, **more
+        )
+        return evaluation.decide(self.store, question, by=OPERATOR)
+
+    def permits(self, subject: Subject, resource: Project | Dataset, action: str = "read") -> bool:
+        """Whether someone may do something now."""
+        return self.ask(subject, resource, action).permit
+
+    def entries(self, log_id: str, *types: str) -> list[dict[str, Any]]:
+        """The leaves of a log in order, of some types alone when told."""
+        with self.store.reading() as session:
+            rows = session.execute(
+                select(Entry.leaf).where(Entry.log_id == log_id).order_by(Entry.seq)
+            ).scalars()
+            leaves = [json.loads(leaf) for leaf in rows]
+        return [leaf for leaf in leaves if not types or leaf["type"] in types]
+
+    def revoke(self, grant: Grant) -> None:
+        """The end of a grant."""
+        self.do(
+            lambda s: grants.revoke(s, s.get_one(type(grant), grant.id), reason="end", by=OPERATOR)
+        )
+
+    # --- acts of two
+
+    def ask_lift(self, suspension: Suspension, *, by: Principal) -> Request:
+        """A request to lift, with the number that its list shows now."""
+
+        def work(session: Session) -> Request:
+            row = session.get_one(type(suspension), suspension.id)
+            number = suspensions.returning(session, grants.Supposing(suspension=row.id))
+            return suspensions.ask_lift(session, row, number=number, by=by)
+
+        return self.do(work)
+
+    def approve(self, request: Request, *, by: Principal) -> Request:
+        """The second person's approval, who types the number that the list showed."""
+        return self.do(lambda s: requests.approve(s, request.id, number=request.number, by=by))
+
+    def lift(self, suspension: Suspension) -> None:
+        """A lift by two people at the machine."""
+        request = self.ask_lift(suspension, by=OPERATOR)
+        self.approve(request, by=SECOND)
+
+    def write_particulars(self) -> int:
+        """All outstanding entries of suspensions, one a grant."""
+        return suspensions.particulars.write(self.store)
+
+    # --- many at a time
+
+    def load(self, *rows: str, **more: Any) -> Outcome:
+        """Import lines of a roster (without the header)."""
+        return roster.load(self.store, roster_file(*rows), by=OPERATOR, **more)
+
+    def crowd(self, project: Project, client: Client, size: int) -> None:
+        """Many people with a grant each for one project."""
+        self.entitlement()
+        start = next(_numbers)
+        outcome = self.load(
+            *(row(f"C{start}-{i:05}", client=client.code, project=project.code)
+              for i in range(size))
+        )  # fmt: skip
+        assert outcome.applied
+
+
+SECOND = operator("second")
+
+
+def row(
+    external_id: str = "P90001",
+    *,
+    email: str | None = None,
+    name: str = "Zoë Ångström",
+    kind: str = "annotator",
+    organisation: str = "direct",
+    client: str = "ASTER",
+    project: str = "Kingfisher",
+    dataset: str = "",
+    entitlement: str = "annotator",
+    starts: str = "2026-10-01T00:00:00Z",
+    ends: str = "2036-10-01T00:00:00Z",
+) -> str:
+    """One line of a roster."""
+    mail = f"{external_id.lower()}@people.example" if email is None else email
+    cells = (external_id, mail, name, kind, organisation, "KE", "", client, project,
+             dataset, entitlement, starts, ends)  # fmt: skip
+    return ",".join(cells)
+
+
+def roster_file(*rows: str, newline: str = "\n") -> io.BytesIO:
+    """A roster of these lines."""
+    return io.BytesIO(newline.join([",".join(roster.COLUMNS), *rows, ""]).encode())
+
+
+def together(store: Database, *works: Callable[[Session], Any]) -> list[Any]:
+    """Run units of work at once; gives each one's result, or the error that it ended in.
+
+    On PostgreSQL each has read all that it reads before either commits, which is the worst case;
+    SQLite lets one writer in at a time.
+    """
+    meeting = threading.Barrier(len(works))
+    results: list[Any] = [None] * len(works)
+
+    def run(place: int, work: Callable[[Session], Any]) -> None:
+        met = False
+
+        def unit(session: Session) -> Any:
+            nonlocal met
+            result = work(session)
+            if store.is_postgresql and not met:
+                met = True
+                meeting.wait(20)
+            return result
+
+        try:
+            if not store.is_postgresql:
+                meeting.wait(20)
+            results[place] = store.transaction(unit)
+        except Exception as error:  # noqa: BLE001 - the caller looks at what it is
+            results[place] = error
+            if not met:
+                meeting.abort()
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
