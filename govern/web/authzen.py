@@ -112,6 +112,12 @@ class _Batch(BaseModel):
     options: _Options = Field(default_factory=_Options)
 
 
+@blueprint.url_value_preprocessor
+def _limit(_endpoint: str | None, _values: Free | None) -> None:
+    # The first step of a request: whoever looks at its body afterwards meets the limit.
+    request.max_content_length = MOST_BYTES
+
+
 @blueprint.get("/.well-known/authzen-configuration")
 @guard.public
 def configuration() -> Answer:
@@ -199,7 +205,6 @@ def _answers(
 
 
 def _body() -> bytes:
-    request.max_content_length = MOST_BYTES
     if request.mimetype != "application/json":
         raise errors.Invalid("Send JSON, as Content-Type: application/json.")
     return request.get_data()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,8 +58,17 @@ def request_id() -> str:
     return found
 
 
+def csp_nonce() -> str:
+    """A word new for each request, by which htmx tells the page's own markup from injected."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(16)
+    nonce: str = g.csp_nonce
+    return nonce
+
+
 def install(app: Flask, settings: Settings) -> None:
     """Put the headers on every answer, errors included."""
+    app.jinja_env.globals["csp_nonce"] = csp_nonce
 
     @app.before_request
     def name_the_request() -> None:

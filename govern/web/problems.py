@@ -232,7 +232,7 @@ def record_refusal(error: errors.GovernError) -> None:
         # The address of a public page may be a secret itself: an activation link.
         detail["args"] = request.view_args
     claimed = request.authorization.username if request.authorization else None
-    if by is None and claimed and re.fullmatch(r"int_[0-9a-z]{20}", claimed):
+    if by is None and claimed and re.fullmatch(r"int_[0-9a-z]{16,28}", claimed):
         detail["claimed"] = claimed
     rule = request.url_rule.rule if request.url_rule is not None else ""
     row = {
