@@ -132,7 +132,7 @@ def install(app: Flask) -> None:
     login = LoginManager(app)
     login.session_protection = None  # sessions are rows of ours; Flask-Login's cookie is unused
 
-    @login.request_loader
+    @login.request_loader  # type: ignore[untyped-decorator]  # Flask-Login has no types
     def load(request: Request) -> User | None:
         found = recognise(request.cookies.get(cookie_name(), ""))
         if found is not None:
