@@ -25,14 +25,18 @@ SIGN_EVERY = 0.5
 WRITE_EVERY = 0.5
 LONGEST_WAIT = 30.0
 
-_log = structlog.wrap_logger(
-    structlog.PrintLogger(sys.stderr),
-    processors=[
+
+def _logger() -> structlog.typing.FilteringBoundLogger:
+    """A line of JSON on stderr for each thing that happens."""
+    processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.JSONRenderer(),
-    ],
-)
+    ]
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr), processors=processors
+    )
+    return logger
 
 
 class _Stopped(Exception):
@@ -43,6 +47,7 @@ class Followers:
     """Started once, stopped once; `stop` waits until what is under way is committed."""
 
     def __init__(self, database: Database) -> None:
+        self._log = _logger()
         self._stopping = threading.Event()
         signer = Signer(database.settings)
 
@@ -61,7 +66,7 @@ class Followers:
         """Begin to follow."""
         for thread in self._threads:
             thread.start()
-        _log.info("followers started")
+        self._log.info("followers started")
 
     def stop(self) -> None:
         """Stop following; returns when both are done."""
@@ -69,7 +74,7 @@ class Followers:
         for thread in self._threads:
             if thread.ident is not None:  # started
                 thread.join()
-        _log.info("followers stopped")
+        self._log.info("followers stopped")
 
     def _go_on(self) -> None:
         if self._stopping.is_set():
@@ -85,7 +90,7 @@ class Followers:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
                 wait = min(max(wait * 2, 1.0), LONGEST_WAIT)
                 words = str(error).strip().split("\n")[0]
-                _log.error(
+                self._log.error(
                     "follower failed", follower=name, error=type(error).__name__, words=words,
                     again_in=wait,
                 )  # fmt: skip
