@@ -156,18 +156,18 @@ def test_the_instant_of_work_is_read_for_hours(tool: Tool, world: World) -> None
         assert tool.send(ONE, future).json["context"]["code"] == "work_in_future"
 
 
-@pytest.mark.parametrize(
-    "time",
-    ["yesterday", "2026-11-21", "2026-11-21T09:00:00", "", 5, None, ["2026-11-21T09:00:00Z"],
-     "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"],
-)  # fmt: skip
-def test_an_unreadable_instant_of_work_is_a_bad_request_for_hours_alone(
-    tool: Tool, time: Any
-) -> None:
-    answer = tool.send(ONE, question(action="log_hours", time=time))
-    assert answer.status_code == 400
-    assert "context.time" in answer.json["error"]
-    assert tool.send(ONE, question(time=time)).json["decision"] is True
+TIMES = [
+    "yesterday", "2026-11-21", "2026-11-21T09:00:00", "", 5, None, ["2026-11-21T09:00:00Z"],
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00",
+]  # fmt: skip
+
+
+def test_an_unreadable_instant_of_work_is_a_bad_request_for_hours_alone(tool: Tool) -> None:
+    for time in TIMES:
+        answer = tool.send(ONE, question(action="log_hours", time=time))
+        assert answer.status_code == 400, time
+        assert "context.time" in answer.json["error"]
+        assert tool.send(ONE, question(time=time)).json["decision"] is True, time
 
 
 # --- many questions ----------------------------------------------------------------------------
@@ -291,33 +291,36 @@ SHAPES: list[Any] = [
 
 
 @pytest.mark.parametrize("path", [ONE, MANY])
-@pytest.mark.parametrize("body", SHAPES, ids=lambda body: json.dumps(body)[:60])
-def test_a_malformed_question_is_a_bad_request(tool: Tool, path: str, body: Any) -> None:
-    answer = tool.raw(path, json.dumps(body).encode())
-    assert answer.status_code == 400, answer.text
-    assert isinstance(answer.json["error"], str)
+def test_a_malformed_question_is_a_bad_request(tool: Tool, path: str) -> None:
+    for body in SHAPES:
+        answer = tool.raw(path, json.dumps(body).encode())
+        assert answer.status_code == 400, body
+        assert isinstance(answer.json["error"], str)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"evaluations": {}}, {"evaluations": None}, {"evaluations": "all"}, {"options": []},
-     {"options": {"evaluations_semantic": "first_come"}}, {"options": {"evaluations_semantic": 1}},
-     {"subject": "ada", "evaluations": [question()]}],
-)  # fmt: skip
-def test_a_malformed_batch_is_a_bad_request(tool: Tool, wrong: dict[str, Any]) -> None:
-    answer = tool.send(MANY, question() | {"evaluations": [{}]} | wrong)
-    assert answer.status_code == 400, answer.text
+BATCHES: list[dict[str, Any]] = [
+    {"evaluations": {}}, {"evaluations": None}, {"evaluations": "all"}, {"options": []},
+    {"options": {"evaluations_semantic": "first_come"}}, {"options": {"evaluations_semantic": 1}},
+    {"subject": "ada", "evaluations": [question()]},
+]  # fmt: skip
+
+
+def test_a_malformed_batch_is_a_bad_request(tool: Tool) -> None:
+    for wrong in BATCHES:
+        answer = tool.send(MANY, question() | {"evaluations": [{}]} | wrong)
+        assert answer.status_code == 400, wrong
+
+
+NOT_JSON = [
+    b"", b"{", b"nonsense", b"\xff\xfe", b'{"subject": "\\ud800"}', b"[" * 100_000,
+    b'{"context":' * 5000 + b"1" + b"}" * 5000,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [ONE, MANY])
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"nonsense", b"\xff\xfe", b'{"subject": "\\ud800"}', b"[" * 100_000,
-     b'{"context":' * 5000 + b"1" + b"}" * 5000],
-    ids=["empty", "cut", "words", "bytes", "surrogate", "deep list", "deep object"],
-)  # fmt: skip
-def test_a_body_that_is_not_json_is_a_bad_request(tool: Tool, path: str, body: bytes) -> None:
-    assert tool.raw(path, body).status_code == 400
+def test_a_body_that_is_not_json_is_a_bad_request(tool: Tool, path: str) -> None:
+    for body in NOT_JSON:
+        assert tool.raw(path, body).status_code == 400, body[:40]
 
 
 def test_only_json_is_read_and_a_charset_is_accepted(tool: Tool) -> None:
@@ -335,12 +338,12 @@ def test_a_body_that_is_too_large_is_refused_unread(tool: Tool) -> None:
 
 
 @pytest.mark.parametrize("path", [ONE, MANY])
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_another_method_is_told_which_one_to_use(tool: Tool, path: str, method: str) -> None:
-    answer = tool.app.test_client().open(path, method=method, auth=tool.credentials)
-    assert answer.status_code == 405
-    assert answer.headers["Allow"] == "POST"
-    assert isinstance(answer.json["error"], str)
+def test_another_method_is_told_which_one_to_use(tool: Tool, path: str) -> None:
+    for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer = tool.app.test_client().open(path, method=method, auth=tool.credentials)
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "POST"
+        assert isinstance(answer.json["error"], str)
 
 
 anything = st.recursive(

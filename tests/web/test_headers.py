@@ -57,10 +57,10 @@ def test_a_static_file_is_kept_for_as_long_as_its_address_names_its_content(app:
     assert client.get("/static/nowhere.css?v=None").headers["Cache-Control"] == "no-cache"
 
 
-@pytest.mark.parametrize("given", ["", "two\tparts", "x" * 201, "ünïcode", " "])
-def test_a_request_id_that_is_not_plain_is_replaced(app: Flask, given: str) -> None:
-    answer = app.test_client().get("/healthz", headers={"X-Request-ID": given})
-    assert answer.headers["X-Request-ID"].startswith("req_")
+def test_a_request_id_that_is_not_plain_is_replaced(app: Flask) -> None:
+    for given in ("", "two\tparts", "x" * 201, "ünïcode", " "):
+        answer = app.test_client().get("/healthz", headers={"X-Request-ID": given})
+        assert answer.headers["X-Request-ID"].startswith("req_")
 
 
 def test_a_page_has_one_nonce_of_its_own(app: Flask) -> None:
