@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, select
+from sqlalchemy import Index, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors, permissions
@@ -70,6 +70,31 @@ def actions_of(session: OrmSession, entitlement: Entitlement) -> list[Entitlemen
             .order_by(EntitlementAction.action)
         ).scalars()
     )
+
+
+def meanings(
+    session: OrmSession, at: datetime | None = None
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What each entitlement is called and permits, now or at an instant, by its id."""
+    then = (
+        EntitlementAction.ended_at.is_(None)
+        if at is None
+        else and_(
+            EntitlementAction.recorded_at <= at,
+            or_(EntitlementAction.ended_at.is_(None), EntitlementAction.ended_at > at),
+        )
+    )
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for row, action in session.execute(
+        select(Entitlement, EntitlementAction.action)
+        .outerjoin(
+            EntitlementAction, and_(EntitlementAction.entitlement_id == Entitlement.id, then)
+        )
+        .order_by(Entitlement.name, EntitlementAction.action)
+    ):
+        _, actions = found.get(row.id, ("", ()))
+        found[row.id] = (row.name, (*actions, action) if action else actions)
+    return found
 
 
 def define(session: Session, name: str, *, actions: Iterable[str], by: Principal) -> Entitlement:

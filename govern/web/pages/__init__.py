@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from govern.web.pages import auth, base, start
+from govern.web.pages import (
+    auditor,
+    auth,
+    base,
+    contractor,
+    lift,
+    overview,
+    pause,
+    people,
+    projects,
+    start,
+    suspended,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
-PLACES = (auth, start)
+PLACES = (auditor, auth, contractor, lift, overview, pause, people, projects, start, suspended)
 
 
 def install(app: Flask) -> None:
