@@ -7,6 +7,7 @@ import os
 import pkgutil
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,9 @@ from govern.cli.frame import Desk, govern, json_option, pass_desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Seconds that a server process has for the answers under way.
+_GRACE = 10
 
 
 @govern.command()
@@ -45,6 +49,7 @@ def serve(desk: Desk, host: str) -> None:
         blocking_threads=2 * cores + 1,
         websockets=False,
         log_level=LogLevels.warning,
+        workers_kill_timeout=_GRACE,
     )
     server.followers = Followers(desk.database) if desk.settings.followers else None
     # The server's processes are copies of this one: no connection may be shared with them.
@@ -76,6 +81,8 @@ class _Server(Granian):  # type: ignore[misc,valid-type]  # an alias, by the bui
 
 def _load(target: str) -> Callable[..., object]:
     """Make the application in a server process, which ends when `serve` itself was killed."""
+    # The copied handler would only note, in this process, what the first one should do.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Callable[..., object] = pkgutil.resolve_name(target)()
     return application
@@ -87,6 +94,8 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os._exit(1)
 
 
 @govern.command()
