@@ -5,6 +5,7 @@
     python3 dev.py test [--system] [ARG…]  all tests, on SQLite and PostgreSQL; ARG goes to pytest
     python3 dev.py check                   format, lint, types, contracts, migrations, docs
     python3 dev.py bench [NAME] [--json]   measure, beside the floors of the same run
+    python3 dev.py pictures                take the pictures of the README of the real pages
     python3 dev.py lock [--upgrade]        compile requirements/*.in, hash-pinned
 
 Each command first makes `.venv` as requirements/*.txt say, and passes over that when nothing
@@ -274,6 +275,12 @@ def bench(arguments: list[str]) -> None:
     become([str(PYTHON), "-m", "bench", *arguments])
 
 
+def pictures() -> None:
+    """Take the README's pictures of the real pages, into docs/images."""
+    set_up(everything=True)
+    become([str(PYTHON), "-m", "tests.journeys.pictures"])
+
+
 def lock(*, upgrade: bool) -> None:
     """Compile requirements/*.in; versions stay as they are unless an upgrade is asked for.
 
@@ -306,6 +313,7 @@ def main(words: list[str]) -> None:
     tests.add_argument("--system", action="store_true")
     commands.add_parser("check", help="format, lint, types, contracts, migrations, docs")
     commands.add_parser("bench", help="measure beside the floors", add_help=False)
+    commands.add_parser("pictures", help="take the README's pictures of the real pages")
     locks = commands.add_parser("lock", help="compile requirements/*.in")
     locks.add_argument("--upgrade", action="store_true", help="take newer versions")
     for hidden in ("_requirements", "_migrations"):
@@ -322,6 +330,8 @@ def main(words: list[str]) -> None:
             check()
         case "bench":
             bench(rest)
+        case "pictures":
+            pictures()
         case "lock":
             lock(upgrade=known.upgrade)
         case "_requirements":
