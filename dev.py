@@ -322,22 +322,23 @@ def main(words: list[str]) -> None:
     if rest and known.command not in {"test", "bench"}:
         parser.error(f"unknown: {' '.join(rest)}")
     match known.command:
-        case "run":
-            run()
         case "test":
             test(rest, system=known.system)
-        case "check":
-            check()
         case "bench":
             bench(rest)
-        case "pictures":
-            pictures()
         case "lock":
             lock(upgrade=known.upgrade)
-        case "_requirements":
-            check_requirements()
-        case "_migrations":
-            check_migrations()
+        case plain:
+            PLAIN[plain]()
+
+
+PLAIN = {
+    "run": run,
+    "check": check,
+    "pictures": pictures,
+    "_requirements": check_requirements,
+    "_migrations": check_migrations,
+}
 
 
 if __name__ == "__main__":

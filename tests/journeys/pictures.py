@@ -1,4 +1,4 @@
-"""`python3 dev.py pictures`: the README's pictures, taken of the real pages of the example world."""
+"""`python3 dev.py pictures`: the README's pictures, of the real pages of the example world."""
 
 from __future__ import annotations
 
