@@ -6,7 +6,7 @@ Whoever is admitted to some clients alone sees these and nothing that tells of o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -86,13 +86,24 @@ class ClientLine:
 def tree(
     session: OrmSession, standings: list[Standing], *, query: str = "", by: Principal
 ) -> list[ClientLine]:
-    """Clients with their projects, by code; `query` is part of a code or name of one of them."""
+    """Clients with their projects, by code; `query` is part of a code or name of one of them.
+
+    People and grants, in force or held, are counted afresh by grouping all that the caller may see.
+    """
     clients = _clients(by, "project:read")
-    wanted = (
-        select(Client, Project)
-        .outerjoin(Project, Project.client_id == Client.id)
-        .order_by(Client.code, Project.code)
+    of_client, of_project = (
+        _numbers(column, clients) for column in (Grant.client_id, Grant.project_id)
     )
+    wanted = (
+        select(
+            Client, Project, of_client.c.grants, of_client.c.people,
+            of_project.c.grants, of_project.c.people,
+        )
+        .outerjoin(Project, Project.client_id == Client.id)
+        .outerjoin(of_client, of_client.c.id == Client.id)
+        .outerjoin(of_project, of_project.c.id == Project.id)
+        .order_by(Client.code, Project.code)
+    )  # fmt: skip
     if clients is not None:
         wanted = wanted.where(Client.id.in_(clients))
     if query:
@@ -114,16 +125,17 @@ def tree(
     if clients is None and not query:
         wanted = wanted.where(Client.id.in_(shown))
     found: dict[str, ClientLine] = {}
-    for client, project in session.execute(wanted):
+    for client, project, *numbers in session.execute(wanted):
         state, since = state_of(standings, client.ended_at, client.id)
         line = found.setdefault(
             client.id,
-            ClientLine(
-                id=client.id, code=client.code, name=client.name, state=state, since=since
-            ),
-        )  # fmt: skip
+            ClientLine(id=client.id, code=client.code, name=client.name, state=state, since=since),
+        )
+        line.grants, line.people = numbers[0] or 0, numbers[1] or 0
         if project is not None:
-            line.projects.append(_project_line(standings, client, project))
+            own = _project_line(standings, client, project)
+            own.grants, own.people = numbers[2] or 0, numbers[3] or 0
+            line.projects.append(own)
     return list(found.values())[:CLIENTS_SHOWN]
 
 
@@ -145,23 +157,20 @@ def state_of(
     return ("running", None) if over is None else (over[0].value, over[1])
 
 
-def count(session: OrmSession, lines: list[ClientLine], *, by: Principal) -> None:
-    """Fill in people and grants, in force or held, of clients and their projects: one statement."""
-    clients = _clients(by, "grant:read")
-    stand = grants.all_of(grants.standing())
-    questions = [
+def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
+    """Grants and people, in force or held, for each client or project."""
+    query = (
         grants.facts(
-            column.label("id"), func.count(Grant.id), func.count(Grant.subject_id.distinct())
+            column.label("id"),
+            func.count(Grant.id).label("grants"),
+            func.count(Grant.subject_id.distinct()).label("people"),
         )
-        .where(stand, *([] if clients is None else [Grant.client_id.in_(clients)]))
+        .where(grants.all_of(grants.standing()))
         .group_by(column)
-        for column in (Grant.client_id, Grant.project_id)
-    ]
-    found = {row[0]: (row[1], row[2]) for row in session.execute(union_all(*questions))}
-    for line in lines:
-        line.grants, line.people = found.get(line.id, (0, 0))
-        for project in line.projects:
-            project.grants, project.people = found.get(project.id, (0, 0))
+    )
+    if clients is not None:
+        query = query.where(Grant.client_id.in_(clients))
+    return query.subquery()
 
 
 def add_datasets(session: OrmSession, lines: list[ClientLine], standings: list[Standing]) -> None:
@@ -262,30 +271,51 @@ class Waiting:
 
     request: Request
     names: dict[str, str]
+    named: list[str]
     titles: list[str]
     why_not: str
     may_approve: bool
     may_withdraw: bool
 
 
-def waiting(session: OrmSession, *, by: Principal) -> list[Waiting]:
-    """What awaits a second person, oldest first."""
+def waiting(session: OrmSession, standings: Iterable[Standing], *, by: Principal) -> list[Waiting]:
+    """What awaits a second person, oldest first; `standings` are the open suspensions."""
     _clients(by, "request:read")
-    return _explained(session, requests.waiting(session, by=by), by=by)
+    known = {standing.suspension.id: standing.names for standing in standings}
+    return _explained(session, requests.waiting(session, by=by), known, by=by)
 
 
-def explained(session: OrmSession, request_id: str, *, by: Principal) -> Waiting:
-    """One request, waiting or decided."""
-    return _explained(session, [requests.find(session, request_id, by=by)], by=by)[0]
+def explained(
+    session: OrmSession, request_id: str, *, by: Principal
+) -> tuple[Waiting, Standing | None]:
+    """One request, waiting or decided, and the suspension that it is about."""
+    row = requests.find(session, request_id, by=by)
+    known: dict[str, list[str]] = {}
+    standing = None
+    if row.suspension_id is not None:
+        standing = reading.find(session, row.suspension_id, by=by).standing
+        known[row.suspension_id] = standing.names
+    found = _explained(session, [row], known, by=by, items_of=row.id)[0]
+    if standing is not None:
+        parts = {part.id: part.name for part in standing.parts}
+        named = [parts.get(name, name) for name in found.named]
+        found = replace(found, named=sorted(named))
+    return found, standing
 
 
-def _explained(session: OrmSession, rows: list[Request], *, by: Principal) -> list[Waiting]:
+def _explained(
+    session: OrmSession,
+    rows: list[Request],
+    known: dict[str, list[str]],
+    *,
+    by: Principal,
+    items_of: str = "",
+) -> list[Waiting]:
     if not rows:
         return []
-    titles = reading.titles(
-        session, [row.suspension_id for row in rows if row.suspension_id], by=by
-    )  # fmt: skip
-    names = _names(session, rows)
+    missing = {row.suspension_id for row in rows if row.suspension_id} - known.keys()
+    titles = known | reading.titles(session, missing, by=by)
+    names, named = _names(session, rows, items_of)
     obstacles = requests.obstacles(session, [row.asked_by for row in rows], by=by)
     approves = permissions.scope(by, "request:approve")
     found = []
@@ -297,6 +327,7 @@ def _explained(session: OrmSession, rows: list[Request], *, by: Principal) -> li
             Waiting(
                 request=row,
                 names=names,
+                named=named,
                 titles=titles.get(row.suspension_id or "", []),
                 why_not=why_not,
                 may_approve=allowed and not why_not,
@@ -306,8 +337,10 @@ def _explained(session: OrmSession, rows: list[Request], *, by: Principal) -> li
     return found
 
 
-def _names(session: OrmSession, rows: list[Request]) -> dict[str, str]:
-    """What people, projects, entitlements and organisations that requests speak of are called."""
+def _names(
+    session: OrmSession, rows: list[Request], items_of: str
+) -> tuple[dict[str, str], list[str]]:
+    """What all that requests speak of is called, and whom or what one of them lists."""
     wanted = {row.asked_by for row in rows} | {row.decided_by for row in rows if row.decided_by}
     for row in rows:
         wanted.update(
@@ -324,23 +357,19 @@ def _names(session: OrmSession, rows: list[Request]) -> dict[str, str]:
         (Organisation, Organisation.name),
     )
     questions = [
-        select(table.id, name).join(among, among.c.value == table.id) for table, name in tables
+        select(table.id, name, literal("")).join(among, among.c.value == table.id)
+        for table, name in tables
     ]
-    return {row[0]: row[1] for row in session.execute(union_all(*questions))}
-
-
-def named_in(session: OrmSession, request: Request) -> list[str]:
-    """The people, or parts of a scope, that a request names: the first hundred."""
-    people = session.execute(
-        select(Subject.full_name)
-        .join(RequestItem, RequestItem.item_id == Subject.id)
-        .where(RequestItem.request_id == request.id)
-        .order_by(Subject.full_name)
-        .limit(100)
-    ).scalars()
-    items = select(RequestItem.item_id).where(RequestItem.request_id == request.id)
-    parts = session.execute(reading.named().where(SuspensionTarget.id.in_(items)).limit(100))
-    return [*people, *(row.name for row in parts)]
+    if items_of:
+        # A person's name, or the id of a part of the scope.
+        item = func.coalesce(Subject.full_name, RequestItem.item_id)
+        questions.append(
+            select(RequestItem.item_id, item, RequestItem.request_id)
+            .outerjoin(Subject, Subject.id == RequestItem.item_id)
+            .where(RequestItem.request_id == items_of)
+        )
+    found = session.execute(union_all(*questions)).all()
+    return {row[0]: row[1] for row in found}, [row[1] for row in found if row[2]]
 
 
 # --- what happened last ------------------------------------------------------------------------

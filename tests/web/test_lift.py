@@ -1,4 +1,4 @@
-"""Lifting by two people over HTTP: the difference, the brake, and that one person never suffices."""
+"""Lifting by two over HTTP: the difference, the brake, and that one person never suffices."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import pytest
 from govern import clock
 from govern.access import suspensions
 from govern.access.modes import Mode
-from tests.factory import OPERATOR
 from tests.web.desks import desk, hidden, stopped, told
 from tests.web.visitor import Visitor
 
@@ -76,7 +75,6 @@ def test_three_steps_lead_to_a_pause_in_force_and_a_page_that_shows_its_progress
     assert "3 of 3" in told(done.text)
     assert "hx-get" not in done.text
     assert "The set had moved" not in told(done.text)
-    assert "We are checking something." in told(ada.get("/people").text) or done.status_code == 200
 
 
 def test_a_set_that_moved_since_the_preview_is_told_of_and_delays_nothing(
@@ -99,7 +97,7 @@ def test_a_set_that_moved_since_the_preview_is_told_of_and_delays_nothing(
         ({"review_at": "2001-01-01T00:00"}, "f-review_at"),
         ({"review_at": "soon"}, "f-review_at"),
         ({"hours_until": "2026-99-99T00:00"}, "f-hours_until"),
-        ({"note": "a\x00b"}, "f-note"),
+        ({"note": "a\x1bb"}, "f-note"),
         ({"incident": "x" * 4001}, "f-incident"),
     ],
 )
@@ -122,7 +120,7 @@ def test_a_malformed_pause_is_refused_at_its_field_with_what_was_typed_kept_and_
 
 @pytest.mark.parametrize(
     "query",
-    ["", "target=client:NOPE", "target=planet:ASTER", "target=client", "subject=P%00", "subject=?"],
+    ["", "target=client:NOPE", "target=planet:ASTER", "target=client", "subject=P%07", "subject=?"],
 )
 def test_an_unknown_scope_is_refused_in_the_page_where_it_is_chosen(
     world: World, ada: Visitor, query: str
@@ -259,4 +257,3 @@ def test_an_admin_of_one_client_pauses_that_and_meets_404_or_unknown_beyond_it(
     assert "Boreal" not in shared
     assert scoped.post(f"/suspensions/{both.id}/mode", {"mode": "read_only"}).status_code == 404
     assert stop(scoped, "project:Kingfisher")
-    assert OPERATOR.id

@@ -400,9 +400,10 @@ class Released:
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
-    """All that the page of one suspension shows."""
+    """All that the page of one suspension shows; `whole` as in `Found`."""
 
     standing: Standing
+    whole: bool
     opened_by: str
     modes: list[SuspensionMode]
     releases: list[Released]
@@ -415,9 +416,13 @@ class Detail:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One suspension, its modes in order, its opener's name, and what awaits a second person."""
+    """One suspension, its modes in order, its opener's name, and what awaits a second person.
+
+    `whole` is whether the caller may see all that it covers.
+    """
 
     standing: Standing
+    whole: bool
     opened_by: str
     modes: list[SuspensionMode]
     waiting: list[Request]
@@ -436,15 +441,15 @@ def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
         .where(Suspension.id == suspension_id)
         .order_by(SuspensionMode.recorded_at, SuspensionMode.id, Request.recorded_at)
     ).all()
-    parts = [
+    everything = [
         _part(row)
         for row in session.execute(
             named()
             .where(SuspensionTarget.suspension_id == suspension_id)
             .order_by(SuspensionTarget.id)
         )
-        if clients is None or row.client in clients
     ]
+    parts = [part for part in everything if clients is None or part.client in clients]
     if not rows or not parts:
         raise errors.Unknown(f"There is no suspension {suspension_id}.")
     suspension, last, _, opener = rows[-1]
@@ -452,6 +457,7 @@ def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
         standing=Standing(
             suspension=suspension, mode=Mode(last.mode), mode_id=last.id, parts=parts
         ),
+        whole=len(parts) == len(everything),
         opened_by=opener or suspension.opened_by,
         modes=list(dict.fromkeys(row[1] for row in rows)),
         waiting=_distinct([row[2] for row in rows]),
@@ -479,6 +485,7 @@ def detail(
     held, next_after = _held_page(session, standing, after=after, limit=limit, by=by)
     return Detail(
         standing=standing,
+        whole=found.whole,
         opened_by=found.opened_by,
         modes=found.modes,
         releases=_releases(session, suspension_id),

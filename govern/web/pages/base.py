@@ -174,13 +174,15 @@ def act(
     again: Callable[[dict[str, str]], ResponseReturnValue],
     title: str,
     cancel: str,
+    before: Callable[[Principal], None] | None = None,
 ) -> ResponseReturnValue:
     """Carry out the form that was sent, once: `work(session, principal)` in one transaction.
 
     `done` answers for its result. `again` draws the form anew from `request.form` with one
     sentence a field (`""`: the whole); it gets the status of the error. `title` says on the
     step-up page what the code is for, and `cancel` is where its way back leads. `work` may run
-    more than once (deadlocks), so it reads the form and calls operations, and nothing else.
+    more than once (deadlocks), so it reads the form and calls operations, and nothing else; what
+    takes long and must not be done with the database in hand (a password's hash) goes `before`.
     What the caller may not do or know of is raised on, to the page that says so.
     """
     try:
@@ -194,10 +196,14 @@ def act(
         raise
     by = guard.principal()
     try:
+        if before is not None:
+            before(by)
         result = guard.database().transaction(lambda session: work(session, by))
     except errors.FreshFactorRequired as error:
         return refusal(error, step_up(title, cancel=cancel))
-    except (errors.Invalid, errors.Conflict, errors.SamePerson) as error:
+    except (
+        errors.Invalid, errors.Conflict, errors.SamePerson, errors.TooManyAttempts,
+    ) as error:  # fmt: skip
         problems.record_refusal(error)
         return refusal(error, again({error.field or "": error.message}))
     return done(result)
@@ -246,6 +252,18 @@ def step_up(
         errors=errors or {},
         cancel_url=cancel,
     )
+
+
+def may(permission: str, client: str | None) -> bool:
+    """Whether the caller holds a permission over a client (None: over everything)."""
+    clients = permissions.scope(guard.principal(), permission)
+    return clients is None or client in clients
+
+
+def may_anywhere(permission: str) -> bool:
+    """Whether the caller holds a permission over anything."""
+    clients = permissions.scope(guard.principal(), permission)
+    return clients is None or bool(clients)
 
 
 def code_needed() -> bool:

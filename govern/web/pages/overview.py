@@ -37,8 +37,7 @@ def page() -> str:
         shown = standings[: overview.SUSPENSIONS_SHOWN]
         suspensions.reading.measure(session, shown, by=by)
         lines = overview.tree(session, standings, by=by)
-        overview.count(session, lines, by=by)
-        waiting = overview.waiting(session, by=by)
+        waiting = overview.waiting(session, standings, by=by)
         recent = overview.recent(session, by=by)
     for line in lines:
         for project in line.projects:
@@ -128,11 +127,10 @@ def _subject_url(row: Request) -> str:
 def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
     by = guard.principal()
     with guard.database().reading() as session:
-        item = overview.explained(session, request_id, by=by)
+        item, standing = overview.explained(session, request_id, by=by)
         row = item.request
         reason = requests.reason_of(session, row)
-        named = overview.named_in(session, row)
-        compared = _difference(session, row, by=by)
+        compared = _difference(session, row, standing, by=by)
     pending = row.ended_at is None
     return render_template(
         "lift/approve.html",
@@ -152,7 +150,7 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
         has_difference=bool(compared),
         **(compared or {}),
         moved=bool(compared and row.number and compared["counts"].returns != row.number),
-        facts_=_facts(item, named),
+        facts_=_facts(item),
         may_approve=item.may_approve,
         may_withdraw=item.may_withdraw,
         why_not=item.why_not,
@@ -162,22 +160,22 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
     )
 
 
-def _difference(session: OrmSession, row: Request, *, by: Principal) -> dict[str, Any] | None:
+def _difference(
+    session: OrmSession,
+    row: Request,
+    standing: suspensions.reading.Standing | None,
+    *,
+    by: Principal,
+) -> dict[str, Any] | None:
     """The difference that a waiting request would make; a grant makes none to what is held."""
     if row.kind == RequestKind.GRANT or row.ended_at is not None:
         return None
+    url = f"/requests/{row.id}"
     supposing = suspensions.supposing_of(row)
-    standing = (
-        suspensions.reading.find(session, row.suspension_id, by=by).standing
-        if row.suspension_id
-        else None
-    )
-    return difference_context(
-        session, standing, supposing, groups_url=f"/requests/{row.id}", by=by
-    )  # fmt: skip
+    return difference_context(session, standing, supposing, groups_url=url, by=by)
 
 
-def _facts(item: overview.Waiting, named: list[str]) -> list[tuple[str, str]]:
+def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
     row, names = item.request, item.names
     if row.kind == RequestKind.GRANT:
         return [
@@ -188,7 +186,7 @@ def _facts(item: overview.Waiting, named: list[str]) -> list[tuple[str, str]]:
             (_("Until"), row.details["until"]),
         ]
     if row.kind == RequestKind.RELEASE:
-        return [(_("People"), ", ".join(named))]
+        return [(_("People"), ", ".join(item.named))]
     if row.kind == RequestKind.NARROW:
-        return [(_("Taken out"), ", ".join(named))]
+        return [(_("Taken out"), ", ".join(item.named))]
     return []

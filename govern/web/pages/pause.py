@@ -52,12 +52,11 @@ def _scope_page(wrong: Mapping[str, str]) -> str:
     by = guard.principal()
     if permissions.scope(by, "suspension:open") == frozenset():
         permissions.require(by, "suspension:open")
-    query = request.args.get("q", "").strip().replace("\0", "")
+    query = request.args.get("q", "").strip()
     chosen = list(dict.fromkeys(request.args.getlist("target")))
     with guard.database().reading() as session:
         standings = suspensions.reading.open_ones(session, by=by)
         lines = overview.tree(session, standings, query=query, by=by)
-        overview.count(session, lines, by=by)
         overview.add_datasets(session, lines, standings)
         firms = overview.organisations(session, by=by)
     shown = {f"organisation:{name}" for name, _people in firms}

@@ -30,8 +30,7 @@ blueprint = Blueprint("people", __name__)
 def search() -> ResponseReturnValue:
     """The list of people."""
     filters = {
-        name: request.args.get(name, "").strip().replace("\0", "")
-        for name in ("q", "kind", "state", "organisation")
+        name: request.args.get(name, "").strip() for name in ("q", "kind", "state", "organisation")
     }
     by = guard.principal()
     with guard.database().reading() as session:
@@ -42,7 +41,7 @@ def search() -> ResponseReturnValue:
             kind=filters["kind"],
             state=filters["state"] if filters["state"] in holdings.STATES else "",
             organisation=filters["organisation"],
-            after=request.args.get("after", "").replace("\0", ""),
+            after=request.args.get("after", ""),
             by=by,
         )
     for row in found.rows:
@@ -68,9 +67,7 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
     by = guard.principal()
     with guard.database().reading() as session:
         found = holdings.profile(session, subject_id, by=by)
-        listed = holdings.of_person(
-            session, subject_id, after=request.args.get("after", "").replace("\0", ""), by=by
-        )
+        listed = holdings.of_person(session, subject_id, after=request.args.get("after", ""), by=by)
         everything = base.may("subject:write", None)
         organisations = holdings.organisations(session, by=by) if everything else []
     subject = found.subject

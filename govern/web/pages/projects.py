@@ -37,10 +37,7 @@ def show(code: str) -> ResponseReturnValue:
 def page(code: str, wrong: Mapping[str, str]) -> str:
     """Draw a project's page; `wrong` is what was wrong with the form that was sent."""
     by = guard.principal()
-    filters = {
-        name: request.args.get(name, "").strip().replace("\0", "")
-        for name in ("q", "status", "entitlement")
-    }
+    filters = {name: request.args.get(name, "").strip() for name in ("q", "status", "entitlement")}
     with guard.database().reading() as session:
         found = overview.project_page(session, code, by=by)
         listed = holdings.of_project(
@@ -49,7 +46,7 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
             query=filters["q"],
             status=filters["status"] if filters["status"] in holdings.STATUSES else "",
             entitlement=filters["entitlement"],
-            after=request.args.get("after", "").replace("\0", ""),
+            after=request.args.get("after", ""),
             by=by,
         )
     project, client, line = found.project, found.client, found.line

@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, request
 from flask_babel import gettext as _
 
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import base, overview
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -20,6 +20,8 @@ blueprint = Blueprint("start", __name__)
 def start() -> ResponseReturnValue:
     """Lead by role: an admin to the overview, an auditor to the log, all others to their page."""
     roles = base.roles_of(guard.principal())
+    if "admin" in roles:
+        return overview.page()
     if "auditor" in roles:
         return redirect("/log")
     return redirect("/status")
@@ -33,7 +35,7 @@ def step_up() -> ResponseReturnValue:
         return base.step_up(_("Go on"), cancel="/", fields=[("next", target)], target="/step-up")
     return base.act(
         base.require_fresh,
-        done=lambda _nothing: redirect(target),
+        done=lambda _nothing: redirect(target, 303),
         again=lambda errors: base.step_up(
             _("Go on"), cancel="/", fields=[("next", target)], target="/step-up", errors=errors
         ),

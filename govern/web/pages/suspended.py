@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -71,19 +72,25 @@ def _taking_effect(standing: suspensions.reading.Standing) -> dict[str, Any]:
 
 def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
     by = guard.principal()
-    after = request.args.get("after", "").replace("\0", "")
+    after = request.args.get("after", "")
     with guard.database().reading() as session:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
     standing, row = found.standing, found.standing.suspension
     parts = [
         part for part in standing.parts if part.ended_at is None or part.ended_at == row.ended_at
     ]
-    acting = standing.is_open and all(base.may("suspension:lift", part.client) for part in parts)
+    whole = found.whole
+    acting = (
+        standing.is_open
+        and whole
+        and all(base.may("suspension:lift", part.client) for part in parts)
+    )
     waiting = found.waiting[0] if found.waiting else None
     title = words.scope(standing.names)
     return render_template(
         "pause/live.html",
         now=clock.utcnow(),
+        csp_nonce=secrets.token_urlsafe(16),
         s=SimpleNamespace(
             id=row.id,
             title=title,
@@ -93,11 +100,12 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
             opened_at=row.recorded_at,
             lifted_at=row.ended_at,
             reason_code=row.reason,
-            internal_reason=row.internal_reason,
+            # What is told of several clients may name another than the reader's.
+            internal_reason=row.internal_reason if whole else "",
             note=row.note,
-            ordered_by=row.ordered_by,
+            ordered_by=row.ordered_by if whole else "",
             ordered_how="",
-            incident=row.incident,
+            incident=row.incident if whole else "",
             review_at=row.review_by,
             hours_until=row.hours_until,
             held_people=standing.people,

@@ -1,0 +1,257 @@
+"""The admins' pages: overview, projects and their grants, people; searched, paged, in scope."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from govern.access.modes import Mode
+from tests.web.desks import counted, desk, told
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from tests.factory import World
+    from tests.web.visitor import Visitor
+
+STATEMENTS = 12
+FAR = "2099-01-01T00:00"
+
+
+@pytest.fixture
+def ada(app: Flask, world: World) -> Visitor:
+    return desk(app, world)
+
+
+def test_the_overview_tells_how_everything_stands_and_what_waits(
+    world: World, app: Flask, ada: Visitor
+) -> None:
+    client = world.client("ASTER")
+    project = world.project("Kingfisher", client=client)
+    person = world.subject()
+    world.grant(person, project)
+    held = world.suspend("project:Kingfisher", mode=Mode.UNDER_REVIEW)
+    form = {"subject": world.subject().external_id, "entitlement": "annotator", "until": FAR,
+            "reason": "more hands"}  # fmt: skip
+    asked = ada.post("/projects/Kingfisher/grants", form)
+    assert asked.status_code == 303
+    page = ada.get("/")
+    words = told(page.text)
+    assert "Aster Labs" in words
+    assert "1 person held" in words
+    assert "0 of 1" in words
+    assert f'href="/suspensions/{held.id}"' in page.text
+    assert "You asked for this yourself" in words
+    assert "Grant Person" in words
+    assert "Access was stopped over a scope" in words
+    ben = desk(app, world)
+    approved = ben.post(asked.headers["Location"], {"decision": "approve"})
+    assert approved.status_code == 303
+    assert "Nothing waits" in told(ben.get("/").text)
+
+
+def test_a_grant_is_given_and_revoked_from_the_projects_page(world: World, ada: Visitor) -> None:
+    project = world.project()
+    world.entitlement()
+    person = world.subject()
+    form = {"subject": person.email, "entitlement": "annotator", "until": FAR, "reason": "work"}
+    assert ada.post("/projects/Kingfisher/grants", form).headers["Location"].endswith("Kingfisher")
+    assert world.permits(person, project)
+    page = ada.get("/projects/Kingfisher").text
+    grant = re.search(r"/grants/(grt_\w+)/revoke", page)
+    assert grant
+    assert ada.post(f"/grants/{grant[1]}/revoke", {"reason": ""}).status_code == 422
+    assert world.permits(person, project)
+    assert ada.post(f"/grants/{grant[1]}/revoke", {"reason": "done"}).status_code == 303
+    assert world.ask(person, project).reason == "grant_revoked"
+    again = ada.post(f"/grants/{grant[1]}/revoke?from=person", {"reason": "done"})
+    assert again.status_code == 409
+    assert "was revoked on" in told(again.text)
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "status"),
+    [
+        ({"subject": "nobody"}, "subject", 422),
+        ({"subject": ""}, "subject", 422),
+        ({"entitlement": "king"}, "entitlement", 422),
+        ({"dataset": "nowhere"}, "dataset", 422),
+        ({"until": ""}, "until", 422),
+        ({"until": "tomorrow"}, "until", 422),
+        ({"from": "2099-02-01T00:00", "until": FAR}, "until", 422),
+        ({"until": "2001-01-01T00:00"}, "until", 422),
+        ({"reason": ""}, "reason", 422),
+    ],
+)
+def test_a_malformed_grant_is_refused_at_its_field_with_what_was_typed_kept(
+    world: World, ada: Visitor, form: dict[str, str], field: str, status: int
+) -> None:
+    project = world.project()
+    world.entitlement()
+    person = world.subject()
+    whole = {"subject": person.external_id, "entitlement": "annotator", "until": FAR,
+             "reason": "kept words", **form}  # fmt: skip
+    answer = ada.post("/projects/Kingfisher/grants", whole)
+    assert answer.status_code == status
+    assert f'href="#f-{field}"' in answer.text
+    if "reason" not in form:
+        assert 'value="kept words"' in answer.text
+    assert not world.permits(person, project)
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.READ_ONLY])
+def test_no_grant_is_given_on_a_project_that_is_held(
+    world: World, ada: Visitor, mode: Mode
+) -> None:
+    world.project()
+    world.entitlement()
+    person = world.subject()
+    world.suspend("project:Kingfisher", mode=mode)
+    assert "no grant can be given" in told(ada.get("/projects/Kingfisher").text)
+    form = {"subject": person.external_id, "entitlement": "annotator", "until": FAR, "reason": "x"}
+    answer = ada.post("/projects/Kingfisher/grants", form)
+    assert answer.status_code == 409
+    assert "no new grants until it is lifted" in told(answer.text)
+
+
+def test_lists_are_searched_filtered_and_paged_without_a_row_lost_or_doubled(
+    world: World, ada: Visitor
+) -> None:
+    project = world.project()
+    people = [world.subject(f"Q{number:03}", organisation="Firm") for number in range(30)]
+    for person in people:
+        world.grant(person, project)
+    world.suspend("subject:Q007")
+    for path in ("/projects/Kingfisher", "/people?organisation=Firm"):
+        first = ada.get(path).text
+        link = re.search(r'href="([^"]*after=[^"]*)" rel="next"', first)
+        assert link
+        second = ada.get(link[1].replace("&amp;", "&")).text
+        seen = re.findall(r"\bQ\d{3}(?= ·)", first) + re.findall(r"\bQ\d{3}(?= ·)", second)
+        assert sorted(seen) == [person.external_id for person in people]
+    held = told(ada.get("/projects/Kingfisher?status=held").text)
+    assert re.findall(r"\bQ\d{3}(?= ·)", held) == ["Q007"]
+    assert re.findall(r"Q\d{3}(?= ·)", told(ada.get("/people?state=suspended").text)) == ["Q007"]
+    for typed in ("q012", "Q012@people", "person q012"):
+        found = told(ada.get(f"/people?q={typed}").text)
+        assert re.findall(r"Q\d{3}(?= ·)", found) == ["Q012"], typed
+    assert "Nobody found" in told(ada.get("/people?q=%25").text)
+    assert ada.get("/people?state=odd&kind=odd&after=%F0%9F%98%80").status_code == 200
+
+
+def test_offboarding_takes_the_number_of_grants_typed(world: World, ada: Visitor) -> None:
+    project = world.project()
+    person = world.subject()
+    world.grant(person, project)
+    path = f"/people/{person.id}/offboard"
+    for number, status in (("2", 409), ("", 422), ("-1", 422)):
+        answer = ada.post(path, {"reason": "kept words", "number": number})
+        assert answer.status_code == status
+        assert 'href="#f-number"' in answer.text
+        assert "kept words" in answer.text
+    assert ada.post(path, {"reason": "", "number": "1"}).status_code == 422
+    assert world.permits(person, project)
+    assert ada.post(path, {"reason": "left", "number": "1"}).status_code == 303
+    assert "Offboarded" in told(ada.get(f"/people/{person.id}").text)
+    assert world.ask(person, project).reason == "subject_offboarded"
+    assert ada.post(path, {"reason": "left", "number": "0"}).status_code == 409
+
+
+def test_a_move_is_at_once_where_nothing_holds_the_firm(world: World, ada: Visitor) -> None:
+    person = world.subject(organisation="Firm")
+    path = f"/people/{person.id}/organisation"
+    wrong = ada.post(path, {"organisation": "Nowhere", "reason": "x"})
+    assert wrong.status_code == 422
+    assert 'href="#f-organisation"' in wrong.text
+    assert 'href="#f-move_reason"' in ada.post(path, {"organisation": "direct"}).text
+    assert ada.post(path, {"organisation": "direct", "reason": "x"}).status_code == 303
+    assert ada.post(path, {"organisation": "direct", "reason": "x"}).status_code == 422
+
+
+def test_an_admin_of_one_client_sees_that_client_alone(world: World, app: Flask) -> None:
+    own, other = world.client("ASTER"), world.client("BOREAL")
+    mine, theirs = (
+        world.project("Kingfisher", client=own), world.project("Cinnabar", client=other)
+    )  # fmt: skip
+    near, far, both = world.subject(), world.subject(), world.subject()
+    world.grant(near, mine)
+    grant = world.grant(far, theirs)
+    world.grant(both, mine)
+    world.grant(both, theirs)
+    scoped = desk(app, world, client=own)
+    home = told(scoped.get("/").text)
+    assert "Kingfisher" in home
+    assert "Cinnabar" not in home
+    assert far.full_name not in home
+    assert scoped.get("/projects/Cinnabar").status_code == 404
+    assert scoped.get(f"/people/{far.id}").status_code == 404
+    assert (
+        scoped.post(f"/people/{far.id}/offboard", {"number": "1", "reason": "x"}).status_code == 404
+    )
+    assert scoped.post(f"/grants/{grant.id}/revoke", {"reason": "x"}).status_code == 404
+    form = {"subject": near.external_id, "entitlement": "annotator", "until": FAR, "reason": "x"}
+    assert scoped.post("/projects/Cinnabar/grants", form).status_code == 404
+    listed = told(scoped.get("/people").text)
+    assert far.external_id not in listed
+    assert "Cinnabar" not in listed
+    assert "Cinnabar" not in told(scoped.get(f"/people/{both.id}").text)
+    assert (
+        scoped.post(f"/people/{near.id}/offboard", {"number": "1", "reason": "x"}).status_code
+        == 403
+    )
+    assert world.permits(near, mine)
+
+
+def test_contractors_are_led_to_their_own_page_and_met_with_403(world: World, app: Flask) -> None:
+    visitor = desk(app, world, None)
+    person = world.subject()
+    for path in ("/people", f"/people/{person.id}", "/projects/Absent", "/requests/req_0"):
+        assert visitor.get(path).status_code == 403
+    assert visitor.get("/").headers["Location"] == "/status"
+
+
+def test_no_page_asks_more_than_twelve_statements_however_many_rows_it_shows(
+    world: World, app: Flask, ada: Visitor
+) -> None:
+    client = world.client("ASTER")
+    projects = [world.project(f"Project{number}", client=client) for number in range(4)]
+    people = [world.subject(organisation=f"Firm{number % 3}") for number in range(8)]
+    for person in people:
+        for project in projects:
+            world.grant(person, project)
+    ben = desk(app, world)
+    first = world.suspend("client:ASTER")
+
+    def pages() -> list[str]:
+        return [
+            "/", "/people", f"/people/{people[0].id}", "/projects/Project0",
+            "/pause", "/pause/preview?target=client:ASTER&target=project:Project1",
+            f"/suspensions/{first.id}", f"/suspensions/{first.id}/progress",
+            f"/suspensions/{first.id}/lift?group=held_elsewhere",
+        ]  # fmt: skip
+
+    def measured(paths: list[str]) -> dict[str, int]:
+        numbers = {}
+        for path in paths:
+            with counted() as sent:
+                assert ada.get(path).status_code == 200, path
+            numbers[path] = len(sent)
+        return numbers
+
+    assert max(measured(pages()).values()) <= STATEMENTS
+    for number, person in enumerate(people[:5]):
+        world.suspend(f"subject:{person.external_id}", f"organisation:Firm{number % 3}")
+    for project in projects:
+        held = world.suspend(f"project:{project.code}")
+        ben.post(f"/suspensions/{held.id}/mode", {"mode": "read_only"})
+    many = measured(pages())
+    assert max(many.values()) <= STATEMENTS, many
+    # What is there at all may take a statement more than what is not; each more of it takes none.
+    ben.post(f"/suspensions/{first.id}/mode", {"mode": "read_only"})
+    world.suspend("project:Project0", "project:Project1", *(f"organisation:Firm{n}" for n in "012"))
+    assert {path: number for path, number in measured(pages()).items() if number > many[path]} == {}
+    request = re.search(r'href="(/requests/\w+)"', ada.get("/").text)
+    assert request
+    assert max(measured([request[1]]).values()) <= STATEMENTS
