@@ -1,8 +1,9 @@
 """Requests: one table for all that awaits a second person.
 
 Whoever asks cannot approve, nor can an account that the asker created, recovered or promoted, nor
-the other way round. What a request does when approved is in the room whose act it is: each act
-registers itself here by its kind, and approving runs it in the approver's transaction.
+the other way round, nor two accounts that one person made: else one person could be two. What a
+request does when approved is in the room whose act it is: each act registers itself here by its
+kind, and approving runs it in the approver's transaction.
 """
 
 from __future__ import annotations
@@ -264,14 +265,18 @@ def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> d
     second = signature(by)
     others = set(askers)
     makers = _makers(session, others | {second})
+    mine = _lineage(makers, second)
     found = {}
     for asked_by in others:
+        theirs = _lineage(makers, asked_by)
+        # A person's account; who sits at the machine made the first ones, and has the database.
+        one_made_both = any(who.startswith("sub_") for who in mine & theirs)
         if asked_by == second:
             found[asked_by] = "You asked for this yourself: someone else must approve it."
-        elif second in makers.get(asked_by, ()) or asked_by in makers.get(second, ()):
+        elif second in theirs or asked_by in mine or one_made_both:
             found[asked_by] = (
-                "One of you created, recovered or promoted the other's account: "
-                "a third person must approve it."
+                "One of you created, recovered or promoted the other's account, or one person "
+                "did so for both: a third person must approve it."
             )
     return found
 
@@ -282,8 +287,28 @@ def _pair(session: OrmSession, asked_by: str, by: Principal) -> None:
         raise errors.SamePerson(sentence)
 
 
+def _lineage(makers: dict[str, set[str]], who: str) -> set[str]:
+    """Someone with all who made their account, and the makers of those."""
+    found, new = {who}, {who}
+    while new:
+        new = set().union(*(makers.get(each, set()) for each in new)) - found
+        found |= new
+    return found
+
+
 def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
-    """Who created, promoted or recovered the accounts of some people."""
+    """Who created, promoted or recovered the accounts of some people, and of those in turn."""
+    found: dict[str, set[str]] = {}
+    asked: set[str] = set()
+    while people - asked:
+        new = _made_by(session, people - asked)
+        asked |= people
+        found |= new
+        people = set().union(*new.values())
+    return found
+
+
+def _made_by(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
     among = listed(session, sorted(people))
     made = union(
         *(

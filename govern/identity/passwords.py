@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import argon2
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors
@@ -105,10 +106,10 @@ def allow(session: OrmSession, key: str, *, lock: bool = True) -> None:
 
 def failed(session: OrmSession, key: str) -> int:
     """Count a wrong guess; after five in a row each further one doubles the wait."""
-    row = session.get(Throttle, key, with_for_update=True)
-    if row is None:
-        row = Throttle(key=key, failures=0)
-        session.add(row)
+    # The first guesses may come at once: one makes the row, and all of them count in it.
+    upsert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(upsert(Throttle).values(key=key, failures=0).on_conflict_do_nothing())
+    row = session.get_one(Throttle, key, with_for_update=True, populate_existing=True)
     row.failures += 1
     if row.failures >= FREE_TRIES:
         wait = min(timedelta(seconds=2 ** (row.failures - FREE_TRIES)), _LONGEST_WAIT)

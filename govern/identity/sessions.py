@@ -24,7 +24,7 @@ from govern.db import Audited, Base, Id, new_id, references, text_column
 from govern.identity import authenticators, passwords, roles, subjects
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
-from govern.principal import SYSTEM, Kind, Principal
+from govern.principal import SYSTEM, Kind, Principal, RoleHeld
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -114,8 +114,10 @@ def show_factor(session: Session, token: str, code: str) -> str:
 
     The session before ends. Wrong codes are counted per person (`SignInFailed`).
     """
-    old = _live(session, token)
-    subject = session.get_one(Subject, old.subject_id)
+    found = _live(session, token, lock=True)
+    if found is None:
+        raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
+    old, subject, _ = found
     key = passwords.throttle_key("code", subject.id)
     passwords.allow(session, key)
     shown = authenticators.show(session, subject, code)
@@ -166,22 +168,10 @@ def authenticate(database: Database, email: str, password: str, code: str) -> Ca
 
 def resume(session: OrmSession, token: str) -> Caller | None:
     """Who holds this token now; None when it is unknown, ended, expired or idle for too long."""
-    found = session.execute(
-        select(WebSession, Subject, clock.instant())
-        .join(Subject, Subject.id == WebSession.subject_id)
-        .where(
-            WebSession.token_hash == _hash(token),
-            WebSession.ended_at.is_(None),
-            Subject.ended_at.is_(None),
-        )
-    ).one_or_none()
+    found = _live(session, token)
     if found is None:
         return None
-    row, subject, now = found
-    held = roles.held(session, subject.id) if row.factor_at is not None else ()
-    _, idle = LIMITS[bool(held)]
-    if now >= row.expires_at or now - row.seen_at > idle:
-        return None
+    row, subject, held = found
     return Caller(
         subject,
         Principal(
@@ -276,17 +266,33 @@ def end_all(
     return len(rows)
 
 
-def _live(session: OrmSession, token: str) -> WebSession:
-    row = session.execute(
-        select(WebSession).where(
+def _live(
+    session: OrmSession, token: str, *, lock: bool = False
+) -> tuple[WebSession, Subject, tuple[RoleHeld, ...]] | None:
+    """The session of this token, whose it is and their roles; None when it counts no more.
+
+    It is `lock`ed where it will be ended: of two acts that would, the second finds none.
+    """
+    query = (
+        select(WebSession, Subject, clock.instant())
+        .join(Subject, Subject.id == WebSession.subject_id)
+        .where(
             WebSession.token_hash == _hash(token),
             WebSession.ended_at.is_(None),
-            WebSession.expires_at > clock.instant(),
+            Subject.ended_at.is_(None),
         )
-    ).scalar_one_or_none()
-    if row is None:
-        raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
-    return row
+    )
+    if lock:
+        query = query.with_for_update(of=WebSession)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    row, subject, now = found
+    held = roles.held(session, subject.id) if row.factor_at is not None else ()
+    _, idle = LIMITS[bool(held)]
+    if now >= row.expires_at or now - row.seen_at > idle:
+        return None
+    return row, subject, held
 
 
 def _new(

@@ -18,7 +18,7 @@ from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTar
 from govern.audit import EventType
 from govern.audit.record import record
 from govern.db import new_id
-from govern.identity.subjects import Membership, Subject
+from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,6 +164,10 @@ def _issue(
     by: Principal,
     two: bool = False,
 ) -> Grant:
+    def recheck(session: OrmSession) -> None:
+        _hold_still(session, subject)
+        refuse_held(session, subject, project, dataset, two=two)
+
     grant = Grant(
         id=new_id("grt"),
         subject_id=subject.id,
@@ -189,21 +193,30 @@ def _issue(
         private={"reason": reason},
         about=subject.id,
         stamps=[(grant, "recorded_at")],
-        recheck=lambda session: refuse_held(session, subject, project, dataset, two=two),
+        recheck=recheck,
     )
     return grant
+
+
+def _hold_still(session: OrmSession, subject: Subject) -> None:
+    """Lock a person and their firm against offboarding and suspension until the commit.
+
+    Only under the head's lock: whoever suspends or offboards takes the heads first too.
+    """
+    session.execute(
+        select(Subject.id)
+        .join(Membership, Membership.subject_id == Subject.id)
+        .join(Organisation, Organisation.id == Membership.organisation_id)
+        .where(Subject.id == subject.id, Membership.ended_at.is_(None))
+        .with_for_update(read=True, of=[Subject, Organisation])
+    ).all()
 
 
 def refuse_held(
     session: OrmSession, subject: Subject, project: Project, dataset: Dataset | None, *, two: bool
 ) -> None:
-    """Refuse a new grant where something ended or is held; also asked under the heads' locks.
-
-    The subject's row is locked against offboarding until the commit.
-    """
-    here = session.execute(
-        select(Subject.ended_at).where(Subject.id == subject.id).with_for_update(read=True)
-    ).scalar_one()
+    """Refuse a new grant where something ended or is held; also asked under the heads' locks."""
+    here = session.execute(select(Subject.ended_at).where(Subject.id == subject.id)).scalar_one()
     if here is not None:
         raise errors.AlreadyEnded("Who has left is granted nothing.", field="subject")
     ended = session.execute(

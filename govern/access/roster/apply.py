@@ -17,7 +17,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import Line, append_many, lock, record
 from govern.db import insert_many, listed, new_id
 from govern.identity import subjects
-from govern.identity.subjects import Membership, Subject
+from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,9 +149,12 @@ def _grant(
         session.execute(
             select(Subject.id)
             .join(given, given.c.value == Subject.id)
-            .where(Subject.ended_at.is_(None))
+            .join(Membership, Membership.subject_id == Subject.id)
+            .join(Organisation, Organisation.id == Membership.organisation_id)
+            .where(Subject.ended_at.is_(None), Membership.ended_at.is_(None))
             .order_by(given.c.value)
-            .with_for_update(read=True, of=Subject)
+            # Neither is offboarded or suspended until the commit: see `suspensions.open`.
+            .with_for_update(read=True, of=[Subject, Organisation])
         ).scalars()
     )
     now_held, had = holds(session), existing(session, ids)

@@ -33,6 +33,7 @@ from govern.access.suspensions.opening import (
     opening_event,
     pending_particulars,
     prose,
+    settled,
 )
 from govern.access.suspensions.reading import named
 from govern.audit import EventType
@@ -142,6 +143,30 @@ def _refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: dateti
         raise errors.ReturnsUnlisted(
             "Since the list was shown, others would come back too. Nothing was lifted: ask again "
             "with the list as it is now."
+        )
+
+
+def _refuse_more_than_before(session: OrmSession, suspension: Suspension) -> None:
+    """Raise `NeedsSecondPerson` when undoing a suspension admits whom another held before it.
+
+    Else one could lay a second pause over a first, have the first lifted with an empty list, and
+    take the second back alone.
+    """
+    before = Moment.past(suspension.recorded_at - clock.TICK)
+    gone = Supposing(suspension=suspension.id)
+    ways = [
+        and_(
+            grants.held(effect),
+            not_(grants.held(effect, supposing=gone)),
+            grants.held(effect, before),
+        )
+        for effect in _LOOKED_AT
+    ]
+    query = grants.facts(Grant.id).where(grants.all_of(grants.standing()), or_(*ways)).limit(1)
+    if session.execute(query).first() is not None:
+        raise errors.NeedsSecondPerson(
+            "Another suspension that held the same people has ended since: to let them in takes "
+            "two. Ask for a lift."
         )
 
 
@@ -331,7 +356,7 @@ def move(
             reason=reason,
             by=by,
         )
-    _move(session, subject, organisation, by=by, unless_held=True)
+    _move(session, subject, organisation, by=by)
     return None
 
 
@@ -352,20 +377,23 @@ def take_back(session: Session, suspension: Suspension, *, by: Principal) -> Non
 
 def organisation_held(session: OrmSession, organisation_id: str) -> bool:
     """Whether any suspension covers an organisation now."""
-    return (
-        session.execute(
-            select(SuspensionMode.id)
-            .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
-            .where(
-                SuspensionTarget.kind == Scope.ORGANISATION,
-                SuspensionTarget.target_id == organisation_id,
-                SuspensionTarget.ended_at.is_(None),
-                SuspensionMode.ended_at.is_(None),
-            )
-            .limit(1)
-        ).first()
-        is not None
-    )
+    return _holding(session, organisation_id) is not None
+
+
+def _holding(session: OrmSession, organisation_id: str) -> Suspension | None:
+    """The oldest suspension that covers an organisation now."""
+    return session.execute(
+        select(Suspension)
+        .join(SuspensionTarget, SuspensionTarget.suspension_id == Suspension.id)
+        .where(
+            SuspensionTarget.kind == Scope.ORGANISATION,
+            SuspensionTarget.target_id == organisation_id,
+            SuspensionTarget.ended_at.is_(None),
+            Suspension.ended_at.is_(None),
+        )
+        .order_by(Suspension.recorded_at)
+        .limit(1)
+    ).scalar_one_or_none()
 
 
 def _may_ask(session: OrmSession, suspension: Suspension, *, by: Principal) -> SuspensionMode:
@@ -505,7 +533,7 @@ def _approved_weaken(session: Session, request: Request, by: Principal) -> None:
 def _approved_move(session: Session, request: Request, by: Principal) -> None:
     subject = session.get_one(Subject, request.subject_id)
     organisation = session.get_one(Organisation, request.details["organisation"])
-    _move(session, subject, organisation, by=by, unless_held=False)
+    _move(session, subject, organisation, by=by, request=request)
 
 
 def _still_open(
@@ -540,13 +568,19 @@ def _set_mode(
     session: Session, suspension: Suspension, present: SuspensionMode, mode: Mode, *, by: Principal
 ) -> None:
     row = SuspensionMode(id=new_id("mod"), suspension_id=suspension.id, mode=mode)
-    logs = logs_of(session, targets_of(session, suspension.id))
+    targets = targets_of(session, suspension.id)
+    logs = logs_of(session, targets)
     pending = [
         pending_particulars(suspension, log_id, opening_event(mode), mode)
         for log_id in logs
         if log_id != HOUSE
     ]
     session.add_all([row, *pending])
+
+    def recheck(session: OrmSession) -> None:
+        _unchanged(session, present)
+        settled(session, targets, logs)
+
     record(
         session,
         EventType.SUSPENSION_MODE_CHANGED,
@@ -559,7 +593,7 @@ def _set_mode(
             (row, "recorded_at"),
             *((item, "as_at") for item in pending),
         ],
-        recheck=lambda session: _unchanged(session, present),
+        recheck=recheck,
     )
 
 
@@ -587,9 +621,10 @@ def _record_admission(
 
     def recheck(session: OrmSession) -> None:
         _unchanged(session, present)
-        if logs_of(session, targets) != logs:
-            raise Again
-        if shown_at is not None:
+        settled(session, targets, logs)
+        if shown_at is None:
+            _refuse_more_than_before(session, suspension)
+        else:
             _refuse_unlisted(session, supposing, shown_at)
 
     record(
@@ -619,17 +654,30 @@ def _move(
     organisation: Organisation,
     *,
     by: Principal,
-    unless_held: bool,
+    request: Request | None = None,
 ) -> None:
+    """Move a person; out of a held organisation only as a request that two people agree on."""
     present = session.execute(
         select(Membership).where(Membership.subject_id == subject.id, Membership.ended_at.is_(None))
     ).scalar_one()
     row = Membership(id=new_id("mem"), subject_id=subject.id, organisation_id=organisation.id)
-    session.add(row)
+    person = Target(Scope.SUBJECT, subject.id, subject.external_id, None)
+    logs = logs_of(session, [person])
+    holder = _holding(session, present.organisation_id)
+    pending = [
+        pending_particulars(holder, log_id, EventType.GRANT_RESUMED, None)
+        for log_id in logs
+        if holder is not None and log_id != HOUSE
+    ]
+    session.add_all([row, *pending])
 
     def recheck(session: OrmSession) -> None:
-        if unless_held and organisation_held(session, present.organisation_id):
+        if logs_of(session, [person]) != logs:
             raise Again
+        if request is None and organisation_held(session, present.organisation_id):
+            raise Again
+        if request is not None:
+            _refuse_unlisted(session, supposing_of(request), request.recorded_at)
         ended = session.execute(
             select(Membership.ended_at).where(Membership.id == present.id).with_for_update()
         ).scalar_one()
@@ -639,11 +687,15 @@ def _move(
     record(
         session,
         EventType.SUBJECT_MOVED,
-        logs=_logs_of_person(session, subject),
+        logs=logs,
         by=by,
         refs={"subject": subject.id, "organisation": organisation.id},
         data={"from": present.organisation_id},
-        stamps=[(present, "ended_at"), (row, "recorded_at")],
+        stamps=[
+            (present, "ended_at"),
+            (row, "recorded_at"),
+            *((item, "as_at") for item in pending),
+        ],
         recheck=recheck,
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, distinct, exists, false, func, null, or_, select
+from sqlalchemy import and_, distinct, exists, false, func, not_, null, or_, select
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
@@ -32,7 +32,7 @@ from govern.access.suspension_tables import (
 from govern.audit import EventType, log
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import new_id
+from govern.db import Again, listed, new_id
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Organisation, Subject
 
@@ -170,7 +170,10 @@ def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnEle
 def affected(
     suspension_id: str, moment: Moment, *, only: Select[str] | None = None
 ) -> ColumnElement[bool]:
-    """Which grants a suspension covers at a moment, by its targets (`only` some) alone."""
+    """Which grants a suspension covers at a moment, by its targets (`only` some).
+
+    Whom it was released for, it covers no longer.
+    """
     target = aliased(SuspensionTarget)
     same = [
         and_(target.kind == kind, target.target_id == column)
@@ -192,7 +195,10 @@ def affected(
         .correlate(Grant, target)
     )
     found = exists().where(
-        target.suspension_id == suspension_id, moment.stands(target), or_(*same, member)
+        target.suspension_id == suspension_id,
+        moment.stands(target),
+        not_(grants.released(target, moment)),
+        or_(*same, member),
     )
     if only is not None:
         found = found.where(target.id.in_(only))
@@ -378,8 +384,25 @@ def open(  # noqa: A001 - the verb of the domain
             *((item, "recorded_at") for item in rows),
             *((item, "as_at") for item in pending),
         ],
+        recheck=lambda session: settled(session, targets, touched),
     )
     return row
+
+
+def settled(session: OrmSession, targets: list[Target], touched: list[str]) -> None:
+    """Under the heads' locks: the logs concerned are still these, or `Again`.
+
+    People and firms are locked until the commit against a first grant in some other client's log
+    (`grants.issue` and imports lock them shared).
+    """
+    for table, kind in ((Subject, Scope.SUBJECT), (Organisation, Scope.ORGANISATION)):
+        ids = [item.id for item in targets if item.kind is kind]
+        if ids:
+            among = select(listed(session, ids).c.value)
+            query = select(table.id).where(table.id.in_(among)).order_by(table.id)
+            session.execute(query.with_for_update(key_share=True)).all()
+    if logs_of(session, targets) != touched:
+        raise Again
 
 
 def opening_event(mode: Mode) -> EventType:
