@@ -59,6 +59,7 @@ def test_the_log_tells_what_happened_newest_first_with_its_exact_bytes(
     assert shown[-1] == "client.created"
     assert shown.index("suspension.opened") < shown.index("grant.issued")
     assert "internal_reason: they called" in words
+    assert "targets: client ASTER" in words
     assert two_clients["ASTER-person"].full_name in words
     assert "Kingfisher" in words
     assert "by operator:tester" in words

@@ -139,9 +139,7 @@ def test_a_code_works_once(world: World, app: Flask) -> None:
         visitor.get("/sign-in")
         visitor.post("/sign-in", {"email": person.email, "password": PASSWORD})
         with clock.at(later):
-            statuses.append(
-                visitor.post("/sign-in/code", {"code": world.code(person)}).status_code
-            )
+            statuses.append(visitor.post("/sign-in/code", {"code": world.code(person)}).status_code)
     assert statuses == [303, 401]
 
 

@@ -6,6 +6,7 @@ so. What one may not read is answered as if it were not there.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ blueprint = Blueprint("auditor", __name__)
 PAGE = 50
 PEOPLE = 100
 _FILTERS = ("log", "type", "person", "project", "from", "to")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_ID = re.compile(r"[a-z]{3}_[0-9a-z]{20,28}")
 _MIME = {"jsonl": "application/jsonl", "csv": "text/csv"}
 
 
@@ -181,7 +184,7 @@ def _entries(session: Session, page: Page | None) -> dict[str, Any]:
     if page is None:
         return {"entries": [], "next_url": None, "first_url": None}
     ids = {one for entry in page.entries for one in (entry.actor, *entry.refs.values())}
-    ids |= {entry.log for entry in page.entries}
+    ids |= {one for entry in page.entries for one in (entry.log, *_named_in(entry.data))}
     called = names.of(session, ids)
     return {
         "entries": [_entry(entry, called) for entry in page.entries],
@@ -197,7 +200,7 @@ def _entry(entry: Shown, called: dict[str, str]) -> dict[str, Any]:
         for name, value in entry.values.items()
         if name != "actor"
     ]
-    plain = [f"{name}: {_plain(value)}" for name, value in entry.data.items()]
+    plain = [f"{name}: {_plain(value, called)}" for name, value in entry.data.items()]
     sentence = SENTENCES.get(EventType(entry.type), "") if entry.type in set(EventType) else ""
     return {
         "log": called.get(entry.log, entry.log),
@@ -210,10 +213,28 @@ def _entry(entry: Shown, called: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, called: Mapping[str, str]) -> str:
+    """What an entry says, for reading; the exact bytes stand below it."""
     if isinstance(value, list):
-        return ", ".join(_plain(one) for one in value)
+        return ", ".join(_plain(one, called) for one in value)
+    if isinstance(value, dict):
+        if value.keys() == {"id", "kind"}:
+            return f"{value['kind']} {called.get(value['id'], value['id'])}"
+        return " ".join(f"{name}={_plain(one, called)}" for name, one in value.items())
+    if isinstance(value, bool):
+        return str(_("yes") if value else _("no"))
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return f"{value[:10]} {value[11:16]} UTC"
     return str(value)
+
+
+def _named_in(value: Any) -> set[str]:
+    """The opaque ids within an entry's data."""
+    if isinstance(value, list):
+        return {found for one in value for found in _named_in(one)}
+    if isinstance(value, dict):
+        return {found for one in value.values() for found in _named_in(one)}
+    return {value} if isinstance(value, str) and _ID.fullmatch(value) else set()
 
 
 @blueprint.get("/people/<subject_id>/history")
@@ -445,25 +466,23 @@ def _result(report: Report, name: str) -> dict[str, Any]:
     with guard.database().reading() as session:
         ids = set(reading.readable(session, by=guard.principal()))
         codes = names.of(session, [one.log for one in report.logs if one.log in ids])
+
+    def told(sentence: str) -> str:
+        for log_id, code in codes.items():
+            sentence = sentence.replace(log_id, code)
+        return sentence
+
     return {
         "ok": report.ok,
         "name": name,
-        "entries": report.rows,
-        "logs": [
-            {
-                "log": codes.get(one.log, one.log), "size": one.size, "shown": one.shown,
-                "signed": one.signed,
-            }
-            for one in report.logs
-        ],
-        "proves": report.proves,
+        "proves": [told(one) for one in report.proves],
         "damage": [
-            {"seq": one.seq, "line": one.line, "kind": one.kind, "text": one.message}
+            {"seq": one.seq, "line": one.line, "kind": one.kind, "text": told(one.message)}
             for one in report.damage
         ],
         "unnamed": report.unnamed,
-        "unproven": report.does_not_prove,
-    }  # fmt: skip
+        "unproven": [told(one) for one in report.does_not_prove],
+    }
 
 
 def _verify_page(wrong: Mapping[str, str], result: dict[str, Any] | None) -> str:
@@ -474,9 +493,11 @@ def _verify_page(wrong: Mapping[str, str], result: dict[str, Any] | None) -> str
     return render_template(
         "auditor/verify.html",
         commands=[
-            (_("Get the program, from where you trust it."), "pip install govern"),
             (
-                _("Check the file with the key that you were given on the day you began."),
+                _(
+                    "With a copy of the program that you trust, and the key that you were given "
+                    "on the day you began; the key below is only what this server says."
+                ),
                 f"govern log verify FILE --key '{key}'",
             ),
         ],
