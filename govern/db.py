@@ -14,6 +14,7 @@ import io
 import json
 import random
 import secrets
+import sqlite3
 import time
 from base64 import b32hexencode
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPTS = 8
+_SQLITE_WAIT = 30  # seconds for the one writer to finish
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -209,7 +211,8 @@ def _is_transient(error: sa_exc.DBAPIError) -> bool:
 def _engine(url: str) -> Engine:
     if url.startswith("postgresql"):
         return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
-    engine = create_engine(url, pool_size=20, max_overflow=20, connect_args={"timeout": 30})
+    wait = {"timeout": _SQLITE_WAIT}
+    engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -231,7 +234,27 @@ def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("govern_begin", "BEGIN"))
+    begin = connection.get_execution_options().get("govern_begin", "BEGIN")
+    driver = connection.connection.driver_connection
+    if driver is None or begin == "BEGIN":
+        connection.exec_driver_sql(begin)
+        return
+    # SQLite's own wait looks ever more seldom, up to every 0.1 s, and misses the moment between
+    # two chunks of an import: a pause would wait for the last one.
+    driver.execute("PRAGMA busy_timeout = 0")
+    deadline = time.monotonic() + _SQLITE_WAIT
+    try:
+        while True:
+            try:
+                driver.execute(begin)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.001)
+            else:
+                return
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {1000 * _SQLITE_WAIT}")
 
 
 def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]) -> None:

@@ -1,0 +1,97 @@
+"""A crash amid the particulars loses nothing and doubles nothing; nor do two writers."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from govern.access.grants import Grant
+from govern.access.suspensions import particulars
+from tests.factory import World
+
+if TYPE_CHECKING:
+    import pytest
+
+    from govern.access.suspensions import Suspension
+
+
+def refs(entries: list[dict[str, Any]], suspension: Suspension) -> Counter[str]:
+    return Counter(
+        entry["refs"]["grant"] for entry in entries if entry["refs"]["suspension"] == suspension.id
+    )
+
+
+_WRITER = """
+import sys
+from govern import config, db
+from govern.access.suspensions import particulars
+particulars.CHUNK = 5
+store = db.Database(config.from_environment())
+particulars.write(store, progress=lambda n: print(n, flush=True))
+"""
+
+
+def test_particulars_killed_in_the_middle_and_started_again_are_each_there_once(
+    world: World,
+) -> None:
+    client = world.client()
+    project = world.project(client=client)
+    world.crowd(project, client, 120)
+    pause = world.suspend("client:ASTER")
+    settings = world.store.settings
+    env = os.environ | {
+        "GOVERN_DATA_DIR": str(settings.data_dir), "GOVERN_DATABASE_URL": settings.database_url,
+    }  # fmt: skip
+    chance = random.Random()
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", _WRITER], env=env, stdout=subprocess.PIPE,
+                              cwd=Path(__file__).parents[2]) as child:  # fmt: skip
+            assert child.stdout is not None
+            for _ in range(chance.randint(1, 5)):
+                assert child.stdout.readline()
+            threading.Event().wait(chance.uniform(0, 0.02))  # where in a chunk is chance
+            child.kill()
+    written = len(world.entries(client.id, "grant.suspended"))
+    assert 0 < written < 120
+    world.write_particulars()
+    with world.store.reading() as session:
+        every = set(session.execute(select(Grant.id)).scalars())
+    assert refs(world.entries(client.id, "grant.suspended"), pause) == Counter(every)
+    assert len(world.entries(client.id, "suspension.recorded")) == 1
+
+
+def test_two_writers_of_particulars_write_each_entry_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(particulars, "CHUNK", 4)
+    client = world.client()
+    project = world.project(client=client)
+    world.crowd(project, client, 60)
+    pauses = [world.suspend("client:ASTER"), world.suspend(f"project:{project.code}")]
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            world.write_particulars()
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with world.store.reading() as session:
+        every = set(session.execute(select(Grant.id)).scalars())
+    entries = world.entries(client.id, "grant.suspended")
+    assert [refs(entries, pause) for pause in pauses] == [Counter(every)] * 2
+    assert len(world.entries(client.id, "suspension.recorded")) == 2

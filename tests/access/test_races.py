@@ -1,0 +1,347 @@
+"""Two at once: never both where one is right, and no one sees the database's own troubles."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from sqlalchemy import select
+
+from govern import clock, errors
+from govern.access import evaluation, grants, offboarding, requests, suspensions
+from govern.access.evaluation import Question
+from govern.access.grants import Grant
+from govern.access.modes import Mode
+from govern.audit.decisions import Access
+from govern.identity.subjects import Subject
+from tests.factory import OPERATOR, SECOND, World, roster_file, row, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from govern.access.requests import Request
+    from govern.access.roster import Outcome
+    from govern.access.suspensions import Suspension
+    from govern.db import Session
+
+
+def only_domain_errors(results: list[Any]) -> None:
+    for result in results:
+        if isinstance(result, Exception):
+            assert isinstance(result, errors.GovernError), repr(result)
+
+
+# --- no permit after the pause -----------------------------------------------------------------
+
+
+class Askers:
+    """Eight threads that ask without a pause and note when each question started."""
+
+    def __init__(self, world: World, questions: list[Question]) -> None:
+        self._world, self._questions = world, questions
+        self._stop = threading.Event()
+        self._counts = [0] * 8
+        self.seen: list[list[tuple[float, evaluation.Decision]]] = [[] for _ in range(8)]
+        self.failures: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(8)]
+
+    def _run(self, place: int) -> None:
+        chance = random.Random(place)
+        try:
+            while not self._stop.is_set():
+                started = time.monotonic()
+                decision = evaluation.decide(
+                    self._world.store, chance.choice(self._questions), by=OPERATOR
+                )
+                self.seen[place].append((started, decision))
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            self.failures.append(error)
+
+    def each_asks(self, times: int) -> None:
+        """Wait until every thread has had that many more answers."""
+        goal = [len(answers) + times for answers in self.seen]
+        deadline = time.monotonic() + 60
+        while any(len(a) < g for a, g in zip(self.seen, goal, strict=True)):
+            assert not self.failures, self.failures
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_under_eight_threads_of_decisions_no_permit_starts_after_the_pause(world: World) -> None:
+    client = world.client()
+    project = world.project(client=client)
+    dataset = world.dataset(project)
+    subject = world.subject(organisation="Northwind")
+    world.grant(subject, project)
+    questions = [
+        Question(subject=subject.external_id, action=action, kind=kind, code=code)
+        for action in ("read", "annotate")
+        for kind, code in (("project", project.code), ("dataset", dataset.code))
+    ]
+    scopes = ["client:ASTER", f"project:{project.code}", f"subject:{subject.external_id}",
+              "organisation:Northwind"]  # fmt: skip
+    pauses: list[tuple[float, float, Suspension]] = []
+    with Askers(world, questions) as askers:
+        for scope in scopes:
+            askers.each_asks(2)
+            pause = world.suspend(scope)
+            committed = time.monotonic()
+            askers.each_asks(2)
+            lifting = time.monotonic()
+            world.lift(pause)
+            pauses.append((committed, lifting, pause))
+        askers.each_asks(1)
+    assert askers.failures == []
+    every = [answer for answers in askers.seen for answer in answers]
+    assert any(decision.permit for _, decision in every)
+    for committed, lifting, pause in pauses:
+        during = [decision for started, decision in every if committed <= started < lifting]
+        assert during
+        ended = [decision for decision in during if decision.permit]
+        # A question that began before the lift may have been answered after it.
+        lifted_at = _position(world, client.id, "suspension.lifted", pause)
+        assert [decision for decision in ended if (decision.as_of or 0) <= lifted_at] == []
+        opened_at = _position(world, client.id, "suspension.opened", pause)
+        with world.store.access_reading() as session:
+            permits = session.execute(
+                select(Access.as_of).where(
+                    Access.permit, Access.as_of > opened_at, Access.as_of <= lifted_at
+                )
+            ).all()
+        assert permits == []
+
+
+def _position(world: World, log_id: str, type: str, suspension: Suspension) -> int:
+    (entry,) = (e for e in world.entries(log_id, type) if e["refs"]["suspension"] == suspension.id)
+    seq: int = entry["seq"]
+    return seq
+
+
+# --- two lifts, two approvals ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [("client:ASTER", "project:Kingfisher"), ("client:ASTER", "organisation:Northwind")],
+    ids=["client and project", "client and firm"],
+)
+def test_two_lifts_at_once_of_stacked_suspensions_never_let_everyone_in(
+    world: World, scopes: tuple[str, str]
+) -> None:
+    project = world.project(client=world.client())
+    subject = world.subject(organisation="Northwind")
+    world.grant(subject, project)
+    for _ in range(3):
+        both = [world.suspend(scope) for scope in scopes]
+        asked = [world.ask_lift(pause, by=OPERATOR) for pause in both]
+        assert [request.number for request in asked] == [0, 0]
+        results = together(
+            world.store,
+            *(lambda s, r=r: requests.approve(s, r.id, number=0, by=SECOND) for r in asked),
+        )
+        assert sorted(type(r).__name__ for r in results) == ["Request", "ReturnsUnlisted"]
+        assert not world.permits(subject, project)
+        left = both[[isinstance(r, Exception) for r in results].index(True)]
+        waiting = asked[both.index(left)]
+        world.do(lambda s, r=waiting: requests.withdraw(s, r.id, by=OPERATOR))
+        world.lift(left)
+        assert world.permits(subject, project)
+
+
+def test_a_list_that_empties_while_a_lift_is_asked_for_binds_nobody(world: World) -> None:
+    """The number was counted when the asker began, but the list is that of the request's entry: a
+    lift of the other suspension in between made the number too small and the list complete.
+    """
+    project = world.project(client=world.client())
+    subject = world.subject()
+    world.grant(subject, project)
+    first, second = world.suspend("client:ASTER"), world.suspend("project:Kingfisher")
+    lift = world.ask_lift(first, by=OPERATOR)
+    results = together(
+        world.store,
+        lambda s: requests.approve(s, lift.id, number=0, by=SECOND),
+        lambda s: suspensions.ask_lift(
+            s, s.get_one(type(second), second.id), number=0, by=OPERATOR
+        ),
+    )
+    only_domain_errors(results)
+    if not isinstance(results[1], Exception):  # it was first: then its list is empty
+        with pytest.raises(errors.ReturnsUnlisted):
+            world.approve(results[1], by=SECOND)
+    assert not world.permits(subject, project)
+
+
+def lift_asked(world: World, code: str) -> tuple[Suspension, Request]:
+    project = world.project(code)
+    world.grant(world.subject(), project)
+    pause = world.suspend(f"project:{code}")
+    return pause, world.ask_lift(pause, by=OPERATOR)
+
+
+def test_of_approving_and_withdrawing_at_once_exactly_one_wins(world: World) -> None:
+    for code in ("one", "two", "three"):
+        pause, request = lift_asked(world, code)
+        results = together(
+            world.store,
+            lambda s, r=request: requests.approve(s, r.id, number=r.number, by=SECOND),
+            lambda s, r=request: requests.withdraw(s, r.id, by=OPERATOR),
+        )
+        only_domain_errors(results)
+        approved, withdrawn = (not isinstance(result, Exception) for result in results)
+        assert approved != withdrawn
+        with world.store.reading() as session:
+            assert (suspensions.mode_of(session, pause.id) is None) == approved
+
+
+def test_of_two_approvals_at_once_exactly_one_lifts(world: World) -> None:
+    for code in ("one", "two"):
+        pause, request = lift_asked(world, code)
+        approve: Callable[[Session], Any] = lambda s, r=request: requests.approve(  # noqa: E731
+            s, r.id, number=r.number, by=SECOND
+        )
+        results = together(world.store, approve, approve)
+        only_domain_errors(results)
+        assert sum(not isinstance(result, Exception) for result in results) == 1
+        lifted = world.entries(_client_of(world, pause), "suspension.lifted")
+        assert len(lifted) == 1
+
+
+def _client_of(world: World, pause: Suspension) -> str:
+    with world.store.reading() as session:
+        client = suspensions.targets_of(session, pause.id) or None
+        if client is None:  # lifted: its targets stay
+            client = suspensions.targets_of(session, pause.id)
+        return client[0].client or ""
+
+
+def test_of_two_revocations_at_once_exactly_one_ends_the_grant(world: World) -> None:
+    project = world.project()
+    grant = world.grant(world.subject(), project)
+    revoke: Callable[[Session], Any] = lambda s: grants.revoke(  # noqa: E731
+        s, s.get_one(Grant, grant.id), reason="end", by=OPERATOR
+    )
+    results = together(world.store, revoke, revoke)
+    assert sorted(type(result).__name__ for result in results) == ["AlreadyEnded", "NoneType"]
+
+
+def test_a_grant_and_a_pause_at_once_leave_no_grant_behind_the_pause(world: World) -> None:
+    """Whoever is granted access in the moment of a pause is held by it and named in its record,
+    or is refused: never granted after it, and never held without an entry.
+    """
+    for scope in ("project", "subject", "organisation"):
+        client = world.client(f"C-{scope}")
+        project = world.project(scope, client=client)
+        subject = world.subject(f"S-{scope}", organisation=f"Firm {scope}")
+        bundle = world.entitlement()
+        reference = {"project": scope, "subject": f"S-{scope}", "organisation": f"Firm {scope}"}
+        results = together(
+            world.store,
+            lambda s, p=project, u=subject, b=bundle: grants.issue(
+                s, u, p, b, until=clock.now(s) + timedelta(days=1), reason="x", by=OPERATOR
+            ),
+            lambda s, r=f"{scope}:{reference[scope]}": suspensions.open(
+                s, [suspensions.target(s, r)], mode=Mode.PAUSED,
+                reason=suspensions.Reason.CLIENT_REQUEST, by=OPERATOR,
+            ),
+        )  # fmt: skip
+        granted, pause = results
+        assert not isinstance(pause, Exception), pause
+        only_domain_errors(results)
+        world.write_particulars()
+        told = [entry["refs"]["grant"] for entry in world.entries(client.id, "grant.suspended")]
+        if isinstance(granted, Exception):
+            assert isinstance(granted, errors.Held)
+            assert told == []
+        else:
+            assert told == [granted.id]
+        assert not world.permits(subject, project)
+
+
+def test_a_grant_and_an_offboarding_at_once_leave_no_grant_open(world: World) -> None:
+    for number in range(3):
+        project = world.project(f"p{number}")
+        subject, bundle = world.subject(), world.entitlement()
+        results = together(
+            world.store,
+            lambda s, p=project, u=subject, b=bundle: grants.issue(
+                s, s.get_one(Subject, u.id), p, b, until=clock.now(s) + timedelta(days=1),
+                reason="x", by=OPERATOR,
+            ),
+            lambda s, u=subject: offboarding.offboard(
+                s, s.get_one(Subject, u.id), reason="left", by=OPERATOR
+            ),
+        )  # fmt: skip
+        only_domain_errors(results)
+        assert not isinstance(results[1], Exception)
+        with world.store.reading() as session:
+            left = session.execute(
+                select(Grant.id).where(Grant.subject_id == subject.id, Grant.ended_at.is_(None))
+            ).all()
+        assert left == []
+
+
+# --- a pause in the middle of an import --------------------------------------------------------
+
+
+def test_a_pause_during_an_import_commits_at_once_and_stops_it_there(
+    world: World,
+) -> None:
+    client = world.client()
+    projects = [world.project(f"p{number}", client=client) for number in range(5)]
+    world.entitlement()
+    rows = [row(f"P{number:05}", project=f"p{number % 5}") for number in range(4000)]
+    went_on = threading.Semaphore(0)
+    result: list[Outcome | BaseException] = []
+
+    def load() -> None:
+        try:
+            result.append(world.load(*rows, skip_rejected=True,
+                                     progress=lambda _: went_on.release()))  # fmt: skip
+        except BaseException as error:  # noqa: BLE001 - shown below
+            result.append(error)
+
+    importing = threading.Thread(target=load)
+    importing.start()
+    took, pauses = [], []
+    for project in projects[:3]:
+        assert went_on.acquire(timeout=60)
+        begun = time.perf_counter()
+        pauses.append(world.suspend(f"project:{project.code}"))
+        took.append(time.perf_counter() - begun)
+    importing.join()
+    (outcome,) = result
+    assert not isinstance(outcome, BaseException), outcome
+    late = {
+        int(rows[fault.line - 2].split(",")[8][1:]) for fault in outcome.rejected
+    }  # the projects of rejected rows
+    assert late == {0, 1, 2}
+    assert len(outcome.accepted) + len(outcome.rejected) == 4000
+    issued = world.entries(client.id, "grant.issued")
+    assert len(issued) == len(outcome.accepted)
+    for project, pause in zip(projects, pauses, strict=False):
+        opened = _position(world, client.id, "suspension.opened", pause)
+        assert not [e for e in issued if e["refs"]["project"] == project.id and e["seq"] > opened]
+    if world.store.is_postgresql:
+        # Import and pause share one interpreter here, and two busy cores with other tests: the
+        # promise of 100 ms is kept by one of three, and `bench pause` holds all of them to it.
+        assert min(took) < 0.1, took
+        assert statistics.median(took) < 0.5, took
+
+
+def test_the_roster_lines_made_here_are_a_roster(world: World) -> None:
+    assert roster_file(row()).read().count(b"\n") == 2
