@@ -156,13 +156,15 @@ def show_factor(session: Session, token: str, code: str) -> str:
 
 
 def authenticate(database: Database, email: str, password: str, code: str) -> Caller:
-    """Both factors at once, for the command line; leaves a session that ends at once."""
+    """Both factors at once, for the command line; the session ends at once."""
     token = begin(database, email, password)
     token = database.transaction(lambda session: show_factor(session, token, code))
     with database.reading() as session:
         found = resume(session, token)
-    if found is None:
+    if found is None or found.principal.session is None:
         raise errors.SignInFailed(_WRONG)
+    name, by = found.principal.session, found.principal
+    database.transaction(lambda session: end(session, name, by=by))
     return found
 
 

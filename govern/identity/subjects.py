@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _SPACE = re.compile(r"[ \t]+")
 _EMAIL = re.compile(r"[^@\s,;<>()\[\]\"']+@[^@\s,;<>()\[\]\"'.]+(\.[^@\s,;<>()\[\]\"'.]+)+")
 NAME_LENGTH = 200
+_CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class SubjectKind(StrEnum):
@@ -102,7 +103,7 @@ def text(value: str, *, field: str, length: int = NAME_LENGTH, required: bool = 
         raise errors.Invalid(f"{field} is missing.", field=field)
     if len(value) > length:
         raise errors.Invalid(f"{field} is longer than {length} characters.", field=field)
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
+    if not value.isprintable() and any(unicodedata.category(char) in _CONTROL for char in value):
         raise errors.Invalid(f"{field} holds a control character.", field=field)
     return value
 

@@ -14,36 +14,31 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.access.suspensions import difference, particulars, reading
-from govern.access.suspensions.acts import (
+from govern.access.suspensions.acts import supposing_of
+from govern.access.suspensions.admission import (
     admitted,
+    returning,
+    returning_digest,
+    returning_people,
+)
+from govern.access.suspensions.asking import (
     amend,
     ask_lift,
     ask_narrow,
     ask_release,
     change_mode,
-    find,
-    mode_of,
     move,
-    organisation_held,
-    returning,
-    returning_digest,
-    returning_people,
-    subject_held,
-    supposing_of,
     take_back,
-    targets_of,
     version,
 )
-from govern.access.suspensions.opening import (
-    Preview,
-    Target,
-    affected,
-    open,  # noqa: A004 - the verb of the domain
-    preview,
-    target,
-)
+from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
+from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
+from govern.access.suspensions.parts import Part, targets_of
+from govern.access.suspensions.previewing import Preview, preview
+from govern.access.suspensions.targets import Target, affected, target
 
 __all__ = [
+    "Part",
     "Particulars",
     "Preview",
     "Reason",

@@ -21,9 +21,9 @@ from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect
 from govern.access.requests import RequestItem
 from govern.access.suspensions import reading
-from govern.access.suspensions.acts import admitted
-from govern.access.suspensions.opening import affected, covered
+from govern.access.suspensions.admission import admitted
 from govern.access.suspensions.reading import Standing
+from govern.access.suspensions.targets import affected, covered
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:

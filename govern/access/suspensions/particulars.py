@@ -16,7 +16,8 @@ from govern.access import grants
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect
 from govern.access.suspension_tables import Particulars
-from govern.access.suspensions.opening import affected, chain, digest_of
+from govern.access.suspensions.previewing import chain, digest_of
+from govern.access.suspensions.targets import affected
 from govern.audit import EventType
 from govern.audit.log import Entry
 from govern.audit.record import Line, append_many

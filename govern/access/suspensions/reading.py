@@ -30,7 +30,10 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.access.suspensions import particulars
-from govern.access.suspensions.opening import TAKE_BACK_WITHIN, Target, covered, digest_of
+from govern.access.suspensions.opening import TAKE_BACK_WITHIN
+from govern.access.suspensions.parts import Part, named, part_of
+from govern.access.suspensions.previewing import digest_of
+from govern.access.suspensions.targets import covered
 from govern.audit import EventType
 from govern.audit.log import ACTS, Entry
 from govern.db import listed
@@ -47,26 +50,6 @@ if TYPE_CHECKING:
 
 TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
 EVENTS_SHOWN = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One thing that a suspension covers, or covered until `ended_at`."""
-
-    id: str
-    suspension_id: str
-    kind: Scope
-    target_id: str
-    code: str
-    name: str
-    client: str | None
-    recorded_at: datetime
-    ended_at: datetime | None
-
-    @property
-    def target(self) -> Target:
-        """The same, as the rule takes it."""
-        return Target(self.kind, self.target_id, self.code, self.client)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,51 +90,6 @@ class Standing:
         return [part.name for part in self.parts if part.ended_at is None or part.ended_at == end]
 
 
-# --- what is covered, by name ------------------------------------------------------------------
-
-
-def named() -> Select[Any]:
-    """Targets with what they are called and whose they are: one statement for all kinds."""
-    target, owner = SuspensionTarget, aliased(Project)
-
-    def on(kind: Scope, column: Any) -> ColumnElement[bool]:
-        return and_(target.kind == kind, column == target.target_id)
-
-    found: Any = (
-        select(
-            target.id,
-            target.suspension_id,
-            target.kind,
-            target.target_id,
-            func.coalesce(
-                Client.code, Project.code, Dataset.code, Subject.external_id, Organisation.name
-            ).label("code"),
-            func.coalesce(
-                Client.name, Project.code, Dataset.code, Subject.full_name, Organisation.name
-            ).label("name"),
-            func.coalesce(Client.id, Project.client_id, owner.client_id).label("client"),
-            target.recorded_at,
-            target.ended_at,
-        )
-        .select_from(target)
-        .outerjoin(Client, on(Scope.CLIENT, Client.id))
-        .outerjoin(Project, on(Scope.PROJECT, Project.id))
-        .outerjoin(Dataset, on(Scope.DATASET, Dataset.id))
-        .outerjoin(owner, owner.id == Dataset.project_id)
-        .outerjoin(Subject, on(Scope.SUBJECT, Subject.id))
-        .outerjoin(Organisation, on(Scope.ORGANISATION, Organisation.id))
-    )
-    return found  # type: ignore[no-any-return]
-
-
-_COLUMNS = len(Part.__dataclass_fields__)
-
-
-def _part(row: Any) -> Part:
-    named = dict(zip(Part.__dataclass_fields__, row[:_COLUMNS], strict=True))
-    return Part(**{**named, "kind": Scope(named["kind"])})
-
-
 def may_see(by: Principal) -> frozenset[str] | None:
     """The clients whose suspensions the caller may see: None for all; `Forbidden` if none."""
     clients = permissions.scope(by, "suspension:read")
@@ -182,7 +120,7 @@ def open_ones(
         query = query.where(or_(*conditions))
     found: dict[str, Standing] = {}
     for row in session.execute(query):
-        part = _part(row)
+        part = part_of(row)
         if clients is not None and part.client not in clients:
             continue
         standing = found.setdefault(
@@ -442,7 +380,7 @@ def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
         .order_by(SuspensionMode.recorded_at, SuspensionMode.id, Request.recorded_at)
     ).all()
     everything = [
-        _part(row)
+        part_of(row)
         for row in session.execute(
             named()
             .where(SuspensionTarget.suspension_id == suspension_id)

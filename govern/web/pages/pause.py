@@ -100,7 +100,7 @@ def preview() -> ResponseReturnValue:
 
 def _parts(
     session: OrmSession, targets: list[str], people: list[str], *, by: Principal
-) -> list[suspensions.reading.Part]:
+) -> list[suspensions.Part]:
     named = [name for typed in people for name in BETWEEN.split(typed) if name]
     if not targets and not named:
         # Who may not pause is told that, before what they left out.
@@ -115,7 +115,7 @@ def _parts(
 
 
 def _preview_page(
-    parts: list[suspensions.reading.Part], found: Preview, wrong: Mapping[str, str]
+    parts: list[suspensions.Part], found: Preview, wrong: Mapping[str, str]
 ) -> str:
     things = [part for part in parts if part.kind != "subject"]
     people = [part for part in parts if part.kind == "subject"]

@@ -1,0 +1,99 @@
+"""Whom an act would let back in: asked when it is proposed, and again under the locks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, distinct, func, not_, or_
+
+from govern import clock, errors
+from govern.access import grants
+from govern.access.grants import Grant, Moment, Supposing
+from govern.access.modes import Effect
+from govern.access.suspension_tables import Suspension
+from govern.access.suspensions.previewing import chain
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session as OrmSession
+
+
+_LOOKED_AT = (Effect.OBSERVE, Effect.CHANGE)  # change, take and hours are stopped together
+
+
+def admitted(supposing: Supposing, moment: Moment = grants.NOW) -> ColumnElement[bool]:
+    """Which grants an act would let do something that they are held from now."""
+    return and_(
+        grants.all_of(grants.standing(moment)),
+        or_(
+            *(
+                and_(
+                    grants.held(effect, moment),
+                    not_(grants.held(effect, moment, supposing=supposing)),
+                )
+                for effect in _LOOKED_AT
+            )
+        ),
+    )
+
+
+def returning(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
+    """How many grants would come back."""
+    query = grants.facts(func.count(Grant.id), moment=moment).where(admitted(supposing, moment))
+    return int(session.execute(query).scalar_one())
+
+
+def returning_people(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
+    """How many people would get something back."""
+    query = grants.facts(func.count(distinct(Grant.subject_id)), moment=moment)
+    return int(session.execute(query.where(admitted(supposing, moment))).scalar_one())
+
+
+def returning_digest(session: OrmSession, suspension: Suspension) -> str:
+    """The digest of the grants that a lift would bring back now: it names the list shown."""
+    query = grants.facts(Grant.id).where(admitted(Supposing(suspension=suspension.id)))
+    digest = ""
+    for grant_id in session.execute(
+        query.order_by(Grant.id).execution_options(yield_per=5000)
+    ).scalars():
+        digest = chain(digest, grant_id)
+    return digest
+
+
+def refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: datetime) -> None:
+    """Raise `ReturnsUnlisted` when someone would come back who was not on the list shown."""
+    listed = admitted(supposing, Moment.past(shown_at))
+    known = Grant.recorded_at <= shown_at
+    extra = session.execute(
+        grants.facts(Grant.id).where(admitted(supposing), not_(and_(known, listed))).limit(1)
+    ).first()
+    if extra is not None:
+        raise errors.ReturnsUnlisted(
+            "Since the list was shown, others would come back too. Nothing was lifted: ask again "
+            "with the list as it is now."
+        )
+
+
+def refuse_more_than_before(session: OrmSession, suspension: Suspension) -> None:
+    """Raise `NeedsSecondPerson` when undoing a suspension admits whom another held before it.
+
+    Else one could lay a second pause over a first, have the first lifted with an empty list, and
+    take the second back alone.
+    """
+    before = Moment.past(suspension.recorded_at - clock.TICK)
+    gone = Supposing(suspension=suspension.id)
+    ways = [
+        and_(
+            grants.held(effect),
+            not_(grants.held(effect, supposing=gone)),
+            grants.held(effect, before),
+        )
+        for effect in _LOOKED_AT
+    ]
+    query = grants.facts(Grant.id).where(grants.all_of(grants.standing()), or_(*ways)).limit(1)
+    if session.execute(query).first() is not None:
+        raise errors.NeedsSecondPerson(
+            "Another suspension that held the same people has ended since: to let them in takes "
+            "two. Ask for a lift."
+        )

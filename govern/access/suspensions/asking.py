@@ -1,0 +1,276 @@
+"""Asking for what changes a suspension: more at once, less only with a second person.
+
+Tightening takes one person. Whatever admits someone whom a suspension holds takes two: it is
+asked for here with the list of what would come back, and done when another person approves. Under
+the heads' locks the list is asked for again, and the act is refused if anyone would return who was
+not on it, so two lifts at once cannot both pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from govern import clock, errors, permissions
+from govern.access import modes, requests
+from govern.access.grants import Supposing
+from govern.access.modes import Mode
+from govern.access.requests import Request, RequestKind, signature
+from govern.access.suspension_tables import Suspension, SuspensionTarget
+from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, set_mode
+from govern.access.suspensions.admission import returning, returning_digest
+from govern.access.suspensions.finding import may_change, organisation_held
+from govern.access.suspensions.opening import TAKE_BACK_WITHIN, prose
+from govern.access.suspensions.parts import targets_of
+from govern.access.suspensions.targets import Target, logs_of
+from govern.audit import EventType
+from govern.audit.record import record
+from govern.identity import subjects
+from govern.identity.subjects import Organisation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+
+def ask_lift(
+    session: Session,
+    suspension: Suspension,
+    *,
+    number: int,
+    digest: str | None = None,
+    reason: str = "",
+    by: Principal,
+) -> Request:
+    """Ask for a suspension to end; `number` is the count of returning grants, typed (`Brake`).
+
+    With `digest`, that of the list that was shown, a list that moved since is `Stale`.
+    """
+    may_change(session, suspension, by=by)
+    if digest is not None and digest != returning_digest(session, suspension):
+        raise errors.Stale(
+            "The list of who comes back has changed since you saw it. Look at it again."
+        )
+    count = returning(session, Supposing(suspension=suspension.id))
+    if number != count:
+        raise errors.Brake(f"Type the number of grants that come back: {count}.", field="number")
+    return _ask(session, RequestKind.LIFT, suspension, number=count, reason=reason, by=by)
+
+
+def ask_release(
+    session: Session,
+    suspension: Suspension,
+    people: Iterable[Subject],
+    *,
+    reason: str = "",
+    by: Principal,
+) -> Request:
+    """Ask for some people to be let out early."""
+    may_change(session, suspension, by=by)
+    items = [person.id for person in people]
+    if not items:
+        raise errors.Invalid("Name at least one person.", field="people")
+    return _ask(session, RequestKind.RELEASE, suspension, items=items, reason=reason, by=by)
+
+
+def ask_narrow(
+    session: Session,
+    suspension: Suspension,
+    targets: Iterable[Target],
+    *,
+    reason: str = "",
+    by: Principal,
+) -> Request:
+    """Ask for a part of its scope to be taken out of a suspension."""
+    may_change(session, suspension, by=by)
+    wanted = {(item.kind, item.id) for item in targets}
+    rows = (
+        session.execute(
+            select(SuspensionTarget).where(
+                SuspensionTarget.suspension_id == suspension.id, SuspensionTarget.ended_at.is_(None)
+            )
+        )
+        .scalars()
+        .all()
+    )
+    items = [row.id for row in rows if (row.kind, row.target_id) in wanted]
+    if not items or len(items) < len(wanted):
+        raise errors.Invalid("That is not part of what is suspended.", field="scope")
+    if len(items) == len(rows):
+        raise errors.Invalid("Nothing would be left: lift the suspension instead.", field="scope")
+    return _ask(session, RequestKind.NARROW, suspension, items=items, reason=reason, by=by)
+
+
+def change_mode(
+    session: Session,
+    suspension: Suspension,
+    mode: Mode,
+    *,
+    seen: str | None = None,
+    reason: str = "",
+    by: Principal,
+) -> Request | None:
+    """Stop more at once (returns None), or ask to stop less (returns the request).
+
+    `seen` is the mode's id (`mode_of`) that the caller looked at: any other is `Stale`.
+    """
+    present = may_change(session, suspension, by=by)
+    if seen is not None and present.id != seen:
+        raise errors.Stale(f"Someone changed the mode meanwhile: it is {present.mode} now.")
+    if mode == present.mode:
+        raise errors.Invalid(f"It is {mode} already.", field="mode")
+    if not modes.tighter(mode, Mode(present.mode)):
+        return _ask(
+            session, RequestKind.WEAKEN, suspension, details={"mode": mode}, reason=reason, by=by
+        )
+    set_mode(session, suspension, present, mode, by=by)
+    return None
+
+
+def amend(
+    session: Session,
+    suspension: Suspension,
+    *,
+    note: str | None = None,
+    review_by: datetime | None = None,
+    seen: str | None = None,
+    by: Principal,
+) -> None:
+    """Say something else to contractors, or when it will be looked at again; None leaves a part.
+
+    `seen` is the `version` that the caller looked at: any other is `Stale`.
+    """
+    targets = targets_of(session, suspension.id)
+    for item in targets:
+        permissions.require(by, "suspension:open", client=item.client)
+    if suspension.ended_at is not None:
+        raise errors.AlreadyEnded("This suspension was lifted before.")
+    before = version(suspension)
+    if seen is not None and seen != before:
+        raise errors.Stale("Someone changed the note or the review date meanwhile.")
+    if review_by is not None and review_by <= clock.now(session):
+        raise errors.WindowInvalid("The review date has passed already.", field="review_by")
+    note = suspension.note if note is None else prose(note, "note")
+    review_by = review_by or suspension.review_by
+    if (note, review_by) == (suspension.note, suspension.review_by):
+        return
+
+    def recheck(session: OrmSession) -> None:
+        now = session.execute(
+            select(Suspension.ended_at, Suspension.note, Suspension.review_by)
+            .where(Suspension.id == suspension.id)
+            .with_for_update()
+        ).one()
+        if now.ended_at is not None or _version(now.note, now.review_by) != before:
+            raise errors.Stale("Someone changed or lifted this suspension just now.")
+
+    suspension.note, suspension.review_by = note, review_by
+    record(
+        session,
+        EventType.SUSPENSION_AMENDED,
+        logs=logs_of(session, targets),
+        by=by,
+        refs={"suspension": suspension.id},
+        data={"review_by": clock.text(review_by)},
+        private={"note": note},
+        covers=[suspension],
+        recheck=recheck,
+    )
+
+
+def version(suspension: Suspension) -> str:
+    """What names the note and review date that someone saw."""
+    return _version(suspension.note, suspension.review_by)
+
+
+def _version(note: str, review_by: datetime) -> str:
+    return hashlib.sha256(f"{clock.text(review_by)}{note}".encode()).hexdigest()
+
+
+def move(
+    session: Session,
+    subject: Subject,
+    organisation: Organisation,
+    *,
+    reason: str = "",
+    by: Principal,
+) -> Request | None:
+    """Move a person to another organisation.
+
+    At once (None) unless a suspension of the present organisation holds them: then it takes a
+    second person, and the request is returned.
+    """
+    permissions.require(by, "subject:write")
+    if subject.ended_at is not None:
+        raise errors.AlreadyEnded("Who has left is not moved.", field="subject")
+    present = subjects.organisation_of(session, subject)
+    if present.id == organisation.id:
+        raise errors.Invalid(f"They are with {organisation.name} already.", field="organisation")
+    if organisation_held(session, present.id):
+        return requests.ask(
+            session,
+            RequestKind.MOVE,
+            logs=logs_of_person(session, subject),
+            subject=subject.id,
+            details={"organisation": organisation.id},
+            reason=reason,
+            by=by,
+        )
+    do_move(session, subject, organisation, by=by)
+    return None
+
+
+def take_back(session: Session, suspension: Suspension, *, by: Principal) -> None:
+    """Undo one's own mistake alone, within ten minutes of opening it."""
+    present = may_change(session, suspension, by=by)
+    late = clock.now(session) - suspension.recorded_at > TAKE_BACK_WITHIN
+    if (
+        suspension.opened_by != signature(by)
+        or late
+        or present.recorded_at != suspension.recorded_at
+    ):
+        raise errors.NeedsSecondPerson(
+            "Only who opened it may take it back alone, within ten minutes: ask for a lift."
+        )
+    do_lift(session, suspension, present, by=by, shown_at=None)
+
+
+def _ask(
+    session: Session,
+    kind: RequestKind,
+    suspension: Suspension,
+    *,
+    number: int = 0,
+    details: dict[str, str] | None = None,
+    items: Iterable[str] = (),
+    reason: str,
+    by: Principal,
+) -> Request:
+    waiting = session.execute(
+        select(Request.id).where(
+            Request.suspension_id == suspension.id, Request.kind == kind, Request.ended_at.is_(None)
+        )
+    ).first()
+    if waiting is not None:
+        raise errors.AlreadyExists("That was asked for already, and awaits a second person.")
+    targets = targets_of(session, suspension.id)
+    owners = {item.client for item in targets}
+    return requests.ask(
+        session,
+        kind,
+        logs=logs_of(session, targets),
+        suspension=suspension.id,
+        client=owners.pop() if len(owners) == 1 else None,
+        details=details,
+        items=items,
+        number=number,
+        reason=reason,
+        by=by,
+    )

@@ -1,0 +1,161 @@
+"""What a suspension covers: its targets by type and code, and the grants under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, exists, false, not_, or_, select
+from sqlalchemy.orm import aliased
+
+from govern import errors, permissions
+from govern.access import clients, grants
+from govern.access.clients import Client, Dataset, Project
+from govern.access.grants import Grant, Moment
+from govern.access.suspension_tables import Scope, SuspensionTarget
+from govern.audit.log import HOUSE
+from govern.identity import subjects
+from govern.identity.subjects import Membership, Organisation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to suspend: its kind, opaque id, readable code, and whose it is (client ids)."""
+
+    kind: Scope
+    id: str
+    code: str
+    client: str | None
+
+
+def target(session: OrmSession, reference: str) -> Target:
+    """Read `TYPE:CODE`, such as `client:ASTER`; `Invalid` or `Unknown` names what is wrong."""
+    kind, _, code = reference.partition(":")
+    try:
+        scope = Scope(kind.strip())
+    except ValueError:
+        raise errors.Invalid(
+            f"“{reference}” is not TYPE:CODE with a type of {', '.join(Scope)}.", field="scope"
+        ) from None
+    code = code.strip()
+    if scope is Scope.CLIENT:
+        return target_of(session, scope, clients.client(session, code).id)
+    if scope is Scope.PROJECT:
+        return target_of(session, scope, clients.project(session, code).id)
+    if scope is Scope.DATASET:
+        return target_of(session, scope, clients.dataset(session, code).id)
+    if scope is Scope.SUBJECT:
+        return target_of(session, scope, subjects.find(session, code).id)
+    return target_of(session, scope, subjects.organisation_named(session, code).id)
+
+
+def target_of(session: OrmSession, kind: Scope, target_id: str) -> Target:
+    """A target by its kind and opaque id."""
+    if kind is Scope.CLIENT:
+        return Target(kind, target_id, session.get_one(Client, target_id).code, target_id)
+    if kind is Scope.PROJECT:
+        project = session.get_one(Project, target_id)
+        return Target(kind, target_id, project.code, project.client_id)
+    if kind is Scope.DATASET:
+        dataset = session.get_one(Dataset, target_id)
+        owner = session.get_one(Project, dataset.project_id).client_id
+        return Target(kind, target_id, dataset.code, owner)
+    if kind is Scope.SUBJECT:
+        return Target(kind, target_id, session.get_one(Subject, target_id).external_id, None)
+    return Target(kind, target_id, session.get_one(Organisation, target_id).name, None)
+
+
+def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnElement[bool]:
+    """Which grants some targets cover; a firm covers those who belong to it at the moment."""
+    tests: list[ColumnElement[bool]] = []
+    for item in targets:
+        if item.kind is Scope.ORGANISATION:
+            tests.append(
+                exists()
+                .where(
+                    Membership.organisation_id == item.id,
+                    Membership.subject_id == Grant.subject_id,
+                    moment.stands(Membership),
+                )
+                .correlate(Grant)
+            )
+        else:
+            column = {
+                Scope.CLIENT: Grant.client_id,
+                Scope.PROJECT: Grant.project_id,
+                Scope.DATASET: Grant.dataset_id,
+                Scope.SUBJECT: Grant.subject_id,
+            }[item.kind]
+            tests.append(column == item.id)
+    return or_(false(), *tests)
+
+
+def affected(
+    suspension_id: str, moment: Moment, *, only: Select[str] | None = None
+) -> ColumnElement[bool]:
+    """Which grants a suspension covers at a moment, by its targets (`only` some).
+
+    Whom it was released for, it covers no longer.
+    """
+    target = aliased(SuspensionTarget)
+    same = [
+        and_(target.kind == kind, target.target_id == column)
+        for kind, column in (
+            (Scope.CLIENT, Grant.client_id),
+            (Scope.PROJECT, Grant.project_id),
+            (Scope.DATASET, Grant.dataset_id),
+            (Scope.SUBJECT, Grant.subject_id),
+        )
+    ]
+    member = (
+        exists()
+        .where(
+            target.kind == Scope.ORGANISATION,
+            Membership.organisation_id == target.target_id,
+            Membership.subject_id == Grant.subject_id,
+            moment.stands(Membership),
+        )
+        .correlate(Grant, target)
+    )
+    found = exists().where(
+        target.suspension_id == suspension_id,
+        moment.stands(target),
+        not_(grants.released(target, moment)),
+        or_(*same, member),
+    )
+    if only is not None:
+        found = found.where(target.id.in_(only))
+    return found.correlate(Grant)
+
+
+def logs_of(session: OrmSession, targets: Iterable[Target]) -> list[str]:
+    """The logs that an act over some targets concerns.
+
+    Clients' targets: the client's. People and organisations: the house's, and those of the
+    clients where they hold a grant that has not ended.
+    """
+    targets = list(targets)
+    found = {item.client for item in targets if item.client is not None}
+    people = [item for item in targets if item.client is None]
+    if people:
+        found.add(HOUSE)
+        held = select(Grant.client_id).where(Grant.ended_at.is_(None), covered(people)).distinct()
+        found.update(session.execute(held).scalars())
+    return sorted(found)
+
+
+def allowed(
+    by: Principal, targets: list[Target], *, permission: str, now: datetime | None = None
+) -> None:
+    """Ask for a permission over every target."""
+    for item in targets:
+        permissions.require(by, permission, client=item.client, now=now)
