@@ -276,6 +276,7 @@ class Waiting:
     why_not: str
     may_approve: bool
     may_withdraw: bool
+    mine: bool
 
 
 def waiting(session: OrmSession, standings: Iterable[Standing], *, by: Principal) -> list[Waiting]:
@@ -332,6 +333,7 @@ def _explained(
                 why_not=why_not,
                 may_approve=allowed and not why_not,
                 may_withdraw=mine or allowed,
+                mine=mine,
             )
         )
     return found

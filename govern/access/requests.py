@@ -258,7 +258,7 @@ def _close(
 
 
 def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> dict[str, str]:
-    """Why the caller cannot be the second person for those who asked, in one statement for all.
+    """Why the caller cannot be the second person for those who asked: a statement a generation.
 
     Whoever is not a key of what is returned can be paired with.
     """
@@ -304,7 +304,8 @@ def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
         new = _made_by(session, people - asked)
         asked |= people
         found |= new
-        people = set().union(*new.values())
+        # Only accounts have makers; `system` and who sits at the machine are none.
+        people = {who for who in set().union(*new.values()) if who.startswith("sub_")}
     return found
 
 

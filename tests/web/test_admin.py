@@ -40,7 +40,7 @@ def test_the_overview_tells_how_everything_stands_and_what_waits(
     page = ada.get("/")
     words = told(page.text)
     assert "Aster Labs" in words
-    assert "1 person held" in words
+    assert "1 person affected" in words
     assert "0 of 1" in words
     assert f'href="/suspensions/{held.id}"' in page.text
     assert "You asked for this yourself" in words

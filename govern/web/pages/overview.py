@@ -74,6 +74,7 @@ def _waiting(item: overview.Waiting) -> SimpleNamespace:
         may_approve=item.may_approve,
         why_not=item.why_not,
         may_withdraw=item.may_withdraw,
+        mine=item.mine,
     )
 
 
@@ -145,6 +146,7 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
             decided_by=item.names.get(row.decided_by or "", row.decided_by),
             decided_at=row.ended_at,
             number=row.number,
+            mine=item.mine,
             subject_url=_subject_url(row),
         ),
         has_difference=bool(compared),

@@ -20,6 +20,7 @@ from govern.web.pages.pause import BETWEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from typing import Any
 
     from flask.typing import ResponseReturnValue
@@ -107,7 +108,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
             ordered_how="",
             incident=row.incident if whole else "",
             review_at=row.review_by,
-            hours_until=row.hours_until,
+            hours_until=row.hours_until or _stopped_at(found),
             held_people=standing.people,
             digest=standing.digest,
         ),
@@ -166,6 +167,12 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         errors=wrong,
         code_needed=base.code_needed(),
     )
+
+
+def _stopped_at(found: suspensions.reading.Detail) -> datetime | None:
+    """When hours stopped counting where no cut-off was named: as the mode that stops them began."""
+    stopping = [mode.recorded_at for mode in found.modes if mode.mode != Mode.UNDER_REVIEW]
+    return stopping[0] if stopping else None
 
 
 def _moved(standing: suspensions.reading.Standing) -> bool:

@@ -103,8 +103,7 @@ def event(recent: overview.Recent) -> str:
     """An act in one sentence, and whom or what it was about."""
     about = ", ".join(part for part in (recent.subject, recent.project) if part)
     by = "" if recent.by == "system" else _("by %(name)s", name=recent.by)
-    told = " · ".join(part for part in (about, by) if part)
-    return f"{SENTENCES[recent.type]} {told}".strip()
+    return " · ".join(part for part in (SENTENCES[recent.type], about, by) if part)
 
 
 @contextmanager
