@@ -178,7 +178,7 @@ class Database:
                     raise
                 except sa_exc.DBAPIError as error:
                     session.rollback()
-                    if not _is_transient(error):
+                    if not is_transient(error):
                         raise
                 else:
                     return result
@@ -203,7 +203,8 @@ class Database:
         self._access.dispose()
 
 
-def _is_transient(error: sa_exc.DBAPIError) -> bool:
+def is_transient(error: sa_exc.DBAPIError) -> bool:
+    """Whether the same work may succeed when run anew: a deadlock, or a lock not had in time."""
     state = getattr(error.orig, "sqlstate", None)
     return state in {"40001", "40P01", "55P03"} or "database is locked" in str(error.orig)
 
@@ -265,6 +266,15 @@ def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]
     if not rows:
         return
     connection = session.connection()
+    driver_error = connection.dialect.loaded_dbapi.Error
+    try:
+        _insert_many(connection, table, rows)
+    except driver_error as error:
+        # Named as everywhere else, so that a deadlock here too is run anew.
+        raise sa_exc.DBAPIError.instance(None, None, error, driver_error) from error
+
+
+def _insert_many(connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     driver: Any = connection.connection.driver_connection
     names = ", ".join(column.name for column in table.columns)
     if connection.dialect.name == "postgresql":

@@ -10,19 +10,21 @@ does any bulk statement on an audited table that does not say which operation re
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Delete, Insert, Update, event, insert, inspect, select, update
+from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors
 from govern.audit import leaf
 from govern.audit.log import Entry, Log, Value
-from govern.db import Audited, Base, Session, insert_many
+from govern.db import Audited, Base, Session, insert_many, is_transient
 from govern.tlog import merkle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Table
@@ -145,9 +147,23 @@ def _write(session: Session) -> None:
             _add(heads[log_id], queued, at, entries, values)
         at += clock.TICK
     session.flush()
-    session.execute(insert(Entry), entries)
-    if values:
-        session.execute(insert(Value), values)
+    with _writing():
+        session.execute(insert(Entry), entries)
+        if values:
+            session.execute(insert(Value), values)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Say what it means when entries cannot be written, unless the same may succeed anew."""
+    try:
+        yield
+    except sa_exc.DBAPIError as error:
+        if is_transient(error):
+            raise
+        raise errors.RecordFailed(
+            "The record could not be written, so nothing was done."
+        ) from error
 
 
 def _add(
@@ -273,8 +289,9 @@ def append_many(
             )
         )
     if entries:
-        insert_many(session, cast("Table", Entry.__table__), entries)
-        insert_many(session, cast("Table", Value.__table__), values)
+        with _writing():
+            insert_many(session, cast("Table", Entry.__table__), entries)
+            insert_many(session, cast("Table", Value.__table__), values)
         session.execute(
             update(Log)
             .where(Log.id == log_id)
@@ -298,6 +315,7 @@ def _note_changes(session: Session, *_: object) -> None:
 
 @event.listens_for(Session, "before_commit")
 def _refuse_silent_change(session: Session) -> None:
+    session.flush()  # the commit would do it only after this, and nobody would look at it
     unit = _unit(session)
     covered = {_key(row) for queued in unit.queue for row in queued.covers}
     silent = sorted(name for key, name in unit.changed.items() if key not in covered)
