@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, literal, not_, or_, select, true
@@ -170,6 +171,23 @@ def unheld(
 
     `dataset` is the dataset asked about, when the question is about one.
     """
+    if moment is NOW and dataset is None:
+        return list(_unheld_now(effect, supposing))
+    return _unheld(effect, moment, dataset, supposing)
+
+
+@lru_cache(maxsize=256)
+def _unheld_now(effect: Effect, supposing: Supposing | None) -> tuple[Clause, ...]:
+    """The same about now: building these clauses costs more than asking them, so they are kept."""
+    return tuple(_unheld(effect, NOW, None, supposing))
+
+
+def _unheld(
+    effect: Effect,
+    moment: Moment,
+    dataset: SQLColumnExpression[str] | None,
+    supposing: Supposing | None,
+) -> list[Clause]:
     found = []
     for scope in Scope:
         holding = _holding(
