@@ -143,7 +143,7 @@ def text(when: datetime) -> str:
 def parse(value: str, *, field: str) -> datetime:
     """Read an RFC 3339 instant with its offset; anything else is `Invalid` at `field`."""
     try:
-        when = datetime.fromisoformat(value.strip())
+        when = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows t and z
     except ValueError:
         when = None
     if when is None or when.tzinfo is None or "T" not in value.upper().replace(" ", "T"):

@@ -40,7 +40,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
         url = urlsplit(self.public_url)
-        if url.scheme != "https" and url.hostname not in _LOOPBACK:
+        if url.scheme != "https" and (url.scheme, url.hostname in _LOOPBACK) != ("http", True):
             raise errors.Invalid(
                 f"GOVERN_PUBLIC_URL: {self.public_url} is neither https nor this machine's own",
                 field="GOVERN_PUBLIC_URL",
@@ -105,12 +105,15 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     port = env.get("GOVERN_PORT", "8000")
     if not (port.isascii() and port.isdigit()):
         raise errors.Invalid(f"GOVERN_PORT: {port} is no port", field="GOVERN_PORT")
+    followers = env.get("GOVERN_FOLLOWERS", "1")
+    if followers not in {"0", "1"}:
+        raise errors.Invalid("GOVERN_FOLLOWERS is 1 or 0", field="GOVERN_FOLLOWERS")
     return Settings(
         data_dir=Path(env.get("GOVERN_DATA_DIR", "var")).resolve(),
         database_url=env.get("GOVERN_DATABASE_URL", ""),
         public_url=env.get("GOVERN_PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/"),
         origin=env.get("GOVERN_ORIGIN", "govern.localhost"),
-        followers=env.get("GOVERN_FOLLOWERS", "1") == "1",
+        followers=followers == "1",
         port=int(port),
     )
 

@@ -37,6 +37,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy import exc as sa_exc
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, mapped_column
@@ -256,6 +257,12 @@ def _begin_sqlite(connection: Connection) -> None:
                 return
     finally:
         driver.execute(f"PRAGMA busy_timeout = {1000 * _SQLITE_WAIT}")
+
+
+def insert_if_absent(session: OrmSession, table: type[DeclarativeBase], **values: Any) -> None:
+    """Insert a row unless its key is there; of several at once, the others wait and find it."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
 
 
 def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]) -> None:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import argon2
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, references, text_column
+from govern.db import Audited, Base, Id, insert_if_absent, references, text_column
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -107,8 +106,7 @@ def allow(session: OrmSession, key: str, *, lock: bool = True) -> None:
 def failed(session: OrmSession, key: str) -> int:
     """Count a wrong guess; after five in a row each further one doubles the wait."""
     # The first guesses may come at once: one makes the row, and all of them count in it.
-    upsert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    session.execute(upsert(Throttle).values(key=key, failures=0).on_conflict_do_nothing())
+    insert_if_absent(session, Throttle, key=key, failures=0)
     row = session.get_one(Throttle, key, with_for_update=True, populate_existing=True)
     row.failures += 1
     if row.failures >= FREE_TRIES:

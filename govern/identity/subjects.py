@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, insert, select
+from sqlalchemy import Index, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -22,7 +22,16 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.db import (
+    Audited,
+    Base,
+    Code,
+    Id,
+    insert_if_absent,
+    new_id,
+    references,
+    text_column,
+)
 from govern.identity import countries
 
 if TYPE_CHECKING:
@@ -215,7 +224,7 @@ def ensure_organisation(session: OrmSession, name: str) -> Organisation:
     query = select(Organisation).where(Organisation.name == name)
     found = session.execute(query).scalar_one_or_none()
     if found is None:
-        session.execute(insert(Organisation).values(id=new_id("org"), name=name))
+        insert_if_absent(session, Organisation, id=new_id("org"), name=name)
         found = session.execute(query).scalar_one()
     return found
 

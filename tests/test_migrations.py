@@ -1,0 +1,111 @@
+"""Migrations: one head for each history, up from nothing, models = schema, down one and up."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from govern import config, db, errors
+from govern.audit import triggers
+from govern.config import Settings
+from govern.db import Database
+from tests.factory import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def empty(empty_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "new", database_url=empty_url)
+
+
+def missing(settings: Settings) -> list[str]:
+    store = Database(settings)
+    try:
+        with store.reading() as main, store.access_reading() as access:
+            return [*triggers.missing(main, "main"), *triggers.missing(access, "access")]
+    finally:
+        store.dispose()
+
+
+def test_each_history_has_one_head(empty: Settings) -> None:
+    for part in db.PARTS:
+        assert len(ScriptDirectory.from_config(db.alembic_config(empty, part)).get_heads()) == 1
+
+
+def test_up_from_nothing_gives_what_the_models_say_with_triggers_and_keys(
+    empty: Settings,
+) -> None:
+    db.upgrade(empty)
+    db.check(empty)
+    assert missing(empty) == []
+    for name in ("sealing-1.key", "web.key"):
+        assert len(config.secret(empty.keys_dir / name)) == 32
+    assert empty.data_dir.stat().st_mode & 0o777 == 0o700
+    store = Database(empty)
+    db.require_schema(store)
+    World(store).project()
+    store.dispose()
+
+
+def test_down_one_and_up_again_on_each_history(empty: Settings) -> None:
+    db.upgrade(empty)
+    for part in db.PARTS:
+        setup = db.alembic_config(empty, part)
+        command.downgrade(setup, "-1")
+        command.upgrade(setup, "head")
+    db.check(empty)
+    assert missing(empty) == []
+
+
+def test_down_to_nothing_leaves_nothing(empty: Settings) -> None:
+    db.upgrade(empty)
+    for part in db.PARTS:
+        command.downgrade(db.alembic_config(empty, part), "base")
+    for url in {empty.url, empty.access_url}:
+        engine = create_engine(url)
+        left = set(inspect(engine).get_table_names()) - {"schema_main", "schema_access"}
+        engine.dispose()
+        assert left == set()
+
+
+def test_upgrading_again_changes_nothing(settings: Settings) -> None:
+    before = (settings.keys_dir / "sealing-1.key").read_bytes()
+    db.upgrade(settings)
+    db.check(settings)
+    assert (settings.keys_dir / "sealing-1.key").read_bytes() == before
+
+
+def test_a_schema_that_is_not_what_the_models_say_is_told(
+    settings: Settings, store: Database
+) -> None:
+    store.transaction(lambda s: s.execute(text("ALTER TABLE subject ADD COLUMN extra INTEGER")))
+    with pytest.raises(errors.Unavailable, match="extra"):
+        db.check(settings)
+
+
+def test_a_database_that_is_not_there_or_not_migrated_is_not_served(empty: Settings) -> None:
+    store = Database(empty)
+    with pytest.raises(errors.Unavailable, match="db upgrade"):
+        db.require_schema(store)
+    store.dispose()
+    db.upgrade(empty)
+    command.downgrade(db.alembic_config(empty, "access"), "-1")
+    store = Database(empty)
+    with pytest.raises(errors.Unavailable, match="db upgrade"):
+        db.require_schema(store)
+    store.dispose()
+
+
+def test_the_keys_are_no_part_of_the_database(world: World, settings: Settings) -> None:
+    subject = world.subject()
+    world.activate(subject)
+    shutil.rmtree(settings.keys_dir)
+    with pytest.raises(errors.Unavailable):
+        db.seal(settings, b"x", place="p")

@@ -1,0 +1,91 @@
+"""Permissions: one table, and one function that asks it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from govern import clock, errors, permissions
+from govern.principal import SYSTEM, Kind, Principal, RoleHeld, operator
+
+NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
+EVERY = sorted(set().union(*permissions.ROLES.values()))
+
+READS = {"project:read", "subject:read", "grant:read", "suspension:read", "request:read",
+         "log:read", "decision:ask"}  # fmt: skip
+MAY = {
+    "admin": set(EVERY) - {"log:export"},
+    "auditor": READS | {"log:export"},
+    "operator": set(EVERY),
+    "system": set(EVERY),
+    "decision": {"decision:ask"},
+    "": set(),
+    "nonesuch": set(),
+}
+
+
+def someone(role: str = "", client: str | None = None, *, factor_at: datetime | None = NOW,
+            suspended: bool = False) -> Principal:  # fmt: skip
+    roles = (RoleHeld(role, client),) if role else ()
+    return Principal(
+        kind=Kind.SUBJECT, id="sub_x", roles=roles, factor_at=factor_at, suspended=suspended
+    )
+
+
+def outcome(by: Principal, permission: str, client: str | None) -> str:
+    try:
+        permissions.require(by, permission, client=client, now=NOW)
+    except errors.GovernError as error:
+        return type(error).__name__
+    return "passes"
+
+
+@pytest.mark.parametrize("permission", [*EVERY, "nonesuch:verb"])
+@pytest.mark.parametrize("role", MAY)
+def test_the_table_of_who_may_do_what(role: str, permission: str) -> None:
+    held = permission in MAY[role]
+    over_all, over_one = someone(role), someone(role, "cli_own")
+    for client in (None, "cli_own", "cli_other"):
+        assert outcome(over_all, permission, client) == ("passes" if held else "Forbidden")
+    assert outcome(over_one, permission, "cli_own") == ("passes" if held else "Forbidden")
+    # Another client's things are not there for them; what is over all they may not do.
+    assert outcome(over_one, permission, "cli_other") == ("Unknown" if held else "Forbidden")
+    assert outcome(over_one, permission, None) == "Forbidden"
+
+
+def test_every_permission_that_takes_a_fresh_factor_is_in_the_table() -> None:
+    assert set(EVERY) >= permissions.NEEDS_FRESH
+
+
+@pytest.mark.parametrize("permission", sorted(permissions.NEEDS_FRESH))
+def test_a_factor_is_fresh_for_exactly_five_minutes(permission: str) -> None:
+    role = "auditor" if permission == "log:export" else "admin"
+    bound = NOW - timedelta(minutes=5)
+    assert outcome(someone(role, factor_at=bound), permission, None) == "passes"
+    for stale in (bound - clock.TICK, None):
+        assert outcome(someone(role, factor_at=stale), permission, None) == "FreshFactorRequired"
+
+
+def test_reading_takes_no_fresh_factor() -> None:
+    assert outcome(someone("auditor", factor_at=None), "log:read", None) == "passes"
+
+
+def test_the_machines_user_and_the_system_have_no_factor_to_show() -> None:
+    for by in (operator("root"), SYSTEM):
+        assert outcome(by, "suspension:open", None) == "passes"
+
+
+def test_who_is_suspended_may_do_nothing_here() -> None:
+    by = someone("admin", suspended=True)
+    assert permissions.scope(by, "project:read") == frozenset()
+    assert outcome(by, "project:read", None) == "Forbidden"
+
+
+def test_several_roles_add_up() -> None:
+    by = Principal(kind=Kind.SUBJECT, id="sub_x", factor_at=NOW,
+                   roles=(RoleHeld("auditor", "a"), RoleHeld("admin", "b")))  # fmt: skip
+    assert permissions.scope(by, "log:read") == {"a", "b"}
+    assert permissions.scope(by, "grant:issue") == {"b"}
+    assert outcome(by, "grant:issue", "a") == "Unknown"
+    assert outcome(by, "log:export", "a") == "passes"
