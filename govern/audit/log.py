@@ -47,10 +47,12 @@ class Entry(Base):
     __table_args__ = (
         Index("ix_log_entry_subject", "subject_id", "log_id", "seq"),
         Index(
-            "ix_log_entry_suspension", "suspension_id", "at",
+            "ix_log_entry_suspension",
+            "suspension_id",
+            "at",
             sqlite_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
             postgresql_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
-        ),  # fmt: skip
+        ),
         {"sqlite_with_rowid": False},
     )
 
