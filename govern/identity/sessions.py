@@ -238,9 +238,7 @@ def end(session: Session, session_id: str, *, by: Principal) -> None:
     )
 
 
-def end_all(
-    session: Session, subject_id: str, *, keep: str | None = None, by: Principal
-) -> int:
+def end_all(session: Session, subject_id: str, *, keep: str | None = None, by: Principal) -> int:
     """End every live session of a person, but for `keep`; returns how many.
 
     The caller's operation has checked the permission.

@@ -114,9 +114,7 @@ def _parts(
     return found
 
 
-def _preview_page(
-    parts: list[suspensions.Part], found: Preview, wrong: Mapping[str, str]
-) -> str:
+def _preview_page(parts: list[suspensions.Part], found: Preview, wrong: Mapping[str, str]) -> str:
     things = [part for part in parts if part.kind != "subject"]
     people = [part for part in parts if part.kind == "subject"]
     query = [("target", f"{part.kind}:{part.code}") for part in things]
