@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from govern.db import Database, Session
     from govern.principal import Principal
 
-CHUNK = 200  # holds a head for some 20 ms
+CHUNK = 100  # holds a head for some 10 ms
 
 
 def apply(
