@@ -6,7 +6,7 @@ process, so its clock is the process's; PostgreSQL answers with the start of the
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -142,13 +142,12 @@ def text(when: datetime) -> str:
 
 def parse(value: str, *, field: str) -> datetime:
     """Read an RFC 3339 instant with its offset; anything else is `Invalid` at `field`."""
-    try:
+    # OverflowError: the calendar's first or last day, which in UTC is beyond it.
+    with suppress(ValueError, OverflowError):
         when = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows t and z
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None or "T" not in value.upper().replace(" ", "T"):
-        raise errors.Invalid(
-            f"{field}: “{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z",
-            field=field,
-        )
-    return when.astimezone(UTC)
+        if when.tzinfo is not None and "T" in value.upper().replace(" ", "T"):
+            return when.astimezone(UTC)
+    raise errors.Invalid(
+        f"{field}: “{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z",
+        field=field,
+    )

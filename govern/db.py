@@ -35,6 +35,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    select,
 )
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
@@ -312,6 +313,18 @@ def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
     if session.get_bind().dialect.name == "postgresql":
         return func.jsonb_array_elements_text(cast(given, JSONB)).table_valued("value")
     return func.json_each(given).table_valued("value")
+
+
+def hold(session: Session, name: str, *, wait: bool = True) -> bool:
+    """Let nobody else hold `name` until this transaction ends; False when told not to wait.
+
+    On SQLite there is one writer at a time, which holds every name.
+    """
+    if not session.database.is_postgresql:
+        return True
+    take = func.pg_advisory_xact_lock if wait else func.pg_try_advisory_xact_lock
+    taken = session.execute(select(take(func.hashtextextended(name, 0)))).scalar_one()
+    return wait or bool(taken)
 
 
 # --- sealed values -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from govern.audit import EventType, log
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.db import Audited, Base, Code, Id, hold, new_id, references, text_column
 from govern.identity import subjects
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ def create_dataset(session: Session, project: Project, code: str, *, by: Princip
     return row
 
 
-def _unless_taken(session: OrmSession, table: type[Client | Project | Dataset], code: str) -> None:
+def _unless_taken(session: Session, table: type[Client | Project | Dataset], code: str) -> None:
+    # Held until the commit: projects of two clients share no log's head, on which one would wait.
+    hold(session, f"{table.__tablename__} {code}")
     if session.execute(select(table.id).where(table.code == code)).first():
         raise errors.AlreadyExists(f"The code “{code}” is taken.", field="code")

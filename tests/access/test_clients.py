@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from govern import errors
@@ -21,6 +23,22 @@ def test_a_code_is_taken_once(world: World) -> None:
     world.client("ASTER")
     with pytest.raises(errors.AlreadyExists):
         world.client("ASTER")
+
+
+def test_of_many_who_take_a_code_at_once_one_has_it_and_the_others_are_told(world: World) -> None:
+    # Two clients' projects share no log's head: the second once ended in the database's own error.
+    owners = [world.client(f"C{number}") for number in range(6)]
+    projects = [world.project(f"P{owner.code}", client=owner) for owner in owners]
+    for take in (
+        lambda _place: world.client("SAME"),
+        lambda place: world.project("Same", client=owners[place]),
+        lambda place: world.dataset(projects[place], "same"),
+    ):
+        with ThreadPoolExecutor(len(owners)) as pool:
+            asked = [pool.submit(take, place) for place in range(len(owners))]
+        ends = [one.exception() for one in asked]
+        assert ends.count(None) == 1
+        assert {type(end) for end in ends if end} == {errors.AlreadyExists}
 
 
 def test_a_project_needs_a_known_client(world: World) -> None:
