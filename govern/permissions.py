@@ -34,8 +34,8 @@ _AUDITOR = frozenset({
 ROLES: dict[str, frozenset[str]] = {
     "admin": _ADMIN,
     "auditor": _AUDITOR,
-    "operator": _ADMIN | _AUDITOR,
-    "system": _ADMIN | _AUDITOR,
+    "operator": _ADMIN | _AUDITOR | {"key:rotate"},
+    "system": _ADMIN | _AUDITOR | {"key:rotate"},
     "decision": frozenset({"decision:ask"}),
 }
 

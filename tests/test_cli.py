@@ -163,6 +163,7 @@ def test_an_upgrade_makes_what_check_and_key_ask_for(
     assert made.status == 0, made.err
     assert run("db", "check", "--json").json == {"ok": True}
     assert run("log", "key").out.strip() == made.json["key"]
+    assert len(run("keys", "rotate", "--json").json["kid"]) == 43
 
 
 def test_check_names_a_trigger_that_is_gone(

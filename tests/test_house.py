@@ -96,6 +96,7 @@ PUBLIC = {
     "health.healthz",
     "health.readyz",
     "authzen.configuration",
+    "oauth.jwks",
 }
 
 

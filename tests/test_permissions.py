@@ -15,7 +15,7 @@ EVERY = sorted(set().union(*permissions.ROLES.values()))
 READS = {"project:read", "subject:read", "grant:read", "suspension:read", "request:read",
          "log:read", "decision:ask"}  # fmt: skip
 MAY = {
-    "admin": set(EVERY) - {"log:export"},
+    "admin": set(EVERY) - {"log:export", "key:rotate"},
     "auditor": READS | {"log:export"},
     "operator": set(EVERY),
     "system": set(EVERY),

@@ -16,6 +16,7 @@ class EventType(StrEnum):
     DATASET_CREATED = "dataset.created"
     ENTITLEMENT_DEFINED = "entitlement.defined"
     INTEGRATION_CREATED = "integration.created"
+    KEY_ROTATED = "key.rotated"
 
     SUBJECT_REGISTERED = "subject.registered"
     SUBJECT_CHANGED = "subject.changed"
@@ -60,6 +61,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.DATASET_CREATED: "A dataset was added to a project.",
     EventType.ENTITLEMENT_DEFINED: "The actions of an entitlement were set.",
     EventType.INTEGRATION_CREATED: "A system was given credentials to ask for decisions.",
+    EventType.KEY_ROTATED: "A new key signs tokens from now on.",
     EventType.SUBJECT_REGISTERED: "A person or service became known.",
     EventType.SUBJECT_CHANGED: "Particulars of a person changed.",
     EventType.SUBJECT_MOVED: "A person went from one organisation to another.",

@@ -1,6 +1,17 @@
 """The command line: words become one operation, its result becomes words; it never decides."""
 
-from govern.cli import access, data, evidence, people, server, suspending
+from govern.cli import access, data, evidence, keys, people, server, suspending
 from govern.cli.frame import EXIT, govern, main
 
-__all__ = ["EXIT", "access", "data", "evidence", "govern", "main", "people", "server", "suspending"]
+__all__ = [
+    "EXIT",
+    "access",
+    "data",
+    "evidence",
+    "govern",
+    "keys",
+    "main",
+    "people",
+    "server",
+    "suspending",
+]

@@ -1,10 +1,11 @@
-"""Who they are: subjects, their authenticators and sessions, roles, and integrations."""
+"""Who they are: subjects, their authenticators and sessions, roles, integrations, keys."""
 
 from govern.identity import (
     account,
     activation,
     authenticators,
     integrations,
+    keys,
     passwords,
     roles,
     sessions,
@@ -16,6 +17,7 @@ __all__ = [
     "activation",
     "authenticators",
     "integrations",
+    "keys",
     "passwords",
     "roles",
     "sessions",

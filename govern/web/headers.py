@@ -1,7 +1,7 @@
 """What every answer carries: a strict content policy, no caching, and the request's own id.
 
 Scripts, styles and fonts come from this host alone, and nothing is kept by a browser or proxy but
-static files, whose addresses change with their content.
+static files, whose addresses change with their content, and what a view calls public.
 """
 
 from __future__ import annotations
@@ -78,11 +78,14 @@ def install(app: Flask, settings: Settings) -> None:
     @app.after_request
     def add(response: Response) -> Response:
         for name, value in ALWAYS.items():
-            response.headers[name] = value
+            response.headers.setdefault(name, value)
         if settings.secure:
             response.headers["Strict-Transport-Security"] = f"max-age={TWO_YEARS}"
         response.headers["X-Request-ID"] = request_id()
-        response.headers["Cache-Control"] = _caching(app)
+        if request.endpoint == "static":
+            response.headers["Cache-Control"] = _caching(app)
+        elif not response.headers.get("Cache-Control", "").startswith("public"):
+            response.headers["Cache-Control"] = "no-store"
         return response
 
     @app.url_defaults
@@ -92,8 +95,6 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _caching(app: Flask) -> str:
-    if request.endpoint != "static":
-        return "no-store"
     named = _digest(Path(app.static_folder or "") / (request.view_args or {})["filename"])
     if named is not None and request.args.get("v") == named:
         return f"public, max-age={TWO_YEARS // 2}, immutable"
