@@ -36,6 +36,7 @@ from sqlalchemy import (
     event,
     func,
     select,
+    text,
 )
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
@@ -140,6 +141,7 @@ class Database:
         )
         self.is_postgresql = self._main.dialect.name == "postgresql"
         self.writer = self._main.execution_options(govern_begin="BEGIN IMMEDIATE")
+        self.noter = self.writer.execution_options(govern_wait=0)
         self.reader = self._main.execution_options(
             govern_begin="BEGIN",
             **(
@@ -186,6 +188,22 @@ class Database:
                     return result
             time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, no secret
         raise errors.RecordFailed("The database is too busy; nothing was changed. Try again.")
+
+    def note(self, work: Callable[[Session], object]) -> bool:
+        """Run `work` if the database can be had at once; else, or when it fails, let it go.
+
+        For what no answer hangs on and nobody may wait for; returns whether it was written.
+        """
+        with Session(self.noter, self) as session:
+            try:
+                if self.is_postgresql:
+                    session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                work(session)
+                session.commit()
+            except (sa_exc.SQLAlchemyError, sqlite3.Error):  # the second where BEGIN has no turn
+                session.rollback()
+                return False
+        return True
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -237,7 +255,8 @@ def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    begin = connection.get_execution_options().get("govern_begin", "BEGIN")
+    options = connection.get_execution_options()
+    begin = options.get("govern_begin", "BEGIN")
     driver = connection.connection.driver_connection
     if driver is None or begin == "BEGIN":
         connection.exec_driver_sql(begin)
@@ -245,7 +264,7 @@ def _begin_sqlite(connection: Connection) -> None:
     # SQLite's own wait looks ever more seldom, up to every 0.1 s, and misses the moment between
     # two chunks of an import: a pause would wait for the last one.
     driver.execute("PRAGMA busy_timeout = 0")
-    deadline = time.monotonic() + _SQLITE_WAIT
+    deadline = time.monotonic() + options.get("govern_wait", _SQLITE_WAIT)
     try:
         while True:
             try:

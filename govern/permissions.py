@@ -24,11 +24,19 @@ _ADMIN = frozenset({
     "role:assign", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
-    "log:read",
+    "log:read", "integration:read",
 })  # fmt: skip
 _AUDITOR = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
-    "log:read", "log:export", "decision:ask",
+    "log:read", "log:export", "integration:read", "decision:ask",
+})  # fmt: skip
+# A program asks for what takes a second person, and never is that person; nor does it let in
+# people or programs.
+_API = frozenset({
+    "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
+    "log:read", "integration:read",
+    "catalogue:write", "subject:write", "subject:offboard", "grant:issue", "grant:revoke",
+    "suspension:open", "suspension:lift",
 })  # fmt: skip
 
 ROLES: dict[str, frozenset[str]] = {
@@ -36,7 +44,13 @@ ROLES: dict[str, frozenset[str]] = {
     "auditor": _AUDITOR,
     "operator": _ADMIN | _AUDITOR | {"key:rotate"},
     "system": _ADMIN | _AUDITOR | {"key:rotate"},
+    # The scopes of integrations.
     "decision": frozenset({"decision:ask"}),
+    "introspect": frozenset({"token:introspect"}),
+    "audit.read": _AUDITOR - {"decision:ask"},
+    "api": _API,
+    "ssf": frozenset(),
+    "scim": frozenset(),
 }
 
 # Acts for which a second factor must have been shown within the last five minutes.

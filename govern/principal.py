@@ -37,12 +37,14 @@ class Principal:
 
     `id` is opaque (`sub_…`, `int_…`, or `operator`, `system`). `name` is for an operator alone
     (`operator:root`): it goes into the log as a commitment. `factor_at` is when a second factor
-    was last shown, `amr` how (RFC 8176).
+    was last shown, `amr` how (RFC 8176). `projects` is None, or all that an integration limited to
+    projects may know of: their ids, and the ids of clients that it may know whole.
     """
 
     kind: Kind
     id: str
     roles: tuple[RoleHeld, ...] = ()
+    projects: frozenset[str] | None = None
     name: str = ""
     session: str | None = None
     amr: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from govern.access.evaluation import Question
 from govern.access.modes import Mode
 from govern.access.suspensions import Reason
 from govern.audit.log import Entry
-from govern.identity import activation, authenticators, roles, subjects
+from govern.identity import activation, authenticators, integrations, roles, subjects
 from govern.principal import SYSTEM, Kind, Principal, RoleHeld, operator
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from govern.access.roster import Outcome
     from govern.access.suspensions import Suspension
     from govern.db import Database, Session
+    from govern.identity.integrations import Integration
     from govern.identity.subjects import Subject
 
 T0 = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -172,6 +173,15 @@ class World:
         import pyotp
 
         return pyotp.TOTP(self.seeds[subject.id]).at(at or clock.utcnow())
+
+    def integration(
+        self, name: str = "tool", *, scopes: tuple[str, ...] = ("decision",), **more: Any
+    ) -> tuple[Integration, str]:
+        """A system with credentials: its row and its secret."""
+        made: tuple[Integration, str] = self.do(
+            lambda s: integrations.create(s, name, scopes=scopes, **{"by": OPERATOR} | more)
+        )
+        return made
 
     # --- asking and reading
 

@@ -515,14 +515,45 @@ def test_an_invited_roster_gets_one_link_each_but_for_who_is_active(
     assert [each["email"] for each in asked] == [active.email]
 
 
-def test_an_integration_gets_credentials_that_open(
-    run: Callable[..., Ran], store: Database
+def test_an_integration_gets_credentials_that_open_until_they_are_taken(
+    run: Callable[..., Ran], world: World, tmp_path: Path
 ) -> None:
-    made = run("integration", "create", "tool", "--scope", "decision", "--json").json
-    with store.reading() as session:
-        known = integrations.authenticate(session, made["client_id"], made["client_secret"])
-    assert known.id == made["client_id"]
+    client = world.client("ASTER")
+    world.project("Kingfisher", client=client)
+    jwks = tmp_path / "keys.json"
+    jwks.write_text("[]")
+
+    def opens(secret: str) -> bool:
+        try:
+            with world.store.reading() as session:
+                integrations.authenticate(session, made["client_id"], secret)
+        except errors.Unauthenticated:
+            return False
+        return True
+
+    def told(*words: str) -> Any:
+        done = run("integration", *words, "--json")
+        assert done.status == 0, done.err
+        return done.json
+
+    made = told("create", "tool", "--scope", "decision", "--client", "ASTER", "--project",
+                "Kingfisher", "--redirect-uri", "https://label.example/back")  # fmt: skip
+    assert opens(made["client_secret"])
     assert run("integration", "create", "tool", "--scope", "decision").status == 1
+    assert run("integration", "change", "tool", "--jwks", str(jwks)).status == 2
+    assert told("change", "tool", "--resource", "https://label.example")["state"] == "active"
+    new = told("rotate", made["client_id"], "--overlap", "0")
+    assert [opens(each["client_secret"]) for each in (made, new)] == [False, True]
+    for verb, state in (("suspend", "suspended"), ("resume", "active"), ("revoke", "revoked")):
+        assert told(verb, "tool")["state"] == state
+        assert opens(new["client_secret"]) == (state == "active")
+    assert run("integration", "suspend", "nonesuch").status == 1
+    (row,) = told("list")["integrations"]
+    assert row == {
+        "client_id": made["client_id"], "name": "tool", "state": "revoked", "scope": "decision",
+        "clients": ["ASTER"], "projects": ["Kingfisher"], "last_seen_at": None,
+    }  # fmt: skip
+    assert "ASTER, Kingfisher\tnever" in run("integration", "list").out
 
 
 CATALOGUE = {

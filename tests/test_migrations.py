@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from govern import config, db, errors
+from govern import config, db, errors, permissions
 from govern.audit import triggers
 from govern.config import Settings
 from govern.db import Database
+from govern.identity import integrations
+from govern.principal import RoleHeld
 from tests.factory import World
 
 if TYPE_CHECKING:
@@ -62,6 +65,35 @@ def test_down_one_and_up_again_on_each_history(empty: Settings) -> None:
         command.upgrade(setup, "head")
     db.check(empty)
     assert missing(empty) == []
+
+
+def test_integrations_of_the_first_tables_keep_their_secret_and_limit(empty: Settings) -> None:
+    empty.data_dir.mkdir()
+    setup = db.alembic_config(empty, "main")
+    command.upgrade(setup, "0001")
+    engine = create_engine(empty.url)
+    digest = hashlib.sha256(b"secret").hexdigest()
+    with engine.begin() as connection:
+        for name, client in (("wide", "NULL"), ("narrow", "'cli_1'")):
+            now = "now()" if engine.dialect.name == "postgresql" else "1700000000000000"
+            connection.execute(
+                text(
+                    "INSERT INTO integration (id, name, scope, client_id, secret_hash, recorded_at)"
+                    f" VALUES ('int_{name}', '{name}', 'decision', {client}, "
+                    f"'{digest if client != 'NULL' else name}', {now})"
+                )
+            )
+    engine.dispose()
+    db.upgrade(empty)
+    store = Database(empty)
+    with store.reading() as session:
+        by = integrations.authenticate(session, "int_narrow", "secret")
+        wide = integrations.find_active(session, "int_wide")
+        assert wide is not None
+        assert permissions.scope(by, "decision:ask") == {"cli_1"}
+        assert integrations.principal_of(session, wide).roles == (RoleHeld("decision"),)
+        assert (wide.redirect_uris, wide.resources, wide.public_keys) == ([], [], None)
+    store.dispose()
 
 
 def test_down_to_nothing_leaves_nothing(empty: Settings) -> None:

@@ -13,13 +13,28 @@ NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 EVERY = sorted(set().union(*permissions.ROLES.values()))
 
 READS = {"project:read", "subject:read", "grant:read", "suspension:read", "request:read",
-         "log:read", "decision:ask"}  # fmt: skip
+         "log:read", "integration:read"}  # fmt: skip
 MAY = {
-    "admin": set(EVERY) - {"log:export", "key:rotate"},
-    "auditor": READS | {"log:export"},
-    "operator": set(EVERY),
-    "system": set(EVERY),
+    "admin": set(EVERY) - {"log:export", "key:rotate", "token:introspect"},
+    "auditor": READS | {"log:export", "decision:ask"},
+    "operator": set(EVERY) - {"token:introspect"},
+    "system": set(EVERY) - {"token:introspect"},
     "decision": {"decision:ask"},
+    "introspect": {"token:introspect"},
+    "audit.read": READS | {"log:export"},
+    "api": set(EVERY)
+    - {
+        "request:approve",
+        "role:assign",
+        "roster:import",
+        "integration:create",
+        "log:export",
+        "decision:ask",
+        "token:introspect",
+        "key:rotate",
+    },
+    "ssf": set(),
+    "scim": set(),
     "": set(),
     "nonesuch": set(),
 }

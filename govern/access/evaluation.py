@@ -83,6 +83,7 @@ class Decision:
     house_as_of: int | None = None
     subject_id: str | None = None
     client_id: str | None = None
+    project_id: str | None = None
     resource_id: str | None = None
     grant_id: str | None = None
     at: datetime | None = None
@@ -126,6 +127,7 @@ def evaluate(session: OrmSession, question: Question) -> Decision:
         house_as_of=first.house_as_of,
         subject_id=first.subject_id,
         client_id=first.client_id,
+        project_id=first.project_id,
         at=first.now,
         resource_id=first.resource_id,
     )
@@ -220,6 +222,7 @@ def _prepared(shape: _Shape) -> tuple[list[grants.Clause], Select[Any]]:
         resource.id.label("resource_id"),
         (~moment.known(resource)).label("resource_not_yet"),
         Client.id.label("client_id"),
+        Project.id.label("project_id"),
         Grant.id.label("grant_id"),
         _as_of(Client.id, moment).label("as_of"),
         _as_of(literal(HOUSE), moment).label("house_as_of"),
@@ -262,7 +265,7 @@ def decide_many(
     for question in questions:
         # A snapshot taken after the question came in: no pause committed before is missed.
         with database.reading() as session:
-            found.append(_as_known_to(clients, evaluate(session, question)))
+            found.append(_as_known_to(clients, by, evaluate(session, question)))
         if found[-1].permit is stop_at:
             break
     if not found:
@@ -293,23 +296,27 @@ def decide_many(
     return [
         # What is hidden leaves without the facts that its row keeps.
         Decision(permit=False, reason="resource_unknown", id=row_id)
-        if _is_hidden(clients, decision)
+        if _is_hidden(clients, by, decision)
         else replace(decision, id=row_id)
         for decision, row_id in zip(found, ids, strict=True)
     ]
 
 
-def _is_hidden(clients: frozenset[str] | None, decision: Decision) -> bool:
-    return clients is not None and decision.client_id not in clients
+def _is_hidden(clients: frozenset[str] | None, by: Principal, decision: Decision) -> bool:
+    if clients is not None and decision.client_id not in clients:
+        return True
+    return by.projects is not None and by.projects.isdisjoint(
+        (decision.project_id, decision.client_id)
+    )
 
 
-def _as_known_to(clients: frozenset[str] | None, decision: Decision) -> Decision:
-    """The decision as it is told to who may ask about some clients alone (None: about all).
+def _as_known_to(clients: frozenset[str] | None, by: Principal, decision: Decision) -> Decision:
+    """The decision as it is told to who may ask about some clients (None: all) or projects alone.
 
-    Another client's project is no different from none, nor a person who is known to others only
-    from one who is known to nobody.
+    Another's project is no different from none, nor a person who is known to others only from one
+    who is known to nobody.
     """
-    if _is_hidden(clients, decision):
+    if _is_hidden(clients, by, decision):
         return replace(decision, permit=False, reason="resource_unknown", grant_id=None)
     if clients is not None and decision.reason == "subject_unknown":
         return replace(decision, reason="no_grant")

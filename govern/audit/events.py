@@ -15,7 +15,13 @@ class EventType(StrEnum):
     PROJECT_CREATED = "project.created"
     DATASET_CREATED = "dataset.created"
     ENTITLEMENT_DEFINED = "entitlement.defined"
+
     INTEGRATION_CREATED = "integration.created"
+    INTEGRATION_CHANGED = "integration.changed"
+    INTEGRATION_ROTATED = "integration.rotated"
+    INTEGRATION_SUSPENDED = "integration.suspended"
+    INTEGRATION_RESUMED = "integration.resumed"
+    INTEGRATION_REVOKED = "integration.revoked"
     KEY_ROTATED = "key.rotated"
 
     SUBJECT_REGISTERED = "subject.registered"
@@ -60,7 +66,12 @@ SENTENCES: dict[EventType, str] = {
     EventType.PROJECT_CREATED: "A project was set up.",
     EventType.DATASET_CREATED: "A dataset was added to a project.",
     EventType.ENTITLEMENT_DEFINED: "The actions of an entitlement were set.",
-    EventType.INTEGRATION_CREATED: "A system was given credentials to ask for decisions.",
+    EventType.INTEGRATION_CREATED: "A system was given credentials, with its scopes and limits.",
+    EventType.INTEGRATION_CHANGED: "What a system is registered with changed.",
+    EventType.INTEGRATION_ROTATED: "A system was given a new secret; the old one has an end.",
+    EventType.INTEGRATION_SUSPENDED: "A system's credentials were stopped for a while.",
+    EventType.INTEGRATION_RESUMED: "A system's credentials count again.",
+    EventType.INTEGRATION_REVOKED: "A system's credentials were ended for good.",
     EventType.KEY_ROTATED: "A new key signs tokens from now on.",
     EventType.SUBJECT_REGISTERED: "A person or service became known.",
     EventType.SUBJECT_CHANGED: "Particulars of a person changed.",

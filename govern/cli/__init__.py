@@ -1,6 +1,6 @@
 """The command line: words become one operation, its result becomes words; it never decides."""
 
-from govern.cli import access, data, evidence, keys, people, server, suspending
+from govern.cli import access, data, evidence, integrations, keys, people, server, suspending
 from govern.cli.frame import EXIT, govern, main
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "data",
     "evidence",
     "govern",
+    "integrations",
     "keys",
     "main",
     "people",

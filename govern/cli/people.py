@@ -1,4 +1,4 @@
-"""`user` and `integration`: who gets a way in."""
+"""`user`: who gets a way in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from govern.access import clients, roster
 from govern.cli.frame import Desk, govern, instant, json_option, pass_desk
-from govern.identity import activation, integrations, roles, subjects
+from govern.identity import activation, roles, subjects
 from govern.identity.subjects import Particulars, Subject, SubjectKind
 
 if TYPE_CHECKING:
@@ -131,39 +131,3 @@ def _invite(desk: Desk, people: Sequence[str], session: Session) -> list[tuple[s
 
 def _link(desk: Desk, token: str) -> str:
     return f"{desk.settings.public_url}/activate/{token}"
-
-
-@govern.group()
-def integration() -> None:
-    """Let other systems ask."""
-
-
-@integration.command("create")
-@click.argument("name")
-@click.option(
-    "--scope", "scopes", required=True, multiple=True, type=click.Choice(integrations.SCOPES),
-    help="What it may do.",
-)  # fmt: skip
-@click.option("--client", metavar="CODE", help="About this client alone; else about all.")
-@json_option
-@pass_desk
-def create_integration(
-    desk: Desk, /, *, name: str, scopes: tuple[str, ...], client: str | None
-) -> None:
-    """Give a system its client_id and client_secret.
-
-    The secret is shown this once.
-
-    Example: govern integration create labelling-tool --scope decision --client ASTER
-    """
-
-    def work(session: Session) -> tuple[integrations.Integration, str]:
-        over = clients.client(session, client).id if client else None
-        return integrations.create(session, name, scopes=scopes, client=over, by=desk.by)
-
-    row, secret = desk.database.transaction(work)
-    desk.tell(
-        {"client_id": row.id, "client_secret": secret, "scope": row.scope},
-        f"client_id\t{row.id}",
-        f"client_secret\t{secret}",
-    )

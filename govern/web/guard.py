@@ -118,12 +118,10 @@ def integration() -> Principal:
     given = request.authorization
     if given is None or given.type != "basic" or not given.username or given.password is None:
         raise errors.Unauthenticated("Please send your client id and secret (HTTP Basic).")
-    if not given.username.isprintable():
-        # PostgreSQL would choke on a NUL, which no id holds.
-        raise errors.Unauthenticated("These credentials are not known.")
     with database().reading() as session:
         found = integrations.authenticate(session, given.username, given.password)
     g.integration = found  # for the record of a refusal
+    integrations.touch(database(), found.id)
     return found
 
 

@@ -118,9 +118,7 @@ def test_what_a_caller_may_not_know_is_a_denial_that_tells_nothing_but_is_record
 ) -> None:
     subject, project = granted
     mine = world.client("MINE")
-    row, secret = world.do(
-        lambda s: integrations.create(s, "tool", scopes=("decision",), client=mine.id, by=OPERATOR)
-    )
+    row, secret = world.integration(clients=[mine.id])
     with world.store.reading() as session:
         asker = integrations.authenticate(session, row.id, secret)
     answers = [

@@ -16,9 +16,8 @@ from govern import clock
 from govern.access import evaluation
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.record import RECORDED
-from govern.identity import integrations
 from govern.identity.integrations import Integration
-from tests.factory import OPERATOR, World
+from tests.factory import World
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -49,11 +48,7 @@ class Tool:
 
 def tool_of(world: World, app: Flask, *, client: Client | None = None) -> Tool:
     name = f"tool of {client.code}" if client else "tool"
-    row, secret = world.do(
-        lambda s: integrations.create(
-            s, name, scopes=("decision",), client=client.id if client else None, by=OPERATOR
-        )
-    )
+    row, secret = world.integration(name, clients=[client.id] if client else [])
     return Tool(app, (row.id, secret))
 
 

@@ -1,0 +1,158 @@
+"""Who an integration is, by its id and secret, and what it may then do.
+
+The secret has 256 random bits, so its SHA-256 is stored, not a slow hash: it is checked on every
+question. One who was suspended or revoked is refused on the next request: nothing is remembered
+from one to the next but when it was last seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, or_, select, update
+
+from govern import clock, errors
+from govern.audit.record import RECORDED
+from govern.identity.integrations.tables import (
+    Integration,
+    IntegrationLimit,
+    IntegrationSecret,
+    LimitKind,
+)
+from govern.principal import Kind, Principal, RoleHeld
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Database, Session
+
+_TOUCH = timedelta(minutes=1)
+_UNKNOWN = "These credentials are not known."
+
+
+def find_active(session: OrmSession, client_id: str) -> Integration | None:
+    """The integration of this id, unless it is suspended or revoked."""
+    if not client_id.isprintable():
+        return None  # PostgreSQL would choke on a NUL, which no id holds
+    return session.execute(
+        select(Integration).where(
+            Integration.id == client_id,
+            Integration.suspended_at.is_(None),
+            Integration.ended_at.is_(None),
+        )
+    ).scalar_one_or_none()
+
+
+def check_secret(session: OrmSession, integration: Integration, secret: str) -> bool:
+    """Whether this is one of its secrets, and still counts."""
+    found = select(IntegrationSecret.hash).where(
+        IntegrationSecret.integration_id == integration.id, _counts(secret)
+    )
+    return session.execute(found).first() is not None
+
+
+def principal_of(session: OrmSession, integration: Integration) -> Principal:
+    """The integration as a caller: a role for each scope, over what it is limited to."""
+    limits = select(
+        IntegrationLimit.kind, IntegrationLimit.target_id, IntegrationLimit.client_id
+    ).where(IntegrationLimit.integration_id == integration.id)
+    return _principal(integration.id, integration.scope, session.execute(limits).all())
+
+
+def authenticate(session: OrmSession, client_id: str, client_secret: str) -> Principal:
+    """The principal behind an id and a secret, by one statement; `Unauthenticated` otherwise."""
+    if not client_id.isprintable():
+        raise errors.Unauthenticated(_UNKNOWN)
+    rows = session.execute(
+        select(
+            Integration.scope,
+            Integration.suspended_at,
+            IntegrationLimit.kind,
+            IntegrationLimit.target_id,
+            IntegrationLimit.client_id,
+        )
+        .join(
+            IntegrationSecret,
+            and_(IntegrationSecret.integration_id == Integration.id, _counts(client_secret)),
+        )
+        .outerjoin(IntegrationLimit, IntegrationLimit.integration_id == Integration.id)
+        .where(Integration.id == client_id, Integration.ended_at.is_(None))
+    ).all()
+    if not rows:
+        raise errors.Unauthenticated(_UNKNOWN)
+    if rows[0].suspended_at is not None:
+        # Told to who shows the right secret: their operator should not look for a wrong one.
+        raise errors.Unauthenticated("This integration is suspended.")
+    return _principal(client_id, rows[0].scope, [tuple(row)[2:] for row in rows if row[2]])
+
+
+def _principal(id: str, scope: str, limits: Sequence[Any]) -> Principal:
+    clients = sorted({client for _, _, client in limits}) or [None]
+    projects = None
+    if any(kind == LimitKind.PROJECT for kind, _, _ in limits):
+        projects = frozenset(target for _, target, _ in limits)
+    return Principal(
+        kind=Kind.INTEGRATION,
+        id=id,
+        roles=tuple(RoleHeld(role, client) for role in scope.split(" ") for client in clients),
+        projects=projects,
+    )
+
+
+def _counts(secret: str) -> ColumnElement[bool]:
+    """The row of a secret that still counts.
+
+    The hash is looked up, not compared: whoever could learn from the time that takes would learn
+    of a digest that they cannot choose.
+    """
+    return and_(
+        IntegrationSecret.hash == hashed(secret),
+        or_(IntegrationSecret.ends_at.is_(None), clock.instant() < IntegrationSecret.ends_at),
+    )
+
+
+def hashed(secret: str) -> str:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- last seen ---------------------------------------------------------------------------------
+
+_seen: weakref.WeakKeyDictionary[Database, dict[str, datetime]] = weakref.WeakKeyDictionary()
+_seen_lock = threading.Lock()
+
+
+def touch(database: Database, integration_id: str) -> None:
+    """Note that an integration asked, at most once a minute; a note that fails is let go.
+
+    Most calls cost a look into memory: this process tries once a minute for each integration, does
+    not wait for the database, and writes only if no other process has.
+    """
+    now = clock.utcnow()
+    with _seen_lock:
+        noted = _seen.setdefault(database, {})
+        if now - noted.get(integration_id, now - 2 * _TOUCH) < _TOUCH:
+            return
+        noted[integration_id] = now
+
+    def work(session: Session) -> None:
+        now = clock.now(session)
+        session.execute(
+            update(Integration)
+            .where(
+                Integration.id == integration_id,
+                or_(Integration.last_seen_at.is_(None), Integration.last_seen_at <= now - _TOUCH),
+            )
+            .values(last_seen_at=now),
+            execution_options=RECORDED,
+        )
+
+    database.note(work)

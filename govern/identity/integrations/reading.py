@@ -1,0 +1,93 @@
+"""Integrations to look at: lists and one, with what each is limited to and its secrets' ends.
+
+Who is admitted to some clients alone sees those that are limited to these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, or_, select
+
+from govern import clock, errors, permissions
+from govern.db import listed
+from govern.identity.integrations.tables import Integration, IntegrationLimit, IntegrationSecret
+
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+PAGE = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """An integration and its limits; of its secrets, when each was made and ends."""
+
+    integration: Integration
+    limits: tuple[IntegrationLimit, ...]
+    secrets: tuple[tuple[datetime, datetime | None], ...] = ()
+
+
+def listing(
+    session: OrmSession, *, after: str = "", limit: int = PAGE, by: Principal
+) -> tuple[list[Shown], str | None]:
+    """Integrations by name, and the name after which the next are; None when that is all."""
+    rows = list(
+        session.execute(
+            _visible(by).where(Integration.name > after).order_by(Integration.name).limit(limit + 1)
+        ).scalars()
+    )
+    page = rows[:limit]
+    limits: dict[str, list[IntegrationLimit]] = {row.id: [] for row in page}
+    among = listed(session, list(limits))
+    for found in session.execute(
+        select(IntegrationLimit)
+        .join(among, among.c.value == IntegrationLimit.integration_id)
+        .order_by(IntegrationLimit.kind, IntegrationLimit.target_id)
+    ).scalars():
+        limits[found.integration_id].append(found)
+    return (
+        [Shown(integration=row, limits=tuple(limits[row.id])) for row in page],
+        page[-1].name if len(rows) > limit else None,
+    )
+
+
+def shown(session: OrmSession, integration_id: str, *, by: Principal) -> Shown:
+    """One integration; `Unknown` where the caller may not know of it."""
+    row = session.execute(_visible(by).where(Integration.id == integration_id)).scalar_one_or_none()
+    if row is None:
+        raise errors.Unknown("There is no such integration.")
+    limits = session.execute(
+        select(IntegrationLimit)
+        .where(IntegrationLimit.integration_id == row.id)
+        .order_by(IntegrationLimit.kind, IntegrationLimit.target_id)
+    ).scalars()
+    secrets = session.execute(
+        select(IntegrationSecret.recorded_at, IntegrationSecret.ends_at)
+        .where(
+            IntegrationSecret.integration_id == row.id,
+            or_(IntegrationSecret.ends_at.is_(None), clock.instant() < IntegrationSecret.ends_at),
+        )
+        .order_by(IntegrationSecret.recorded_at.desc())
+    )
+    return Shown(
+        integration=row,
+        limits=tuple(limits),
+        secrets=tuple((made, ends) for made, ends in secrets),
+    )
+
+
+def _visible(by: Principal) -> Select[Integration]:
+    clients = permissions.scope(by, "integration:read")
+    wanted = select(Integration)
+    if clients is None:
+        return wanted
+    if not clients:
+        permissions.require(by, "integration:read")
+    own = exists().where(IntegrationLimit.integration_id == Integration.id)
+    return wanted.where(own, ~own.where(IntegrationLimit.client_id.not_in(clients)))
