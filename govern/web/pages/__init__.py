@@ -9,6 +9,7 @@ from govern.web.pages import (
     auth,
     base,
     contractor,
+    integrations,
     lift,
     overview,
     pause,
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from flask import Flask
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
-PLACES = (auditor, auth, contractor, lift, overview, pause, people, projects, start, suspended)
+PLACES = (
+    auditor, auth, contractor, integrations, lift, overview, pause, people, projects, start,
+    suspended,
+)  # fmt: skip
 
 
 def install(app: Flask) -> None:
