@@ -105,9 +105,13 @@ def ask(
     items: Iterable[str] = (),
     number: int = 0,
     reason: str = "",
+    recheck: Callable[[OrmSession], None] | None = None,
     by: Principal,
 ) -> Request:
-    """Put down what was asked for; the caller's operation has checked that it may be asked."""
+    """Put down what was asked for; the caller's operation has checked that it may be asked.
+
+    `recheck` raises when that no longer holds under the heads' locks.
+    """
     logs = sorted(set(logs))
     row = Request(
         id=new_id("req"),
@@ -130,6 +134,7 @@ def ask(
         data={"kind": kind, "number": number},
         private={"reason": reason},
         stamps=[(row, "recorded_at")],
+        recheck=recheck,
     )
     return row
 

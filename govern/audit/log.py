@@ -19,7 +19,7 @@ from govern.db import Base, Code, Id, references, text_column
 from govern.tlog import merkle, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
@@ -115,6 +115,17 @@ def position(log_id: ColumnElement[str] | str) -> ColumnElement[int]:
     """How many entries a statement's own snapshot sees: from the last key, not the hot head row."""
     last = select(func.max(Entry.seq)).where(Entry.log_id == log_id).scalar_subquery()
     return func.coalesce(last + 1, 0)
+
+
+def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
+    """How many entries of each log the next statement's snapshot sees at least.
+
+    Whoever finds them the same later, under the heads' locks, knows that nothing was recorded
+    there meanwhile, and need not look again at what they read in between.
+    """
+    return {
+        log_id: session.execute(select(position(log_id))).scalar_one() for log_id in sorted(log_ids)
+    }
 
 
 def latest_checkpoint(session: Session, log_id: str) -> Checkpoint | None:

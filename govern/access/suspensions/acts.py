@@ -19,7 +19,11 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.access.suspensions.admission import refuse_more_than_before, refuse_unlisted
+from govern.access.suspensions.admission import (
+    refuse_more_than_before,
+    refuse_unlisted,
+    unmoved,
+)
 from govern.access.suspensions.finding import holding_organisation, may_change, organisation_held
 from govern.access.suspensions.opening import opening_event, pending_particulars, settled
 from govern.access.suspensions.parts import targets_of
@@ -215,13 +219,18 @@ def _record_admission(
     ]
     session.add_all(pending)
 
-    def recheck(session: OrmSession) -> None:
-        _unchanged(session, present)
-        settled(session, targets, logs)
+    def nobody_unlisted(session: OrmSession) -> None:
         if shown_at is None:
             refuse_more_than_before(session, suspension)
         else:
             refuse_unlisted(session, supposing, shown_at)
+
+    still_nobody = unmoved(session, logs, nobody_unlisted)
+
+    def recheck(session: OrmSession) -> None:
+        _unchanged(session, present)
+        settled(session, targets, logs)
+        still_nobody(session)
 
     record(
         session,

@@ -13,8 +13,11 @@ from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect
 from govern.access.suspension_tables import Suspension
 from govern.access.suspensions.previewing import chain
+from govern.audit.log import HOUSE, positions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
@@ -42,6 +45,26 @@ def returning(session: OrmSession, supposing: Supposing, moment: Moment = grants
     """How many grants would come back."""
     query = grants.facts(func.count(Grant.id), moment=moment).where(admitted(supposing, moment))
     return int(session.execute(query).scalar_one())
+
+
+def unmoved(
+    session: OrmSession, logs: Iterable[str], check: Callable[[OrmSession], None]
+) -> Callable[[OrmSession], None]:
+    """Run `check` now, and make what runs it again under the heads' locks if anything moved.
+
+    It looks at every grant of a scope: too long to hold a log's head for, and without need when
+    nothing was recorded since. Whatever can change its outcome is recorded in the logs of the
+    scope or in the house's.
+    """
+    among = {*logs, HOUSE}
+    seen = positions(session, among)
+    check(session)
+
+    def again(session: OrmSession) -> None:
+        if positions(session, among) != seen:
+            check(session)
+
+    return again
 
 
 def returning_people(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:

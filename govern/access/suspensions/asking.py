@@ -21,7 +21,7 @@ from govern.access.modes import Mode
 from govern.access.requests import Request, RequestKind, signature
 from govern.access.suspension_tables import Suspension, SuspensionTarget
 from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, set_mode
-from govern.access.suspensions.admission import returning, returning_digest
+from govern.access.suspensions.admission import returning, returning_digest, unmoved
 from govern.access.suspensions.finding import may_change, organisation_held
 from govern.access.suspensions.opening import TAKE_BACK_WITHIN, prose
 from govern.access.suspensions.parts import targets_of
@@ -32,7 +32,7 @@ from govern.identity import subjects
 from govern.identity.subjects import Organisation, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy.orm import Session as OrmSession
 
@@ -58,10 +58,25 @@ def ask_lift(
         raise errors.Stale(
             "The list of who comes back has changed since you saw it. Look at it again."
         )
-    count = returning(session, Supposing(suspension=suspension.id))
-    if number != count:
-        raise errors.Brake(f"Type the number of grants that come back: {count}.", field="number")
-    return _ask(session, RequestKind.LIFT, suspension, number=count, reason=reason, by=by)
+
+    def counted(session: OrmSession) -> None:
+        count = returning(session, Supposing(suspension=suspension.id))
+        if number != count:
+            raise errors.Brake(
+                f"Type the number of grants that come back: {count}.", field="number"
+            )
+
+    # The list that binds is that of the request's entry: the number must be its number.
+    recheck = unmoved(session, logs_of(session, targets_of(session, suspension.id)), counted)
+    return _ask(
+        session,
+        RequestKind.LIFT,
+        suspension,
+        number=number,
+        reason=reason,
+        recheck=recheck,
+        by=by,
+    )
 
 
 def ask_release(
@@ -251,6 +266,7 @@ def _ask(
     details: dict[str, str] | None = None,
     items: Iterable[str] = (),
     reason: str,
+    recheck: Callable[[OrmSession], None] | None = None,
     by: Principal,
 ) -> Request:
     waiting = session.execute(
@@ -272,5 +288,6 @@ def _ask(
         items=items,
         number=number,
         reason=reason,
+        recheck=recheck,
         by=by,
     )
