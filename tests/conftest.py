@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
+import jinja2
 import pytest
 
 from tests.support import postgres
@@ -162,6 +163,25 @@ def _push_request_context() -> None:
 # The core: settings, the database, a world to fill it with.
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes() -> Iterator[None]:
+    """Real argon2id at its least cost: a second for each sign-in would be most of the run.
+
+    Processes that a test starts keep the cost that is shipped; tests/identity/test_passwords.py
+    holds it to what the field asks.
+    """
+    import argon2
+
+    from govern.identity import passwords
+
+    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", quick)
+        patch.setattr(passwords, "_light", quick)
+        patch.setattr(passwords, "_DUMMY", quick.hash("nobody has this password"))
+        yield
+
+
 @pytest.fixture
 def settings(data_dir: Path, url: str) -> "Settings":
     from govern.config import Settings
@@ -186,11 +206,20 @@ def world(store: "Database") -> "World":
     return World(store)
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> jinja2.BytecodeCache:
+    """Templates are compiled once a run, not once an application, which each test has."""
+    return jinja2.FileSystemBytecodeCache(str(tmp_path_factory.mktemp("jinja")))
+
+
 @pytest.fixture
-def app(settings: "Settings", store: "Database") -> "Flask":
+def app(
+    settings: "Settings", store: "Database", compiled_templates: jinja2.BytecodeCache
+) -> "Flask":
     """The web application over the test's own database."""
     from govern import create_app
 
     made = create_app(settings)
     made.config.update(TESTING=True, SERVER_NAME="localhost")
+    made.jinja_env.bytecode_cache = compiled_templates
     return made
