@@ -221,10 +221,11 @@ def record_refusal(error: errors.GovernError) -> None:
     """Leave a row in the access log when someone was refused, or showed wrong credentials.
 
     It says who, on which route, and the opaque names in its address; never what a form held. To
-    be asked to sign in is no refusal.
+    be asked to sign in, or for a fresh code, is no refusal.
     """
     shown = type(error) is errors.Unauthenticated and request.authorization is not None
-    if not (shown or isinstance(error, errors.Forbidden | errors.SignInFailed)):
+    denied = isinstance(error, errors.Forbidden | errors.SignInFailed)
+    if isinstance(error, errors.FreshFactorRequired) or not (shown or denied):
         return
     by = _caller()
     detail: dict[str, object] = {}

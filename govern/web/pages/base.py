@@ -204,7 +204,6 @@ def act(
     except (
         errors.Invalid, errors.Conflict, errors.SamePerson, errors.TooManyAttempts,
     ) as error:  # fmt: skip
-        problems.record_refusal(error)
         return refusal(error, again({error.field or "": error.message}))
     return done(result)
 
@@ -221,7 +220,8 @@ def _take_code() -> None:
 
 
 def refusal(error: errors.GovernError, page: ResponseReturnValue) -> Response:
-    """A page that says what was wrong, with the status of the error."""
+    """A page that says what was wrong, with the status of the error; a refusal leaves its row."""
+    problems.record_refusal(error)
     response = make_response(page)
     response.status_code = STATUS[type(error)]
     if isinstance(error, errors.TooManyAttempts):

@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from govern import clock, errors
 from govern.access import overview, requests, suspensions
 from govern.access.requests import RequestKind
+from govern.audit import reading
 from govern.web import guard
 from govern.web.pages import base, words
 from govern.web.pages.lift import difference_context
@@ -39,6 +40,7 @@ def page() -> str:
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
         recent = overview.recent(session, by=by)
+    reading.note(guard.database(), "overview", by=by)
     for line in lines:
         for project in line.projects:
             project.url = f"/projects/{project.code}"  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from govern import clock, errors
 from govern.access import suspensions
 from govern.access.modes import Mode, tighter
+from govern.audit import reading
 from govern.audit.events import SENTENCES
 from govern.identity import subjects
 from govern.web import guard
@@ -76,6 +77,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
     after = request.args.get("after", "")
     with guard.database().reading() as session:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
+    reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
     parts = [
         part for part in standing.parts if part.ended_at is None or part.ended_at == row.ended_at
