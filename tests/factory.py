@@ -78,9 +78,11 @@ class World:
             )
         )
 
-    def dataset(self, project: Project, code: str = "kingfisher-audio") -> Dataset:
+    def dataset(
+        self, project: Project, code: str = "kingfisher-audio", *, type: str | None = None
+    ) -> Dataset:
         """A dataset of a project."""
-        return self.do(lambda s: clients.create_dataset(s, project, code, by=OPERATOR))
+        return self.do(lambda s: clients.create_dataset(s, project, code, type=type, by=OPERATOR))
 
     def entitlement(self, name: str = "annotator", *actions: str) -> Any:
         """An entitlement with its actions."""

@@ -11,6 +11,7 @@ from govern.access import (
     offboarding,
     requests,
     roster,
+    searching,
     standing,
     suspensions,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "offboarding",
     "requests",
     "roster",
+    "searching",
     "standing",
     "suspensions",
 ]

@@ -23,10 +23,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class _Dataset(_Strict):
+    code: str
+    type: str | None = None
+
+
 class _Project(_Strict):
+    """A dataset is given by its code alone, or with the type that it is asked for as."""
+
     code: str
     contact: str = ""
-    datasets: list[str] = []
+    datasets: list[str | _Dataset] = []
 
 
 class _Client(_Strict):
@@ -82,15 +89,16 @@ def _load(session: Session, catalogue: _Catalogue, *, by: Principal) -> dict[str
             project = project or clients.create_project(
                 session, client, item.code, contact=item.contact, by=by
             )
-            for code in item.datasets:
-                dataset = _present(session, Dataset, code)
+            for one in item.datasets:
+                new = _Dataset(code=one) if isinstance(one, str) else one
+                dataset = _present(session, Dataset, new.code)
                 if dataset is not None and dataset.project_id != project.id:
                     raise errors.AlreadyExists(
-                        f"The dataset {code} belongs to another project.", field="dataset"
+                        f"The dataset {new.code} belongs to another project.", field="dataset"
                     )
                 count(new=dataset is None)
                 if dataset is None:
-                    clients.create_dataset(session, project, code, by=by)
+                    clients.create_dataset(session, project, new.code, type=new.type, by=by)
     return counts
 
 

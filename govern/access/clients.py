@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+# What a dataset may be asked for as besides `dataset`: a lower-case word that is no kind of ours.
+_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,79}")
+_TAKEN_TYPES = frozenset({"project", "dataset"})
 
 
 class Client(Audited, Base):
@@ -54,7 +59,10 @@ class Project(Audited, Base):
 
 
 class Dataset(Audited, Base):
-    """A bucket, table, queue or tool of one project."""
+    """A bucket, table, queue or tool of one project.
+
+    `type` is the word (`bucket`, `record`) under which it is asked for too; it never changes.
+    """
 
     __tablename__ = "dataset"
     __table_args__ = (Index("ix_dataset_project", "project_id", "code"),)
@@ -63,6 +71,7 @@ class Dataset(Audited, Base):
     project_id: Mapped[Id] = mapped_column(references("project.id"))
     code: Mapped[Code] = mapped_column(unique=True)
     sensitivity: Mapped[Code] = mapped_column(default="confidential")
+    type: Mapped[Code | None]
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
@@ -138,12 +147,27 @@ def create_project(
     return row
 
 
-def create_dataset(session: Session, project: Project, code: str, *, by: Principal) -> Dataset:
-    """Add a dataset to a project."""
+def is_type(word: str) -> bool:
+    """Whether a dataset could have this word as a type of its own."""
+    return _TYPE.fullmatch(word) is not None and word not in _TAKEN_TYPES
+
+
+def create_dataset(
+    session: Session, project: Project, code: str, *, type: str | None = None, by: Principal
+) -> Dataset:
+    """Add a dataset to a project; `type` is a word of its own under which it is asked for too."""
     permissions.require(by, "catalogue:write", client=project.client_id)
     code = subjects.text(code, field="code", length=80)
+    if type is not None and not is_type(type):
+        raise errors.Invalid(
+            f"“{type}” is not a type that a dataset can have: a lower-case word such as bucket, "
+            "and neither project nor dataset.",
+            field="type",
+        )
     _unless_taken(session, Dataset, code)
-    row = Dataset(id=new_id("dat"), project_id=project.id, code=code, sensitivity="confidential")
+    row = Dataset(
+        id=new_id("dat"), project_id=project.id, code=code, sensitivity="confidential", type=type
+    )
     session.add(row)
     record(
         session,
@@ -151,6 +175,7 @@ def create_dataset(session: Session, project: Project, code: str, *, by: Princip
         logs=[project.client_id],
         by=by,
         refs={"client": project.client_id, "project": project.id, "dataset": row.id},
+        data={} if type is None else {"type": type},
         private={"code": code},
         stamps=[(row, "recorded_at")],
     )

@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
 from govern.access import grants
-from govern.access.clients import Client, Dataset, Project
+from govern.access.clients import Client, Dataset, Project, is_type
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect, effect_of
 from govern.audit import decisions, log
@@ -62,7 +62,8 @@ REASONS: dict[str, str] = {
 class Question:
     """What is asked: a subject (external id or e-mail), an action, a project's or dataset's code.
 
-    `worked_at` counts for hours alone; `at` asks about the past, None about now.
+    `kind` is `project`, `dataset`, or the type that a dataset has of its own. `worked_at` counts
+    for hours alone; `at` asks about the past, None about now.
     """
 
     subject: str
@@ -97,7 +98,8 @@ class Decision:
 
 def evaluate(session: OrmSession, question: Question) -> Decision:
     """Answer one question from one snapshot; records nothing and asks for no permission."""
-    if question.kind not in {"project", "dataset"}:
+    own_type = question.kind not in {"project", "dataset"}
+    if own_type and not is_type(question.kind):
         return Decision(permit=False, reason="resource_unknown")
     effect = effect_of(question.action)
     worked_at = question.worked_at if effect is Effect.HOURS else None
@@ -105,7 +107,8 @@ def evaluate(session: OrmSession, question: Question) -> Decision:
     shape = _Shape(
         effect=effect,
         by_mail=by_mail,
-        on_dataset=question.kind == "dataset",
+        on_dataset=question.kind != "project",
+        own_type=own_type,
         past=question.at is not None,
         worked=worked_at is not None,
     )
@@ -116,6 +119,8 @@ def evaluate(session: OrmSession, question: Question) -> Decision:
         "code": question.code,
         "action": question.action,
     }
+    if own_type:
+        wanted["type"] = question.kind
     instants = {"at": question.at, "worked_at": worked_at}
     wanted |= {name: when for name, when in instants.items() if when is not None}
     rows = session.execute(statement, wanted).all()
@@ -173,6 +178,7 @@ class _Shape:
     effect: Effect
     by_mail: bool
     on_dataset: bool
+    own_type: bool
     past: bool
     worked: bool
 
@@ -206,7 +212,10 @@ def _prepared(shape: _Shape) -> tuple[list[grants.Clause], Select[Any]]:
     source = source.outerjoin(Subject, name == bindparam("subject", type_=String()))
     code: ColumnElement[str] = bindparam("code", type_=String())
     if shape.on_dataset:
-        source = source.outerjoin(Dataset, Dataset.code == code)
+        named = Dataset.code == code
+        if shape.own_type:
+            named &= Dataset.type == bindparam("type", type_=String())
+        source = source.outerjoin(Dataset, named)
         source = source.outerjoin(Project, Project.id == Dataset.project_id)
     else:
         source = source.outerjoin(Project, Project.code == code)

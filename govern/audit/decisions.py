@@ -1,4 +1,4 @@
-"""The access log: each decision, read, export and refusal is a row, durable before its answer.
+"""The access log: each decision, search, read, export and refusal is durable before its answer.
 
 Each writer (a process) numbers its own rows without a gap, so a missing row shows. If a row
 cannot be written, `RecordFailed` is raised and the surface answers with a denial.
@@ -30,6 +30,7 @@ class AccessKind(StrEnum):
     """What a row of the access log tells of."""
 
     DECISION = "decision"
+    SEARCH = "search"
     READ = "read"
     EXPORT = "export"
     REFUSAL = "refusal"

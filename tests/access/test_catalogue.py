@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from govern import errors
 from govern.access import catalogue, entitlements
-from govern.access.clients import Client
+from govern.access.clients import Client, Dataset
 from tests.factory import OPERATOR, World, person
 
 DOCUMENT: dict[str, Any] = {
@@ -73,6 +73,27 @@ def test_a_document_that_makes_no_sense_is_refused_whole(
     assert refusal.value.field == field
     with world.store.reading() as session:
         assert session.execute(select(func.count()).select_from(Client)).scalar_one() == 0
+
+
+def test_a_dataset_may_have_a_type_of_its_own_that_is_a_word_and_no_kind_of_ours(
+    world: World,
+) -> None:
+    def document(*datasets: Any) -> Any:
+        project = {"code": "Kingfisher", "datasets": list(datasets)}
+        return {"clients": [{"code": "ASTER", "name": "Aster Labs", "projects": [project]}]}
+
+    for type_ in ("project", "dataset", "Bucket", "two words", "", "9", "a\0b", "ä", "x" * 81):
+        with pytest.raises(errors.Invalid) as refusal:
+            catalogue.load(world.store, document({"code": "audio", "type": type_}), by=OPERATOR)
+        assert refusal.value.field == "type", type_
+    given = document("text", {"code": "audio", "type": "bucket"}, {"code": "plain"})
+    assert catalogue.load(world.store, given, by=OPERATOR)["accepted"] == 5
+    with world.store.reading() as session:
+        found = {row.code: row.type for row in session.execute(select(Dataset)).scalars()}
+        client = session.execute(select(Client)).scalar_one()
+    assert found == {"text": None, "audio": "bucket", "plain": None}
+    told = [entry.get("data", {}) for entry in world.entries(client.id, "dataset.created")]
+    assert sorted(told, key=len) == [{}, {}, {"type": "bucket"}]
 
 
 def test_an_auditor_writes_no_catalogue(world: World) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from govern import clock
-from govern.access import evaluation, grants, offboarding, requests, suspensions
+from govern.access import evaluation, grants, offboarding, requests, searching, suspensions
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
 from govern.identity import subjects
@@ -371,6 +371,42 @@ class History:
                         able = {g for g in expected if model.grants[g].subject == person}
                         assert decision.permit == bool(able), (kind, name, action, decision)
                         assert decision.grant_id in able or not able
+        if not past:
+            with clock.at(at):
+                self._searches_agree(model, at)
+
+    def _searches_agree(self, model: Model, at: datetime) -> None:
+        """The three searches of people, places and actions, a page of one at a time where long."""
+        able = {
+            (person, kind, name, action)
+            for kind, name in self.scopes if kind in {"project", "dataset"}
+            for action in ASKED
+            for person in {model.grants[g].subject for g in model.answer(kind, name, action, at)}
+        }  # fmt: skip
+        store, page = self.world.store, searching.Page()
+        for kind, name in self.scopes:
+            if kind not in {"project", "dataset"}:
+                continue
+            for action in ASKED:
+                found = searching.subjects(
+                    store, action=action, kind=kind, code=name, page=page, by=OPERATOR
+                )
+                assert {(p, kind, name, action) for p in found.names} == {
+                    one for one in able if one[1:] == (kind, name, action)
+                }
+            person = self.people[len(name) % 3]
+            does = searching.actions(store, person, kind=kind, code=name, page=page, by=OPERATOR)
+            assert {(person, kind, name, a) for a in does.names} == {
+                one for one in able if one[:3] == (person, kind, name)
+            }
+        for person in self.people:
+            for kind, action in (("project", "read"), ("dataset", "annotate")):
+                there = searching.resources(
+                    store, person, action=action, kind=kind, page=page, by=OPERATOR
+                )
+                assert {(person, kind, name, action) for name in there.names} == {
+                    one for one in able if (one[0], one[1], one[3]) == (person, kind, action)
+                }
 
 
 ACTS = ["issue", "issue", "issue", "suspend", "suspend", "lift", "release", "narrow",

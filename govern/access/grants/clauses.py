@@ -144,6 +144,13 @@ def standing(moment: Moment = NOW) -> list[Clause]:
         Clause("subject_offboarded", moment.unended(Subject)),
         Clause("client_ended", moment.unended(Client)),
         Clause("project_ended", moment.unended(Project)),
+        *open_(moment),
+    ]
+
+
+def open_(moment: Moment = NOW) -> list[Clause]:
+    """What the rule asks of the grant's row alone: its window, and that it was not revoked."""
+    return [
         Clause("grant_revoked", moment.unended(Grant)),
         Clause("grant_not_started", Grant.starts_at <= moment.instant),
         Clause("grant_expired", Grant.ends_at > moment.instant),
@@ -304,22 +311,9 @@ def _holding(
     `hours` when it is hours that are stopped: they count until the cut-off.
     """
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
-    query = (
-        select(mode.mode, mode.suspension_id)
-        .select_from(target)
-        .join(mode, mode.suspension_id == target.suspension_id)
-        .where(
-            target.kind == scope,
-            mode.mode.in_(stopping),
-            moment.stands(target),
-            moment.stands(mode),
-            not_(released(target, moment)),
-        )
+    query = _stopped(target, mode, stopping, moment, hours=hours).where(
+        target.kind == scope, not_(released(target, moment))
     )
-    if hours:
-        query = query.join(Suspension, Suspension.id == mode.suspension_id).where(
-            _past_cut_off(mode, moment)
-        )
     if supposing is not None:
         query = query.where(supposing.still(target, stopping))
     if scope is Scope.ORGANISATION:
@@ -337,6 +331,61 @@ def _holding(
         }[scope]
         query = query.where(target.target_id == column)
     return query.correlate(Grant, Dataset)
+
+
+def _stopped(
+    target: Any, mode: Any, stopping: list[Mode], moment: Moment, *, hours: bool
+) -> Select[str, str]:
+    """The modes that stop something, with whose they are, over whatever target they are laid."""
+    query = (
+        select(mode.mode, mode.suspension_id)
+        .select_from(target)
+        .join(mode, mode.suspension_id == target.suspension_id)
+        .where(mode.mode.in_(stopping), moment.stands(target), moment.stands(mode))
+    )
+    if hours:
+        query = query.join(Suspension, Suspension.id == mode.suspension_id).where(
+            _past_cut_off(mode, moment)
+        )
+    return query
+
+
+def blanket(
+    effect: Effect, moment: Moment, *, client: str, project: str, dataset: str | None
+) -> Select[str]:
+    """A suspension that stops `effect` for all but those released from it, by its id, if any.
+
+    For lists: after a pause of a project nobody is left but whom `let_out` names, so its grants,
+    which may be a million, need not be walked to find that out.
+    """
+    target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
+    over = {Scope.CLIENT: client, Scope.PROJECT: project, Scope.DATASET: dataset}
+    return (
+        _stopped(target, mode, modes.stopping(effect), moment, hours=effect is Effect.HOURS)
+        .with_only_columns(mode.suspension_id)
+        .where(
+            or_(
+                *(
+                    and_(target.kind == scope, target.target_id == one)
+                    for scope, one in over.items()
+                    if one is not None
+                )
+            )
+        )
+        .limit(1)
+    )
+
+
+def let_out(
+    suspension: SQLColumnExpression[str], moment: Moment, *, after: SQLColumnExpression[str]
+) -> Select[str]:
+    """The people who were released from a suspension, by id, those behind `after`."""
+    return select(SuspensionRelease.subject_id).where(
+        SuspensionRelease.suspension_id == suspension,
+        SuspensionRelease.subject_id > after,
+        moment.stands(SuspensionRelease),
+        moment.begun(SuspensionRelease),
+    )
 
 
 def _past_cut_off(mode: Any, moment: Moment) -> ColumnElement[bool]:

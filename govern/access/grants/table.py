@@ -22,6 +22,7 @@ class Grant(Audited, Base):
     __table_args__ = (
         Index("ix_access_grant_subject", "subject_id", "project_id"),
         Index("ix_access_grant_project", "project_id", "id"),
+        Index("ix_access_grant_reach", "project_id", "subject_id"),
         Index("ix_access_grant_client", "client_id", "id"),
     )
 

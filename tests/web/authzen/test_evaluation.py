@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 
 from govern import clock
 from govern.access import evaluation
-from govern.audit.decisions import Access, AccessKind
+from govern.audit.decisions import AccessKind
 from govern.audit.record import RECORDED
 from govern.identity.integrations import Integration
 from tests.factory import World
+from tests.web.authzen.asking import MANY, ONE, Tool, question, rows, said, tool_of
 
 if TYPE_CHECKING:
     from flask import Flask
-    from werkzeug.test import TestResponse
-
-    from govern.access.clients import Client
-
-ONE = "/access/v1/evaluation"
-MANY = "/access/v1/evaluations"
-
-
-@dataclass
-class Tool:
-    """A labelling tool: it asks with its own credentials."""
-
-    app: Flask
-    credentials: tuple[str, str]
-
-    def send(self, path: str, body: Any, **more: Any) -> TestResponse:
-        options = {"auth": self.credentials, "json": body} | more
-        return self.app.test_client().post(
-            path, **{name: value for name, value in options.items() if value is not None}
-        )
-
-    def raw(self, path: str, body: bytes, content_type: str = "application/json") -> TestResponse:
-        return self.send(path, None, data=body, content_type=content_type)
-
-
-def tool_of(world: World, app: Flask, *, client: Client | None = None) -> Tool:
-    name = f"tool of {client.code}" if client else "tool"
-    row, secret = world.integration(name, clients=[client.id] if client else [])
-    return Tool(app, (row.id, secret))
 
 
 @pytest.fixture
@@ -61,29 +30,6 @@ def tool(world: World, app: Flask) -> Tool:
     world.project("Osprey", client=client)
     world.grant(world.subject("ada"), kingfisher)
     return tool_of(world, app)
-
-
-def question(
-    project: str = "Kingfisher", action: str = "read", who: str = "ada", **context: Any
-) -> dict[str, Any]:
-    asked = {
-        "subject": {"type": "user", "id": who},
-        "action": {"name": action},
-        "resource": {"type": "project", "id": project},
-    }
-    return asked | ({"context": context} if context else {})
-
-
-def rows(world: World, kind: AccessKind = AccessKind.DECISION) -> list[Access]:
-    with world.store.access_reading() as session:
-        found = select(Access).where(Access.kind == kind).order_by(Access.at, Access.number)
-        return list(session.execute(found).scalars())
-
-
-def said(answer: TestResponse) -> list[bool]:
-    assert answer.status_code == 200, answer.text
-    assert set(answer.json) == {"evaluations"}
-    return [item["decision"] for item in answer.json["evaluations"]]
 
 
 # --- one question ------------------------------------------------------------------------------
@@ -306,67 +252,6 @@ def test_a_malformed_batch_is_a_bad_request(tool: Tool) -> None:
         assert answer.status_code == 400, wrong
 
 
-NOT_JSON = [
-    b"", b"{", b"nonsense", b"\xff\xfe", b'{"subject": "\\ud800"}', b"[" * 100_000,
-    b'{"context":' * 5000 + b"1" + b"}" * 5000,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", [ONE, MANY])
-def test_a_body_that_is_not_json_is_a_bad_request(tool: Tool, path: str) -> None:
-    for body in NOT_JSON:
-        assert tool.raw(path, body).status_code == 400, body[:40]
-
-
-def test_only_json_is_read_and_a_charset_is_accepted(tool: Tool) -> None:
-    body = json.dumps(question()).encode()
-    assert tool.raw(ONE, body, "application/json; charset=utf-8").json["decision"] is True
-    for other in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
-        assert tool.raw(ONE, body, other).status_code == 400
-
-
-def test_a_body_that_is_too_large_is_refused_unread(tool: Tool) -> None:
-    body = json.dumps(question(note="x" * 10_000_000)).encode()
-    answer = tool.raw(ONE, body)
-    assert answer.status_code == 413
-    assert isinstance(answer.json["error"], str)
-
-
-@pytest.mark.parametrize("path", [ONE, MANY])
-def test_another_method_is_told_which_one_to_use(tool: Tool, path: str) -> None:
-    for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        answer = tool.app.test_client().open(path, method=method, auth=tool.credentials)
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == "POST"
-        assert isinstance(answer.json["error"], str)
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-entity = anything | st.fixed_dictionaries(
-    {"type": st.sampled_from(["user", "project", "dataset"]) | st.text(), "id": st.text()}
-)
-body = anything | st.fixed_dictionaries(
-    {"subject": entity, "resource": entity,
-     "action": anything | st.fixed_dictionaries({"name": st.text() | st.just("log_hours")})},
-    optional={"context": anything | st.dictionaries(st.just("time"), anything),
-              "evaluations": anything | st.lists(anything, max_size=3), "options": anything},
-)  # fmt: skip
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=body, path=st.sampled_from([ONE, MANY]))
-def test_whatever_is_sent_is_answered_and_never_permitted(tool: Tool, body: Any, path: str) -> None:
-    answer = tool.raw(path, json.dumps(body).encode())
-    assert answer.status_code in {200, 400}, answer.text
-    if answer.status_code == 200:
-        items = answer.json.get("evaluations", [answer.json])
-        assert not any(item["decision"] for item in items)
-
-
 # --- who asks ----------------------------------------------------------------------------------
 
 
@@ -476,17 +361,6 @@ def test_when_the_database_is_gone_nothing_is_permitted(tool: Tool, world: World
 # --- around it ---------------------------------------------------------------------------------
 
 
-def test_the_request_id_comes_back_on_answers_and_on_errors(tool: Tool) -> None:
-    named = {"X-Request-ID": "bfe9eb29-ab87-4ca3-be83-a1d5d8305716"}
-    for answer in (
-        tool.send(ONE, question(), headers=named),
-        tool.send(ONE, {}, headers=named),
-        tool.send(ONE, question(), headers=named, auth=None),
-        tool.app.test_client().get(ONE, headers=named),
-    ):
-        assert answer.headers["X-Request-ID"] == named["X-Request-ID"]
-
-
 def test_the_metadata_names_what_is_served_and_nothing_else(tool: Tool) -> None:
     answer = tool.app.test_client().get("/.well-known/authzen-configuration")
     base = "http://127.0.0.1:8000"
@@ -494,6 +368,9 @@ def test_the_metadata_names_what_is_served_and_nothing_else(tool: Tool) -> None:
         "policy_decision_point": base,
         "access_evaluation_endpoint": f"{base}{ONE}",
         "access_evaluations_endpoint": f"{base}{MANY}",
+        "search_subject_endpoint": f"{base}/access/v1/search/subject",
+        "search_resource_endpoint": f"{base}/access/v1/search/resource",
+        "search_action_endpoint": f"{base}/access/v1/search/action",
     }
 
 

@@ -1,0 +1,140 @@
+"""AuthZEN's decisions (§6, §7): bytes of a question in, the decision as the standard has it out.
+
+No word of HTTP is here: whoever serves these paths has checked who asks and read the body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from govern import errors, permissions
+from govern.access import evaluation
+from govern.access.evaluation import Decision, Question
+from govern.access.modes import Effect, effect_of
+from govern.web.authzen.shapes import STOPS_AT, Batch, Evaluation, person, read, worked_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from govern.db import Database
+    from govern.principal import Principal
+
+    Answer = dict[str, Any]
+
+MOST_ITEMS = 1000
+
+# In one word, what an enforcement point may show its user; a reason that is not here has none.
+STATE = {
+    "subject_offboarded": "offboarded",
+    "client_ended": "ended",
+    "project_ended": "ended",
+    "grant_revoked": "revoked",
+    "grant_not_started": "scheduled",
+    "grant_expired": "expired",
+    "second_factor_required": "under_review",
+    **{
+        reason: "suspended"
+        for reason in evaluation.REASONS
+        if reason.endswith(("_paused", "_read_only"))
+    },
+}
+
+
+def one(database: Database, body: bytes, *, by: Principal) -> Answer:
+    """One question, one decision (§6)."""
+    question = _question(read(Evaluation, body))
+    return _told(evaluation.decide(database, question, by=by), by=by)
+
+
+def many(database: Database, body: bytes, *, by: Principal) -> Answer:
+    """Many questions, their decisions in the same order (§7), recorded by one write.
+
+    Without items it is one question. Over 1,000 items are 413: the request is well formed, so 400
+    would mislead, and the sender's remedy is to send less at once.
+    """
+    batch = read(Batch, body)
+    if not batch.evaluations:
+        return one(database, body, by=by)
+    if len(batch.evaluations) > MOST_ITEMS:
+        raise RequestEntityTooLarge(f"A batch holds at most {MOST_ITEMS:,} evaluations.")
+    stop_at = STOPS_AT[batch.options.evaluations_semantic]
+    items = list(_items(batch, stop_at))
+    return {"evaluations": list(_answers(database, items, stop_at=stop_at, by=by))}
+
+
+def _items(batch: Batch, stop_at: bool | None) -> Iterator[Question | errors.Invalid]:  # noqa: FBT001
+    """Each item as a question, or what is wrong with it; a denied one may end the batch.
+
+    A member of an item replaces the whole default of that name: nothing is merged below it.
+    """
+    defaults = {
+        name: value
+        for name in ("subject", "action", "resource", "context")
+        if (value := getattr(batch, name)) is not None
+    }
+    for item in batch.evaluations:
+        try:
+            if not isinstance(item, dict):
+                raise errors.Invalid("An evaluation is an object.")
+            yield _question(read(Evaluation, {**defaults, **item}))
+        except errors.Invalid as wrong:
+            yield wrong
+            if stop_at is False:
+                return
+
+
+def _answers(
+    database: Database,
+    items: list[Question | errors.Invalid],
+    *,
+    stop_at: bool | None,
+    by: Principal,
+) -> Iterator[Answer]:
+    questions = [item for item in items if isinstance(item, Question)]
+    decisions = iter(evaluation.decide_many(database, questions, stop_at=stop_at, by=by))
+    for item in items:
+        if isinstance(item, errors.Invalid):
+            yield {
+                "decision": False,
+                "context": {"error": {"status": 400, "message": item.message}},
+            }
+        else:
+            decision = next(decisions)
+            yield _told(decision, by=by)
+            if decision.permit is stop_at:
+                return
+
+
+def _question(asked: Evaluation) -> Question:
+    hours = effect_of(asked.action.name) is Effect.HOURS
+    return Question(
+        subject=person(asked.subject),
+        action=asked.action.name,
+        kind=asked.resource.type,
+        code=asked.resource.id,
+        worked_at=worked_at(asked.context) if hours else None,
+    )
+
+
+def _told(decision: Decision, *, by: Principal) -> Answer:
+    """The decision as the standard has it; `context` is what this integration may know."""
+    if decision.reason == "record_failed":
+        return {"decision": False, "context": _reasons(decision) | {"code": decision.reason}}
+    if decision.client_id is None and permissions.scope(by, "decision:ask") is not None:
+        return {"decision": False}
+    context: Answer = {"as_of": decision.as_of, "decision_id": decision.id}
+    if not decision.permit:
+        context |= _reasons(decision) | {"code": decision.reason}
+        if decision.reason in STATE:
+            context["state"] = STATE[decision.reason]
+    return {"decision": decision.permit, "context": context}
+
+
+def _reasons(decision: Decision) -> Answer:
+    where = f" ({decision.grant_id})" if decision.grant_id else ""
+    return {
+        "reason_user": {"en": decision.sentence},
+        "reason_admin": {"en": f"{decision.reason}{where}: {decision.sentence}"},
+    }

@@ -1,0 +1,150 @@
+"""The shapes of AuthZEN's questions (§5, §7, §8), and how they are read.
+
+Fields that this version does not know are ignored, as the standard asks; a required one that is
+missing or of another type is `Invalid`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from govern import clock, errors
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+# The decision that ends a batch early, by the semantic asked for.
+STOPS_AT = {"execute_all": None, "deny_on_first_deny": False, "permit_on_first_permit": True}
+
+# What pydantic found, in our words; whatever else it is, is a value of another type.
+_WRONG = {
+    "missing": "is missing.",
+    "json_invalid": "is not JSON.",
+    "string_pattern_mismatch": "holds a control character.",
+    "literal_error": f"is none of {', '.join(STOPS_AT)}.",
+}
+
+# A NUL or any other control character is in no name; a database may choke on it.
+Text = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Free = dict[str, Any]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class Entity(_Shape):
+    """A subject or a resource."""
+
+    type: Text
+    id: Text
+    properties: Free = {}
+
+
+class Action(_Shape):
+    """What is to be done."""
+
+    name: Text
+    properties: Free = {}
+
+
+class Evaluation(_Shape):
+    """One question (§6)."""
+
+    subject: Entity
+    action: Action
+    resource: Entity
+    context: Free = {}
+
+
+class _Options(_Shape):
+    evaluations_semantic: Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"] = (
+        "execute_all"
+    )
+
+
+class Batch(_Shape):
+    """Many questions (§7). Items stay unread: a senseless one is its own answer alone."""
+
+    subject: Free | None = None
+    action: Free | None = None
+    resource: Free | None = None
+    context: Free | None = None
+    evaluations: list[Any] = []
+    options: _Options = Field(default_factory=_Options)
+
+
+class Sort(_Shape):
+    """An entity that is looked for: its type alone counts, an id that comes along does not."""
+
+    type: Text
+    properties: Free = {}
+
+
+class Paging(_Shape):
+    """Which page of a search (§8); without a limit it is as long as usual."""
+
+    token: str = ""
+    limit: int | None = None
+    properties: Free = {}
+
+
+class _Search(_Shape):
+    context: Free = {}
+    page: Paging = Field(default_factory=Paging)
+
+
+class SubjectSearch(_Search):
+    """The search for who may do this there."""
+
+    subject: Sort
+    action: Action
+    resource: Entity
+
+
+class ResourceSearch(_Search):
+    """The search for where they may do this."""
+
+    subject: Entity
+    action: Action
+    resource: Sort
+
+
+class ActionSearch(_Search):
+    """The search for what they may do there; an action that comes along is passed over."""
+
+    subject: Entity
+    resource: Entity
+
+
+def read(shape: type[Shape], value: bytes | dict[str, Any]) -> Shape:
+    """Read a shape; `Invalid` names the member at fault and repeats nothing of what was sent."""
+    try:
+        if isinstance(value, bytes):
+            return shape.model_validate_json(value)
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        wrong = _WRONG.get(first["type"], "is not of the right type.")
+        raise errors.Invalid(f"{place or 'The body'} {wrong}", field=place or None) from None
+
+
+def person(subject: Entity) -> str:
+    """Whom the subject names: people are of type `user`, and nobody of another type is known."""
+    return subject.id if subject.type == "user" else ""
+
+
+def worked_at(context: Free) -> datetime | None:
+    """The instant of the work that hours are asked about (`context.time`)."""
+    if "time" not in context:
+        return None
+    value = context["time"]
+    try:
+        return clock.parse(value if isinstance(value, str) else "", field="context.time")
+    except OverflowError:  # the first or last day of the calendar, in an offset that leaves it
+        raise errors.Invalid("context.time: out of range.", field="context.time") from None
