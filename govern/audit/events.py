@@ -18,6 +18,7 @@ class EventType(StrEnum):
 
     INTEGRATION_CREATED = "integration.created"
     INTEGRATION_CHANGED = "integration.changed"
+    INTEGRATION_RULES_SET = "integration.rules_set"
     INTEGRATION_ROTATED = "integration.rotated"
     INTEGRATION_SUSPENDED = "integration.suspended"
     INTEGRATION_RESUMED = "integration.resumed"
@@ -68,6 +69,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.ENTITLEMENT_DEFINED: "The actions of an entitlement were set.",
     EventType.INTEGRATION_CREATED: "A system was given credentials, with its scopes and limits.",
     EventType.INTEGRATION_CHANGED: "What a system is registered with changed.",
+    EventType.INTEGRATION_RULES_SET: "What requests to a proxy mean was set.",
     EventType.INTEGRATION_ROTATED: "A system was given a new secret; the old one has an end.",
     EventType.INTEGRATION_SUSPENDED: "A system's credentials were stopped for a while.",
     EventType.INTEGRATION_RESUMED: "A system's credentials count again.",

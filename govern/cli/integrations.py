@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from govern import clock
-from govern.access import clients, names
-from govern.cli.frame import Desk, day, govern, json_option, pass_desk
+from govern.access import clients, forwarding, names
+from govern.cli.frame import Desk, day, govern, json_option, number, pass_desk
 from govern.identity import integrations
 from govern.identity.integrations import Integration, Registration
 
@@ -179,6 +179,31 @@ def change(
         integrations.change(session, row, registration, by=by)
 
     _act(desk, name, act)
+
+
+@integration.command()
+@click.argument("name", metavar="ID")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@json_option
+@pass_desk
+def rules(desk: Desk, /, *, name: str, file: TextIO) -> None:
+    """Say what requests to a proxy mean, in place of what was said before.
+
+    FILE is JSON, as docs/forward-auth.md describes.
+
+    Example: govern integration rules storage-proxy rules.json
+    """
+    document = file.read()
+
+    def work(session: Session) -> forwarding.Rules:
+        row = integrations.find(session, name)
+        return forwarding.set_rules(session, row, document, by=desk.by)
+
+    found = desk.database.transaction(work)
+    desk.tell(
+        {"mode": found.mode, "rules": len(found.rules)},
+        f"{found.mode}\t{number(len(found.rules), 'rule')}",
+    )
 
 
 @integration.command()

@@ -8,7 +8,7 @@ from flask import Flask
 
 from govern import config, db, paths
 from govern.audit.signer import Signer
-from govern.web import authzen, guard, headers, health, oauth, pages, problems
+from govern.web import authzen, forward, guard, headers, health, oauth, pages, problems
 
 if TYPE_CHECKING:
     from govern.config import Settings
@@ -35,6 +35,8 @@ def build(settings: Settings | None = None) -> Flask:
     pages.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(authzen.blueprint)
+    app.register_blueprint(forward.blueprint)
+    app.wsgi_app = forward.folded(app.wsgi_app)  # type: ignore[assignment,method-assign]
     app.register_blueprint(oauth.blueprint)
     # Credentials come with each request, not from a browser's memory: nobody can borrow them.
     app.extensions["csrf"].exempt(authzen.blueprint)

@@ -118,8 +118,13 @@ def integration() -> Principal:
     given = request.authorization
     if given is None or given.type != "basic" or not given.username or given.password is None:
         raise errors.Unauthenticated("Please send your client id and secret (HTTP Basic).")
+    return known(given.username, given.password)
+
+
+def known(client_id: str, secret: str) -> Principal:
+    """The integration of this id and secret, or `Unauthenticated`."""
     with database().reading() as session:
-        found = integrations.authenticate(session, given.username, given.password)
+        found = integrations.authenticate(session, client_id, secret)
     g.integration = found  # for the record of a refusal
     integrations.touch(database(), found.id)
     return found

@@ -154,7 +154,17 @@ def _tell(problem: Problem) -> Response:
 def _shape() -> Callable[[Problem], Response]:
     if request.path.startswith(("/access/", "/.well-known/")):
         return _authzen
+    if request.path == "/forward-auth":
+        return _bare
     return _problem_json if request.path.startswith("/api/") else _page
+
+
+def _bare(problem: Problem) -> Response:
+    """For a proxy, which knows refusals of two kinds and takes anything else for a fault."""
+    known = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    broken = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    status = problem.status if broken or problem.status in known else HTTPStatus.FORBIDDEN
+    return _challenged(Response(status=status, headers={"X-Deny-Reason": problem.code}))
 
 
 def _authzen(problem: Problem) -> Response:

@@ -96,7 +96,7 @@ def create(
     ]
     kept, secret = _new_secret(row)
     session.add_all([row, kept, *limits])
-    _record(
+    record_act(
         session,
         EventType.INTEGRATION_CREATED,
         row,
@@ -115,10 +115,10 @@ def change(
     session: Session, integration: Integration, registration: Registration, *, by: Principal
 ) -> None:
     """Register an integration anew for OAuth: all of `registration` replaces what was there."""
-    limits = _begin(session, integration, by=by)
+    limits = begin_act(session, integration, by=by)
     registration = registration.checked()
     _register(integration, registration)
-    _record(
+    record_act(
         session,
         EventType.INTEGRATION_CHANGED,
         integration,
@@ -136,7 +136,7 @@ def rotate(
 
     A secret that was to end sooner still does.
     """
-    limits = _begin(session, integration, by=by)
+    limits = begin_act(session, integration, by=by)
     if not timedelta(0) <= overlap <= MOST_OVERLAP:
         raise errors.Invalid(
             f"The overlap is between 0 and {MOST_OVERLAP.days} days.", field="overlap"
@@ -156,7 +156,7 @@ def rotate(
         touched.append(row)
     kept, secret = _new_secret(integration)
     session.add(kept)
-    _record(
+    record_act(
         session,
         EventType.INTEGRATION_ROTATED,
         integration,
@@ -171,10 +171,10 @@ def rotate(
 
 def suspend(session: Session, integration: Integration, *, by: Principal) -> None:
     """Stop an integration's credentials: it is refused from its next request."""
-    limits = _begin(session, integration, by=by)
+    limits = begin_act(session, integration, by=by)
     if integration.suspended_at is not None:
         raise errors.Conflict("It is suspended already.")
-    _record(
+    record_act(
         session,
         EventType.INTEGRATION_SUSPENDED,
         integration,
@@ -190,11 +190,11 @@ def resume(session: Session, integration: Integration, *, by: Principal) -> None
     One person may: it admits nobody to anything that the rule does not give them, since an
     integration holds no grant and no approval; and who may resume one may create its equal.
     """
-    limits = _begin(session, integration, by=by)
+    limits = begin_act(session, integration, by=by)
     if integration.suspended_at is None:
         raise errors.Conflict("It is not suspended.")
     integration.suspended_at = None
-    _record(
+    record_act(
         session,
         EventType.INTEGRATION_RESUMED,
         integration,
@@ -206,8 +206,8 @@ def resume(session: Session, integration: Integration, *, by: Principal) -> None
 
 def revoke(session: Session, integration: Integration, *, by: Principal) -> None:
     """End an integration for good; its name stays taken."""
-    limits = _begin(session, integration, by=by)
-    _record(
+    limits = begin_act(session, integration, by=by)
+    record_act(
         session,
         EventType.INTEGRATION_REVOKED,
         integration,
@@ -217,7 +217,7 @@ def revoke(session: Session, integration: Integration, *, by: Principal) -> None
     )
 
 
-def _begin(
+def begin_act(
     session: Session, integration: Integration, *, by: Principal
 ) -> Sequence[IntegrationLimit]:
     """What each later act begins with: may they, and is it still there? Returns its limits.
@@ -251,7 +251,7 @@ def _new_secret(row: Integration) -> tuple[IntegrationSecret, str]:
     return IntegrationSecret(hash=hashed(secret), integration_id=row.id), secret
 
 
-def _record(
+def record_act(
     session: Session,
     type: EventType,
     row: Integration,

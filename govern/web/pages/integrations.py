@@ -11,7 +11,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import errors
-from govern.access import clients, names
+from govern.access import clients, forwarding, names
 from govern.identity import integrations
 from govern.identity.integrations import Integration, Registration, Shown
 from govern.web import guard
@@ -119,6 +119,7 @@ def page(integration_id: str, wrong: Mapping[str, str], secret: str | None = Non
     with guard.database().reading() as session:
         found = integrations.shown(session, integration_id, by=by)
         codes = names.of(session, (limit.target_id for limit in found.limits))
+        rules = forwarding.rules_of(session, integration_id)
     row = _row(found, codes)
     registered = {
         "redirect_uris": "\n".join(row.redirect_uris),
@@ -130,6 +131,7 @@ def page(integration_id: str, wrong: Mapping[str, str], secret: str | None = Non
         integration=row,
         secrets=[SimpleNamespace(since=made, ends_at=ends) for made, ends in found.secrets],
         secret=secret,
+        rules=rules,
         overlaps=[
             ("24", _("24 hours")), ("1", _("1 hour")), ("168", _("7 days")),
             ("0", _("Not at all: the old one ends now")),
