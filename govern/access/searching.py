@@ -8,9 +8,6 @@ list, as is what nobody knows.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -24,6 +21,7 @@ from govern.access.entitlements import EntitlementAction
 from govern.access.evaluation import Question
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect, effect_of
+from govern.access.paging import Found, Keys, Page
 from govern.audit import decisions, leaf, log
 from govern.audit.decisions import AccessKind
 from govern.audit.log import HOUSE
@@ -41,27 +39,8 @@ if TYPE_CHECKING:
     from govern.db import Database
     from govern.principal import Principal
 
-MOST = 1000
-USUAL = 100
-_DIGEST = 16
 # People looked at together, at most, while a page fills: a statement's work stays bounded.
 WINDOW = 8192
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Which page is wanted: the token that the one before gave (none: the first), and how long."""
-
-    token: str = ""
-    limit: int = USUAL
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """Names in the order of their keys, and the token of the next page, empty at the end."""
-
-    names: list[str]
-    next_token: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,42 +54,6 @@ class _Resource:
     @property
     def id(self) -> str:
         return self.dataset or self.project
-
-
-class _Keys:
-    """Reads what a page asks for, and writes the token of the next one.
-
-    The token is the last key with a digest of the question and of who asks it. It is no secret and
-    opens nothing: what is listed behind a key is decided anew.
-    """
-
-    def __init__(self, page: Page, by: Principal, *asked: str | None) -> None:
-        self.limit = min(page.limit, MOST)
-        if self.limit < 1:
-            raise errors.Invalid("page.limit is 1 at least.", field="page.limit")
-        self._question = hashlib.sha256(leaf.canonical([by.id, *asked])).digest()[:_DIGEST]
-        self.after = self._read(page.token) if page.token else ""
-
-    def _read(self, token: str) -> str:
-        try:
-            raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-            question, after = raw[:_DIGEST], raw[_DIGEST:].decode()
-        except (binascii.Error, UnicodeError):
-            question, after = b"", ""
-        if question != self._question or not after.isprintable():
-            raise errors.Invalid(
-                "page.token was not given for this question: ask for the first page without one.",
-                field="page.token",
-            )
-        return after
-
-    def found(self, rows: list[tuple[str, str]]) -> Found:
-        """The page of these rows (key, name), of which there may be one too many."""
-        names = [name for _, name in rows[: self.limit]]
-        if len(rows) <= self.limit:
-            return Found(names=names, next_token="")
-        token = self._question + rows[self.limit - 1][0].encode()
-        return Found(names=names, next_token=base64.urlsafe_b64encode(token).decode())
 
 
 # --- who -----------------------------------------------------------------------------------------
@@ -129,7 +72,7 @@ def subjects(
     """Who may do something on a project or dataset, by external id."""
     clients = _may_search(by)
     effect, worked_at = _effect(action, worked_at)
-    keys = _Keys(page, by, "subject", action, kind, code, _text(worked_at))
+    keys = Keys(page, by, "subject", action, kind, code, _text(worked_at))
     with database.reading() as session:
         over = _resource(session, kind, code)
         rows: list[tuple[str, str]] = []
@@ -146,13 +89,16 @@ def _who(
     effect: Effect,
     *,
     worked_at: datetime | None,
-    keys: _Keys,
+    keys: Keys,
 ) -> list[tuple[str, str]]:
     """Walk those who hold a grant there, a window of people at a time, until the page is full."""
     moment = _moment(worked=worked_at is not None)
     given = {
         "project": over.project, "dataset": over.dataset, "action": action, "worked_at": worked_at,
     }  # fmt: skip
+    named = select(EntitlementAction.id).where(EntitlementAction.action == action).limit(1)
+    if session.execute(named).first() is None:
+        return []  # nobody can hold what no entitlement ever named: nobody need be looked at
     held = session.execute(
         grants.blanket(
             effect, moment, client=over.client, project=over.project, dataset=over.dataset
@@ -235,7 +181,7 @@ def resources(
     """The codes of the projects, or of the datasets of a type, where someone may do something."""
     clients = _may_search(by)
     effect, worked_at = _effect(action, worked_at)
-    keys = _Keys(page, by, "resource", subject, action, kind, _text(worked_at))
+    keys = Keys(page, by, "resource", subject, action, kind, _text(worked_at))
     with database.reading() as session:
         person = people.lookup(session, subject)
         rows: list[tuple[str, str]] = []
@@ -303,7 +249,7 @@ def actions(
 ) -> Found:
     """What someone may do on a project or dataset."""
     clients = _may_search(by)
-    keys = _Keys(page, by, "action", subject, kind, code, _text(worked_at))
+    keys = Keys(page, by, "action", subject, kind, code, _text(worked_at))
     with database.reading() as session:
         over, person = _resource(session, kind, code), people.lookup(session, subject)
         rows: list[tuple[str, str]] = []

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from govern import clock
-from govern.access import evaluation, grants, offboarding, requests, searching, suspensions
+from govern.access import evaluation, grants, offboarding, paging, requests, searching, suspensions
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
 from govern.identity import subjects
@@ -383,7 +383,7 @@ class History:
             for action in ASKED
             for person in {model.grants[g].subject for g in model.answer(kind, name, action, at)}
         }  # fmt: skip
-        store, page = self.world.store, searching.Page()
+        store, page = self.world.store, paging.Page()
         for kind, name in self.scopes:
             if kind not in {"project", "dataset"}:
                 continue

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from govern.access import searching
+from govern.access import paging, searching
 from govern.access.modes import Effect, effect_of
-from govern.access.searching import Page
+from govern.access.paging import Page
 from govern.web.authzen.shapes import (
     ActionSearch,
     Paging,
@@ -23,7 +23,7 @@ from govern.web.authzen.shapes import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from govern.access.searching import Found
+    from govern.access.paging import Found
     from govern.db import Database
     from govern.principal import Principal
 
@@ -81,7 +81,7 @@ def _hours(action: str, context: dict[str, Any]) -> datetime | None:
 
 
 def _page(asked: Paging) -> Page:
-    limit = searching.USUAL if asked.limit is None else asked.limit
+    limit = paging.USUAL if asked.limit is None else asked.limit
     return Page(token=asked.token, limit=limit)
 
 
