@@ -207,7 +207,7 @@ def test_who_could_is_answered_as_it_was_then(
     world: World, app: Flask, two_clients: dict[str, Any]
 ) -> None:
     auditor = desk(app, world, "auditor")
-    before = clock.utcnow().strftime("%Y-%m-%dT%H:%M:%S")
+    before = clock.utcnow().strftime("%Y-%m-%dT%H:%M:%S.%f")
     world.suspend("project:Kingfisher")
     person = two_clients["ASTER-person"]
     with clock.at(clock.utcnow() + timedelta(seconds=1)):
