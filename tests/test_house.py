@@ -96,6 +96,7 @@ PUBLIC = {
     "health.healthz",
     "health.readyz",
     "authzen.configuration",
+    "api.description",
     "oauth.jwks",
 }
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PAGE = 25
 PROJECTS_SHOWN = 3
 STATES = ("active", "suspended", "offboarded")
-STATUSES = ("in_force", "held", "scheduled", "expired", "revoked")
+STATUSES = ("in_force", "held", "scheduled", "expired", "revoked", "ended")
 # What a grant's failing clause is called in one word.
 _WORD = {
     "subject_offboarded": "revoked",
@@ -62,11 +62,14 @@ class Holding:
     external_id: str
     name: str
     organisation: str
+    client: str
     project: str
     dataset: str | None
     entitlement: str
     starts_at: datetime
     ends_at: datetime
+    recorded_at: datetime
+    ended_at: datetime | None
     status: str
 
 
@@ -88,10 +91,11 @@ def _status() -> ColumnElement[str]:
     return case(*failing, (grants.held(Effect.CHANGE), "held"), else_="in_force")
 
 
-def of_project(
+def search(
     session: OrmSession,
-    project: Project,
     *,
+    project: Project | None = None,
+    subject: str | None = None,
     query: str = "",
     status: str = "",
     entitlement: str = "",
@@ -99,43 +103,22 @@ def of_project(
     limit: int = PAGE,
     by: Principal,
 ) -> Page:
-    """The grants on a project, oldest first; each filter is one of the words that a page shows."""
-    permissions.require(by, "grant:read", client=project.client_id)
-    wanted = _holdings().where(Grant.project_id == project.id)
+    """The grants that the caller may see, oldest first: of a project, of a person's id, or all.
+
+    `query` finds people as `people` does; `status` and `entitlement` are words that a page shows.
+    """
+    clients = _clients(by, "grant:read")
+    wanted = _holdings()
+    if clients is not None:
+        wanted = wanted.where(Grant.client_id.in_(clients))
+    if project is not None:
+        wanted = wanted.where(Grant.project_id == project.id)
+    if subject is not None:
+        wanted = wanted.where(Grant.subject_id == subject)
     if query:
         wanted = wanted.where(_matching(query))
     if entitlement:
         wanted = wanted.where(Entitlement.name == entitlement)
-    return _paged(session, wanted, status=status, after=after, limit=limit)
-
-
-def of_person(
-    session: OrmSession, subject_id: str, *, after: str = "", limit: int = PAGE, by: Principal
-) -> Page:
-    """The grants of a person, oldest first, as far as the caller may see them."""
-    clients = _clients(by, "grant:read")
-    wanted = _holdings().where(Grant.subject_id == subject_id)
-    if clients is not None:
-        wanted = wanted.where(Grant.client_id.in_(clients))
-    return _paged(session, wanted, status="", after=after, limit=limit)
-
-
-def _holdings() -> Select[Any]:
-    return (
-        grants.facts(
-            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Organisation.name,
-            Project.code, Dataset.code, Entitlement.name, Grant.starts_at, Grant.ends_at, _status(),
-        )
-        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
-        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
-        .join(Membership, and_(Membership.subject_id == Subject.id, Membership.ended_at.is_(None)))
-        .join(Organisation, Organisation.id == Membership.organisation_id)
-    )  # fmt: skip
-
-
-def _paged(
-    session: OrmSession, wanted: Select[Any], *, status: str, after: str, limit: int
-) -> Page:
     if status:
         if status not in STATUSES:
             raise errors.Invalid(f"“{status}” is no state of a grant.", field="status")
@@ -143,9 +126,32 @@ def _paged(
     found = session.execute(
         wanted.where(Grant.id > after).order_by(Grant.id).limit(limit + 1)
     ).all()
-    names = list(Holding.__dataclass_fields__)
-    rows = [Holding(**dict(zip(names, row, strict=True))) for row in found[:limit]]
+    rows = [_holding(row) for row in found[:limit]]
     return Page(rows=rows, after=rows[-1].id if len(found) > limit else None)
+
+
+def one(session: OrmSession, grant_id: str, *, by: Principal) -> Holding:
+    """One grant and how it stands; `Unknown` where the caller may not know of it."""
+    grant = grants.find(session, grant_id, by=by)
+    return _holding(session.execute(_holdings().where(Grant.id == grant.id)).one())
+
+
+def _holding(row: Any) -> Holding:
+    return Holding(**dict(zip(Holding.__dataclass_fields__, row, strict=True)))
+
+
+def _holdings() -> Select[Any]:
+    return (
+        grants.facts(
+            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Organisation.name,
+            Client.code, Project.code, Dataset.code, Entitlement.name, Grant.starts_at,
+            Grant.ends_at, Grant.recorded_at, Grant.ended_at, _status(),
+        )
+        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
+        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+        .join(Membership, and_(Membership.subject_id == Subject.id, Membership.ended_at.is_(None)))
+        .join(Organisation, Organisation.id == Membership.organisation_id)
+    )  # fmt: skip
 
 
 # --- people ------------------------------------------------------------------------------------
@@ -270,7 +276,10 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One person: who they are, what holds them, and what leaving would end."""
+    """One person: who they are, what holds them, and what leaving would end.
+
+    `grants` and `projects` count what the caller may see of that.
+    """
 
     subject: Subject
     organisation: str
@@ -283,6 +292,18 @@ class Profile:
     projects: int
 
 
+def person(session: OrmSession, reference: str, *, by: Principal) -> Subject:
+    """Someone by opaque or external id; `Unknown` where the caller may not know of them."""
+    clients = _clients(by, "subject:read")
+    query = select(Subject).where(or_(Subject.id == reference, Subject.external_id == reference))
+    if clients is not None:
+        query = query.where(_known_to(clients))
+    found = session.execute(query.order_by((Subject.id == reference).desc()).limit(1)).scalar()
+    if found is None:
+        raise errors.Unknown(f"There is no person “{reference}”.", field="subject")
+    return found
+
+
 def profile(session: OrmSession, subject_id: str, *, by: Principal) -> Profile:
     """One person as far as the caller may know of them, by opaque id; `Unknown` beyond that."""
     clients = _clients(by, "subject:read")
@@ -292,6 +313,8 @@ def profile(session: OrmSession, subject_id: str, *, by: Principal) -> Profile:
         .scalar_subquery()
     )
     unended = and_(Grant.subject_id == Subject.id, Grant.ended_at.is_(None))
+    if clients is not None:
+        unended = and_(unended, Grant.client_id.in_(clients))
     query = (
         select(
             Subject, Organisation, _state(), signed_in,

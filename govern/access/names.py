@@ -1,4 +1,8 @@
-"""What opaque ids stand for: the names and codes that an entry itself does not hold."""
+"""What opaque ids stand for: the names and codes that an entry itself does not hold.
+
+And the other way round: what a reader of the logs means by a name. Whatever no log tells them of
+is answered as if it were not there.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, union_all
 
+from govern import errors, permissions
+from govern.access import clients
 from govern.access.clients import Client, Dataset, Project
+from govern.audit import reading
+from govern.audit.log import HOUSE
 from govern.db import listed
+from govern.identity import subjects
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
+
+    from govern.principal import Principal
 
 
 def of(session: Session, ids: Iterable[str]) -> dict[str, str]:
@@ -32,3 +43,31 @@ def of(session: Session, ids: Iterable[str]) -> dict[str, str]:
         union_all(*(select(key, name).join(given, given.c.value == key) for key, name in columns))
     )
     return {row[0]: row[1] for row in found}
+
+
+def log_of(session: Session, code: str, *, by: Principal) -> str:
+    """The id of the log of a client's code (or of the house), if the caller may read it."""
+    try:
+        found = HOUSE if code == HOUSE else clients.client(session, code).id
+        permissions.require(by, "log:read", client=None if found == HOUSE else found)
+    except (errors.Unknown, errors.Forbidden):
+        raise errors.Unknown(f"There is no log of “{code}”.", field="log") from None
+    return found
+
+
+def person_told_of(session: Session, reference: str, *, by: Principal) -> str:
+    """The id of a person of whom some log that the caller may read tells."""
+    found = session.get(Subject, reference) or subjects.lookup(session, reference)
+    if found is None or not reading.is_known(session, found.id, by=by):
+        raise errors.Unknown(f"No log that you may read tells of “{reference}”.", field="subject")
+    return found.id
+
+
+def project_told_of(session: Session, code: str, *, by: Principal) -> str:
+    """The id of a project whose client's log the caller may read."""
+    try:
+        found = clients.project(session, code)
+        permissions.require(by, "log:read", client=found.client_id)
+    except (errors.Unknown, errors.Forbidden):
+        raise errors.Unknown(f"There is no project “{code}”.", field="project") from None
+    return found.id

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, literal, or_, select, text, union_all
 
-from govern import errors, permissions
-from govern.access import grants, requests
+from govern import permissions
+from govern.access import grants, places, requests
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
@@ -126,7 +126,7 @@ def tree(
         wanted = wanted.where(Client.id.in_(shown))
     found: dict[str, ClientLine] = {}
     for client, project, *numbers in session.execute(wanted):
-        state, since = state_of(standings, client.ended_at, client.id)
+        state, since = places.state_of(standings, client.ended_at, client.id)
         line = found.setdefault(
             client.id,
             ClientLine(id=client.id, code=client.code, name=client.name, state=state, since=since),
@@ -141,20 +141,10 @@ def tree(
 
 def _project_line(standings: list[Standing], client: Client, project: Project) -> ProjectLine:
     ended = project.ended_at or client.ended_at
-    state, since = state_of(standings, ended, project.id, client.id)
+    state, since = places.state_of(standings, ended, project.id, client.id)
     return ProjectLine(
         id=project.id, code=project.code, contact=project.contact, state=state, since=since
     )  # fmt: skip
-
-
-def state_of(
-    standings: Iterable[Standing], ended_at: datetime | None, *ids: str
-) -> tuple[str, datetime | None]:
-    """How a client, project or dataset stands, in one word, and since when (None: ever)."""
-    if ended_at is not None:
-        return "ended", ended_at
-    over = reading.strictest(standings, *ids)
-    return ("running", None) if over is None else (over[0].value, over[1])
 
 
 def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
@@ -182,7 +172,7 @@ def add_datasets(session: OrmSession, lines: list[ClientLine], standings: list[S
     ).scalars()
     owners = {project.id: client.id for client in lines for project in client.projects}
     for row in rows:
-        state, _ = state_of(
+        state, _ = places.state_of(
             standings, row.ended_at, row.id, row.project_id, owners[row.project_id]
         )  # fmt: skip
         projects[row.project_id].datasets.append(
@@ -218,25 +208,9 @@ class ProjectPage:
     entitlements: list[str]
 
 
-def find_project(session: OrmSession, code: str, *, by: Principal) -> tuple[Project, Client]:
-    """A project by code with its client; `Unknown` where the caller may not know of it."""
-    clients = _clients(by, "project:read")
-    query = select(Project, Client).join(Client, Client.id == Project.client_id)
-    if clients is not None:
-        query = query.where(Client.id.in_(clients))
-    found = (
-        session.execute(query.where(Project.code == code)).one_or_none()
-        if code.isprintable()
-        else None
-    )
-    if found is None:
-        raise errors.Unknown(f"There is no project “{code}”.")
-    return found[0], found[1]
-
-
 def project_page(session: OrmSession, code: str, *, by: Principal) -> ProjectPage:
     """What the page of one project says above its list of grants."""
-    project, client = find_project(session, code, by=by)
+    project, client = places.find_project(session, code, by=by)
     own = select(Dataset.id).where(Dataset.project_id == project.id)
     covering = reading.open_ones(
         session,

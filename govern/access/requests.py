@@ -159,6 +159,27 @@ def waiting(session: OrmSession, *, by: Principal, limit: int = 50) -> list[Requ
     return list(session.execute(query.limit(limit)).scalars())
 
 
+def page(
+    session: OrmSession, *, state: str = "", after: str = "", limit: int = 50, by: Principal
+) -> tuple[list[Request], str | None]:
+    """Requests by id, oldest first, and where the next page begins (None: that is all).
+
+    `state` is `pending` or an outcome; empty for any.
+    """
+    clients = permissions.scope(by, "request:read")
+    if clients is not None and not clients:
+        permissions.require(by, "request:read")
+    query = select(Request).where(Request.id > after).order_by(Request.id).limit(limit + 1)
+    if state:
+        query = query.where(
+            Request.ended_at.is_(None) if state == "pending" else Request.outcome == state
+        )
+    if clients is not None:
+        query = query.where(Request.client_id.in_(clients))
+    rows = list(session.execute(query).scalars())
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
 def awaiting(
     session: OrmSession, suspension_id: str, kind: RequestKind, *, by: Principal
 ) -> Request:

@@ -8,7 +8,7 @@ from flask import Flask
 
 from govern import config, db, paths
 from govern.audit.signer import Signer
-from govern.web import authzen, forward, guard, headers, health, oauth, pages, problems
+from govern.web import api, authzen, forward, guard, headers, health, oauth, pages, problems
 
 if TYPE_CHECKING:
     from govern.config import Settings
@@ -28,12 +28,14 @@ def build(settings: Settings | None = None) -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=32 * 1024 * 1024,
     )
+    app.url_map.merge_slashes = False  # what is not an address of ours is not made one
     app.extensions["govern"] = database
     headers.install(app, settings)
     problems.install(app)
     guard.install(app)
     pages.install(app)
     app.register_blueprint(health.blueprint)
+    api.install(app)
     app.register_blueprint(authzen.blueprint)
     app.register_blueprint(forward.blueprint)
     app.wsgi_app = forward.folded(app.wsgi_app)  # type: ignore[assignment,method-assign]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, literal, or_, select, text, union_all
+from sqlalchemy import and_, func, literal, not_, or_, select, text, union_all
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
@@ -118,6 +118,13 @@ def open_ones(
     conditions = list(over)
     if conditions:
         query = query.where(or_(*conditions))
+    return _gathered(session, query, clients)
+
+
+def _gathered(
+    session: OrmSession, query: Select[Any], clients: frozenset[str] | None
+) -> list[Standing]:
+    """Parts with their suspension and its mode, gathered by suspension; others' parts left out."""
     found: dict[str, Standing] = {}
     for row in session.execute(query):
         part = part_of(row)
@@ -129,6 +136,38 @@ def open_ones(
         )
         standing.parts.append(part)
     return list(found.values())
+
+
+def page(
+    session: OrmSession, *, state: str = "", after: str = "", limit: int = 25, by: Principal
+) -> tuple[list[Standing], str | None]:
+    """Suspensions by id, oldest first, with all their parts; `state` is open, lifted or any ("").
+
+    Also where the next page begins; None when that is all.
+    """
+    clients = may_see(by)
+    wanted = select(Suspension.id).where(Suspension.id > after)
+    if state:
+        is_open = Suspension.ended_at.is_(None)
+        wanted = wanted.where(is_open if state == "open" else not_(is_open))
+    if clients is not None:
+        parts = named().subquery()
+        wanted = wanted.where(
+            Suspension.id.in_(select(parts.c.suspension_id).where(parts.c.client.in_(clients)))
+        )
+    among = wanted.order_by(Suspension.id).limit(limit + 1).subquery()
+    mode = aliased(SuspensionMode)
+    last = or_(mode.ended_at.is_(None), mode.ended_at == Suspension.ended_at)
+    query = (
+        named()
+        .add_columns(Suspension, mode.mode.label("mode"), mode.id.label("mode_id"))
+        .join(among, among.c.id == SuspensionTarget.suspension_id)
+        .join(Suspension, Suspension.id == SuspensionTarget.suspension_id)
+        .join(mode, and_(mode.suspension_id == Suspension.id, last))
+        .order_by(Suspension.id, SuspensionTarget.id)
+    )
+    found = _gathered(session, query, clients)
+    return found[:limit], found[limit - 1].suspension.id if len(found) > limit else None
 
 
 def strictest(standings: Iterable[Standing], *ids: str) -> tuple[Mode, datetime] | None:
@@ -337,22 +376,6 @@ class Released:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detail:
-    """All that the page of one suspension shows; `whole` as in `Found`."""
-
-    standing: Standing
-    whole: bool
-    opened_by: str
-    modes: list[SuspensionMode]
-    releases: list[Released]
-    events: list[Happened]
-    held: list[Held]
-    next_after: str | None
-    waiting: list[Request]
-    take_back_until: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Found:
     """One suspension, its modes in order, its opener's name, and what awaits a second person.
 
@@ -364,6 +387,21 @@ class Found:
     opened_by: str
     modes: list[SuspensionMode]
     waiting: list[Request]
+    take_back_until: datetime | None
+
+    def inner(self, value: str) -> str:
+        """What is told of all clients at once, which may name another than the caller's."""
+        return value if self.whole else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail(Found):
+    """All that the page of one suspension shows."""
+
+    releases: list[Released]
+    events: list[Happened]
+    held: list[Held]
+    next_after: str | None
 
 
 def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
@@ -391,19 +429,25 @@ def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
     if not rows or not parts:
         raise errors.Unknown(f"There is no suspension {suspension_id}.")
     suspension, last, _, opener = rows[-1]
+    standing = Standing(
+        suspension=suspension, mode=Mode(last.mode), mode_id=last.id, parts=parts
+    )  # fmt: skip
     return Found(
-        standing=Standing(
-            suspension=suspension, mode=Mode(last.mode), mode_id=last.id, parts=parts
-        ),
+        standing=standing,
         whole=len(parts) == len(everything),
         opened_by=opener or suspension.opened_by,
         modes=list(dict.fromkeys(row[1] for row in rows)),
-        waiting=_distinct([row[2] for row in rows]),
+        waiting=_waiting([row[2] for row in rows], clients),
+        take_back_until=_take_back_until(suspension, by=by),
     )
 
 
-def _distinct(rows: list[Request | None]) -> list[Request]:
-    return [row for row in dict.fromkeys(rows) if row is not None]
+def _waiting(rows: list[Request | None], clients: frozenset[str] | None) -> list[Request]:
+    return [
+        row
+        for row in dict.fromkeys(rows)
+        if row is not None and (clients is None or row.client_id in clients)
+    ]
 
 
 def progress(session: OrmSession, suspension_id: str, *, by: Principal) -> Standing:
@@ -420,22 +464,19 @@ def detail(
     found = find(session, suspension_id, by=by)
     standing = found.standing
     measure(session, [standing], by=by)
-    held, next_after = _held_page(session, standing, after=after, limit=limit, by=by)
+    rows, next_after = held(session, standing, after=after, limit=limit, by=by)
     return Detail(
-        standing=standing,
-        whole=found.whole,
-        opened_by=found.opened_by,
-        modes=found.modes,
-        releases=_releases(session, suspension_id),
+        **vars(found),
+        releases=releases(session, suspension_id, by=by),
         events=_events(session, suspension_id, by=by),
-        held=held,
+        held=rows,
         next_after=next_after,
-        waiting=found.waiting,
-        take_back_until=_take_back_until(standing, by=by),
     )
 
 
-def _releases(session: OrmSession, suspension_id: str) -> list[Released]:
+def releases(session: OrmSession, suspension_id: str, *, by: Principal) -> list[Released]:
+    """Who was let out early, the first first, as far as the caller may know of them."""
+    clients = may_see(by)
     query = (
         select(SuspensionRelease, Subject.full_name)
         .join(Subject, Subject.id == SuspensionRelease.subject_id)
@@ -443,6 +484,9 @@ def _releases(session: OrmSession, suspension_id: str) -> list[Released]:
         .order_by(SuspensionRelease.recorded_at, SuspensionRelease.id)
         .limit(EVENTS_SHOWN)
     )
+    if clients is not None:
+        known = select(Grant.id).where(Grant.subject_id == Subject.id, Grant.client_id.in_(clients))
+        query = query.where(known.exists())
     return [
         Released(subject_id=row.subject_id, name=name, at=row.recorded_at)
         for row, name in session.execute(query)
@@ -469,9 +513,10 @@ def _events(session: OrmSession, suspension_id: str, *, by: Principal) -> list[H
     ]
 
 
-def _held_page(
-    session: OrmSession, standing: Standing, *, after: str, limit: int, by: Principal
+def held(
+    session: OrmSession, standing: Standing, *, after: str = "", limit: int = 25, by: Principal
 ) -> tuple[list[Held], str | None]:
+    """One page of the grants that the opening touched, by id, and where the next begins."""
     opened_at = standing.suspension.recorded_at
     moment, clients = Moment.past(opened_at), may_see(by)
     parts = [part.target for part in standing.parts if part.recorded_at == opened_at]
@@ -516,8 +561,7 @@ def _places(session: OrmSession, standing: Standing, people: list[str]) -> dict[
     return {json.loads(leaf)["refs"]["grant"]: seq for seq, leaf in rows}
 
 
-def _take_back_until(standing: Standing, *, by: Principal) -> datetime | None:
-    opened = standing.suspension
+def _take_back_until(opened: Suspension, *, by: Principal) -> datetime | None:
     until = opened.recorded_at + TAKE_BACK_WITHIN
-    untouched = standing.is_open and opened.opened_by == signature(by)
+    untouched = opened.ended_at is None and opened.opened_by == signature(by)
     return until if untouched and clock.utcnow() < until else None

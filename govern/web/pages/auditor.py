@@ -7,26 +7,25 @@ so. What one may not read is answered as if it were not there.
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, render_template, request, send_file
+from flask import Blueprint, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
 from govern.access import clients, entitlements, evaluation, names
-from govern.audit import export, reading, verify
+from govern.audit import reading, verify
 from govern.audit.events import SENTENCES, EventType
 from govern.audit.export import Filter
 from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
 from govern.identity import subjects
-from govern.web import guard
+from govern.web import exports, guard
 from govern.web.pages import base
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import BinaryIO
 
@@ -44,7 +43,6 @@ PEOPLE = 100
 _FILTERS = ("log", "type", "person", "project", "from", "to")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{20,28}")
-_MIME = {"jsonl": "application/jsonl", "csv": "text/csv"}
 
 
 # --- the log -----------------------------------------------------------------------------------
@@ -84,8 +82,8 @@ def _asked(session: Session, given: Mapping[str, str], *, by: Principal) -> _Ask
     if typed["type"] and typed["type"] not in set(EventType):
         wrong["type"] = _("There is no such type of event.")
     where = Filter(
-        subject=_person(session, typed["person"], wrong, by=by),
-        project=_project(session, typed["project"], wrong, by=by),
+        subject=_named(names.person_told_of, session, typed, "person", wrong, by=by),
+        project=_named(names.project_told_of, session, typed, "project", wrong, by=by),
         types=(typed["type"],) if typed["type"] else (),
         begin=_instant(given, "from", wrong),
         end=_instant(given, "to", wrong),
@@ -93,32 +91,21 @@ def _asked(session: Session, given: Mapping[str, str], *, by: Principal) -> _Ask
     return _Asked(typed, chosen, where, wrong, readable, merged)
 
 
-def _person(
-    session: Session, reference: str, wrong: dict[str, str], *, by: Principal
+def _named(
+    find: Callable[..., str],
+    session: Session,
+    typed: Mapping[str, str],
+    name: str,
+    wrong: dict[str, str],
+    *,
+    by: Principal,
 ) -> str | None:
-    if not reference:
-        return None
+    """The id of what was typed into a field of the filter, if anything was."""
     try:
-        found = subjects.find(session, reference).id
-    except errors.Unknown:
-        found = None
-    if found is None or not reading.is_known(session, found, by=by):
-        # One answer for nobody and for somebody of whom these logs tell nothing.
-        wrong["person"] = _("No log that you may read tells of “%(who)s”.", who=reference)
+        return find(session, typed[name], by=by) if typed[name] else None
+    except errors.Unknown as error:
+        wrong[name] = error.message
         return None
-    return found
-
-
-def _project(session: Session, code: str, wrong: dict[str, str], *, by: Principal) -> str | None:
-    if not code:
-        return None
-    try:
-        found = clients.project(session, code)
-        permissions.require(by, "log:read", client=found.client_id)
-    except (errors.Unknown, errors.Forbidden):
-        wrong["project"] = _("There is no project “%(code)s”.", code=code)
-        return None
-    return found.id
 
 
 def _instant(given: Mapping[str, str], name: str, wrong: dict[str, str]) -> datetime | None:
@@ -371,8 +358,8 @@ def export_form() -> ResponseReturnValue:
 @blueprint.post("/log/export")
 def export_done() -> ResponseReturnValue:
     """Send the file, after its row is in the access log."""
-    file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the answer was sent
     form = request.form.get("format", "")
+    files: list[BinaryIO] = []
 
     def write(by: Principal) -> None:
         database = guard.database()
@@ -387,21 +374,12 @@ def export_done() -> ResponseReturnValue:
                 _("Choose a client, or all that you may read: the house goes with all."),
                 field="log",
             )
-        if database.settings.followers:
-            Signer(database.settings).sign(database)
-        export.run(database, file, form=form, client=client, where=asked.where, by=by)
-
-    def send(_nothing: None) -> ResponseReturnValue:
-        file.seek(0)
-        return send_file(
-            file, mimetype=_MIME[form], as_attachment=True,
-            download_name=f"govern-log-{clock.utcnow():%Y%m%dT%H%M%SZ}.{form}",
-        )  # fmt: skip
+        files.append(exports.written(database, form, client=client, where=asked.where, by=by))
 
     return base.act(
         lambda _session, _by: None,
         before=write,
-        done=send,
+        done=lambda _nothing: exports.answer(files[-1], form),
         again=lambda wrong: _export_page(request.form, wrong),
         title=_("Export the log"),
         cancel="/log/export",

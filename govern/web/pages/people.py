@@ -67,7 +67,9 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
     by = guard.principal()
     with guard.database().reading() as session:
         found = holdings.profile(session, subject_id, by=by)
-        listed = holdings.of_person(session, subject_id, after=request.args.get("after", ""), by=by)
+        listed = holdings.search(
+            session, subject=found.subject.id, after=request.args.get("after", ""), by=by
+        )
         everything = base.may("subject:write", None)
         organisations = holdings.organisations(session, by=by) if everything else []
     subject = found.subject

@@ -10,7 +10,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import errors
-from govern.access import clients, entitlements, grants, holdings, overview
+from govern.access import clients, entitlements, grants, holdings, overview, places
 from govern.identity import subjects
 from govern.web import guard
 from govern.web.pages import base, people, words
@@ -40,9 +40,9 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
     filters = {name: request.args.get(name, "").strip() for name in ("q", "status", "entitlement")}
     with guard.database().reading() as session:
         found = overview.project_page(session, code, by=by)
-        listed = holdings.of_project(
+        listed = holdings.search(
             session,
-            found.project,
+            project=found.project,
             query=filters["q"],
             status=filters["status"] if filters["status"] in holdings.STATUSES else "",
             entitlement=filters["entitlement"],
@@ -112,7 +112,7 @@ def give(code: str) -> ResponseReturnValue:
     """Give a grant, or ask for one where a second person must approve."""
 
     def work(session: Session, by: Principal) -> Grant | Request:
-        project, _client = overview.find_project(session, code, by=by)
+        project, _client = places.find_project(session, code, by=by)
         with words.typed("subject", base.typed("subject")) as reference:
             subject = subjects.find(session, reference)
         with words.typed("entitlement", base.typed("entitlement")) as name:

@@ -1,0 +1,44 @@
+"""The API: what the pages do, for programs; one file for each room, all on `routes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint
+
+from govern.web.api import (
+    clients,
+    datasets,
+    grants,
+    lifting,
+    log,
+    openapi,
+    projects,
+    requests,
+    routes,
+    subjects,
+    suspensions,
+    who,
+)
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from govern.web.api.routes import Operation
+
+PLACES = (
+    clients, projects, datasets, subjects, grants, suspensions, lifting, requests, log, who,
+)  # fmt: skip
+OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
+
+blueprint = Blueprint("api", __name__)
+blueprint.url_value_preprocessor(routes.limit_body)
+routes.serve(blueprint, OPERATIONS)
+openapi.serve(blueprint, OPERATIONS)
+
+
+def install(app: Flask) -> None:
+    """Put the API into the application."""
+    app.register_blueprint(blueprint)
+    # Credentials come with each request, not from a browser's memory: nobody can borrow them.
+    app.extensions["csrf"].exempt(blueprint)

@@ -1,0 +1,113 @@
+"""The log: its entries, newest first, and the file that proves itself. Each reading is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from govern import errors
+from govern.access import names
+from govern.audit import EventType, reading
+from govern.audit.export import Filter
+from govern.audit.log import HOUSE
+from govern.web import exports, guard
+from govern.web.api.routes import Routes
+from govern.web.api.shapes import Instant, Page, Paging, Query, Told, Words
+
+if TYPE_CHECKING:
+    from flask import Response
+    from sqlalchemy.orm import Session
+
+    from govern.audit.reading import Shown
+    from govern.principal import Principal
+
+routes = Routes("log")
+
+
+class Entry(Told):
+    """One entry; `values` are its personal values, null where erased."""
+
+    log: str = Field(description="The client's code, or `house`.")
+    seq: int
+    at: Instant
+    type: EventType
+    actor: str
+    refs: dict[str, str]
+    data: dict[str, Any]
+    values: dict[str, str | None]
+    leaf: str = Field(description="Its exact bytes, which the log hashes.")
+
+
+class Filters(Query):
+    """Which entries."""
+
+    log: Words = Field(default="", description="A client's code, or `house`; else all readable.")
+    type: EventType | None = None
+    subject: Words = Field(default="", description="External id, e-mail address or opaque id.")
+    project: Words = Field(default="", description="Code or id.")
+    since: Instant | None = Field(default=None, description="From this instant on.")
+    until: Instant | None = Field(default=None, description="Before this instant.")
+
+
+class Entries(Filters, Paging):
+    """Which entries, and which part of them."""
+
+
+class File(Filters):
+    """Which entries to show in the file; the others stand in it as hashes."""
+
+    format: Literal["jsonl", "csv"] = "jsonl"
+
+
+def _where(session: Session, asked: Filters, *, by: Principal) -> Filter:
+    subject = project = None
+    if asked.subject:
+        subject = names.person_told_of(session, asked.subject, by=by)
+    if asked.project:
+        project = names.project_told_of(session, asked.project, by=by)
+    return Filter(
+        subject=subject, project=project, types=(asked.type,) if asked.type else (),
+        begin=asked.since, end=asked.until,
+    )  # fmt: skip
+
+
+@routes.get("/log", Page[Entry], query=Entries)
+def find(session: Session, *, asked: Entries, by: Principal) -> Page[Entry]:
+    """Entries of the logs that the caller may read, newest first."""
+    ids = reading.readable(session, by=by)
+    if asked.log:
+        ids = [names.log_of(session, asked.log, by=by)]
+    if len(ids) > reading.MOST:
+        raise errors.Invalid("There are too many logs to read as one: choose one.", field="log")
+    where = _where(session, asked, by=by)
+    reading.note(
+        guard.database(), "log", subject=where.subject,
+        client=ids[0] if len(ids) == 1 and ids[0] != HOUSE else None,
+        detail={"filter": where.words(), "logs": len(ids)}, by=by,
+    )  # fmt: skip
+    page = reading.entries(
+        session, ids, where=where, after=asked.after, limit=asked.limit, by=by
+    )  # fmt: skip
+    codes = names.of(session, ids)
+    items = [_entry(row, codes) for row in page.entries]
+    return Page[Entry](items=items, next=page.after)
+
+
+def _entry(row: Shown, codes: dict[str, str]) -> Entry:
+    return Entry(
+        log=codes.get(row.log, row.log), seq=row.seq, at=row.at, type=EventType(row.type),
+        actor=row.actor, refs=row.refs, data=row.data, values=row.values, leaf=row.leaf,
+    )  # fmt: skip
+
+
+@routes.get("/log/export", tuple(exports.MEDIA_TYPES.values()), query=File)
+def export(session: Session, *, asked: File, by: Principal) -> Response:
+    """A file of the logs that proves itself, up to the newest signed head (scope audit.read)."""
+    client = names.log_of(session, asked.log, by=by) if asked.log else None
+    if client == HOUSE:
+        raise errors.Invalid("Choose a client, or leave it out: the house goes with all.",
+                             field="log")  # fmt: skip
+    where = _where(session, asked, by=by)
+    file = exports.written(guard.database(), asked.format, client=client, where=where, by=by)
+    return exports.answer(file, asked.format)

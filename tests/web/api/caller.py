@@ -1,0 +1,63 @@
+"""A program that calls the API, and a client's world for it to call about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.factory import OPERATOR
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.test import TestResponse
+
+    from govern.access.clients import Client
+    from tests.factory import World
+
+PREFIX = "/api/v1"
+
+
+@dataclass
+class Caller:
+    """An integration with its credentials."""
+
+    app: Flask
+    credentials: tuple[str, str]
+
+    @classmethod
+    def of(cls, world: World, app: Flask, *scopes: str, client: Client | None = None) -> Caller:
+        """With some scopes (`api` unless told), limited to a client or not."""
+        name = f"tool {'+'.join(scopes)} {client.code if client else ''}"
+        row, secret = world.integration(
+            name, scopes=scopes or ("api",), clients=[client.id] if client else []
+        )
+        return cls(app, (row.id, secret))
+
+    def send(self, method: str, path: str, body: Any = None, **more: Any) -> TestResponse:
+        options = {"auth": self.credentials} | ({} if body is None else {"json": body}) | more
+        return self.app.test_client().open(PREFIX + path, method=method, **options)
+
+    def get(self, path: str, **more: Any) -> TestResponse:
+        return self.send("GET", path, **more)
+
+    def post(self, path: str, body: Any = None, **more: Any) -> TestResponse:
+        return self.send("POST", path, body, **more)
+
+
+def filled(world: World, code: str) -> dict[str, str]:
+    """A client with one of everything, by the names of the parameters that take each."""
+    client = world.client(code)
+    project = world.project(f"{code}-project", client=client)
+    spare = world.project(f"{code}-spare", client=client)
+    dataset = world.dataset(project, f"{code}-data")
+    subject = world.subject(f"{code}-person")
+    grant = world.grant(subject, project)
+    world.grant(subject, spare)
+    suspension = world.suspend(f"project:{project.code}")
+    world.write_particulars()
+    request = world.ask_lift(suspension, by=OPERATOR)
+    return {
+        "client": client.id, "project": project.id, "dataset": dataset.id,
+        "subject": subject.id, "grant": grant.id, "suspension": suspension.id,
+        "request": request.id,
+    }  # fmt: skip

@@ -1,0 +1,273 @@
+"""The API's rooms: what the pages do, done by a program, and read again."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from govern import clock
+from govern.audit import verify
+from govern.audit.decisions import AccessKind
+from govern.audit.signer import Signer
+from tests.factory import OPERATOR, SECOND
+from tests.web.api.caller import Caller
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.test import TestResponse
+
+    from tests.factory import World
+
+UNTIL = "2036-10-01T00:00:00Z"
+
+
+@pytest.fixture
+def caller(world: World, app: Flask) -> Caller:
+    """May read and change all, with a client, a project and an entitlement there."""
+    world.project("Kingfisher", client=world.client("ASTER"))
+    world.entitlement()
+    return Caller.of(world, app, "api", "audit.read")
+
+
+def made(answer: TestResponse, status: int = 201) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    if status != 200:
+        assert answer.headers["Location"].endswith(answer.json["id"])
+    found: dict[str, Any] = answer.json
+    return found
+
+
+def told(answer: TestResponse) -> Any:
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def grant(caller: Caller, subject: str = "P1", **more: Any) -> dict[str, Any]:
+    asked = {"subject": subject, "project": "Kingfisher", "entitlement": "annotator"}
+    return asked | {"ends_at": UNTIL, "reason": "work"} | more
+
+
+def test_places_are_made_found_by_code_or_id_and_say_how_they_stand(
+    caller: Caller, world: World
+) -> None:
+    client = made(caller.post("/clients", {"code": "a/b", "name": "Slash"}))
+    assert told(caller.get(f"/clients/{client['id']}")) == client
+    project = made(caller.post("/projects", {"client": "a/b", "code": "P", "contact": "x@y.z"}))
+    dataset = made(caller.post("/datasets", {"project": "P", "code": "D", "type": "bucket"}))
+    assert told(caller.get("/datasets/D")) == dataset
+    assert (dataset["client"], dataset["type"], dataset["state"]) == ("a/b", "bucket", "running")
+    assert caller.post("/projects", {"client": "ASTER", "code": "P"}).status_code == 409
+    suspension = world.suspend("client:a/b")
+    opened = clock.text(suspension.recorded_at)
+    for found in (
+        told(caller.get("/projects/P")),
+        told(caller.get("/datasets?project=P"))["items"][0],
+    ):
+        assert (found["state"], found["since"]) == ("paused", opened)
+    (found,) = told(caller.get("/projects?client=a/b"))["items"]
+    assert found["id"] == project["id"]
+    assert [one["state"] for one in told(caller.get("/clients"))["items"]] == ["running", "paused"]
+
+
+def test_a_person_is_made_known_granted_something_and_leaves(caller: Caller) -> None:
+    person = {"external_id": "P1", "email": "P1@people.example", "full_name": "Zoë",
+              "kind": "expert", "country": "KE", "organisation": "Acme"}  # fmt: skip
+    subject = made(caller.post("/subjects", person))
+    assert (subject["email"], subject["state"], subject["grants"]) == (
+        "p1@people.example",
+        "active",
+        0,
+    )
+    assert caller.post("/subjects", person).json["field"] == "external_id"
+    assert caller.post("/subjects", person | {"country": "XX"}).json["field"] == "country"
+    given = made(caller.post("/grants", grant(caller)))
+    assert (given["status"], given["external_id"]) == ("in_force", "P1")
+    assert told(caller.get("/grants?subject=P1&project=Kingfisher&status=in_force"))["items"] == [
+        given
+    ]
+    assert told(caller.get("/who?type=project&code=Kingfisher"))["items"][0]["grant"] == given["id"]
+    assert told(caller.get("/who?type=client&code=ASTER&at=2020-01-01T00:00:00Z"))["items"] == []
+    later = made(caller.post("/grants", grant(caller, starts_at="2036-01-01T00:00:00Z")))
+    assert later["status"] == "scheduled"
+    revoked = made(caller.post(f"/grants/{later['id']}/revoke", {"reason": "mistake"}), 200)
+    assert (revoked["status"], bool(revoked["revoked_at"])) == ("revoked", True)
+    assert caller.post(f"/grants/{later['id']}/revoke", {"reason": "again"}).status_code == 409
+    assert told(caller.get("/subjects?q=p1@"))["items"][0]["id"] == subject["id"]
+    moved = caller.post("/subjects/P1/move", {"organisation": "direct", "reason": "hired"})
+    assert moved.status_code == 404  # nobody belongs to it yet
+    assert caller.post("/subjects/P1/offboard", {"reason": "left", "number": 5}).status_code == 409
+    left = made(caller.post("/subjects/P1/offboard", {"reason": "left", "number": 1}), 200)
+    assert (left["state"], left["grants"]) == ("offboarded", 0)
+    assert caller.post("/grants", grant(caller)).json["code"] == "already_ended"
+
+
+def test_a_window_that_makes_no_sense_is_refused_at_its_field(caller: Caller, world: World) -> None:
+    world.subject("P1")
+    for wrong in ("2020-01-01T00:00:00Z", "tomorrow", "0001-01-01T00:00:00+14:00", 5, None):
+        answer = caller.post("/grants", grant(caller, ends_at=wrong))
+        assert answer.status_code == 422, wrong
+        assert answer.json["field"] in {"ends_at", "until"}
+
+
+def test_a_pause_is_previewed_opened_changed_and_taken_back(caller: Caller, world: World) -> None:
+    row = world.grant(world.subject("P1"), world.project("Osprey"))
+    preview = told(caller.post("/suspensions/preview", {"targets": ["project:Osprey"]}))
+    assert (preview["grants"], preview["people"], preview["losing_last_project"]) == (1, 1, 1)
+    asked = {"targets": ["project:Osprey"], "mode": "read_only", "reason": "client_request",
+             "note": "Wait.\nPlease.", "preview_digest": preview["digest"]}  # fmt: skip
+    opened = made(caller.post("/suspensions", asked))
+    assert (opened["state"], opened["mode"], opened["note"]) == (
+        "open",
+        "read_only",
+        "Wait.\nPlease.",
+    )
+    assert opened["progress"] == {"recorded": 0, "total": 1, "done": False, "finished_at": None}
+    path = f"/suspensions/{opened['id']}"
+    (held,) = told(caller.get(f"{path}/grants"))["items"]
+    assert (held["grant"], held["seq"]) == (row.id, None)
+    world.write_particulars()
+    seen = told(caller.get(path))
+    assert seen["progress"]["done"]
+    assert seen["digest"] == preview["digest"]
+    assert told(caller.get(f"{path}/grants"))["items"][0]["seq"] is not None
+
+    stricter = {"mode": "paused", "mode_version": seen["mode_version"]}
+    assert made(caller.post(f"{path}/mode", stricter), 200)["mode"] == "paused"
+    assert caller.post(f"{path}/mode", {"mode": "read_only", "mode_version": seen["mode_version"]}
+                       ).json["code"] == "stale"  # fmt: skip
+    noted = caller.send("PATCH", path, {"note": "Until noon.", "version": seen["version"]})
+    assert made(noted, 200)["note"] == "Until noon."
+    again = caller.send("PATCH", path, {"note": "Other.", "version": seen["version"]})
+    assert again.json["code"] == "stale"
+    assert caller.post(f"{path}/take-back").json["code"] == "needs_second_person"
+    other = made(caller.post("/suspensions", asked | {"targets": ["client:ASTER"]}))
+    assert made(caller.post(f"/suspensions/{other['id']}/take-back"), 200)["state"] == "lifted"
+    assert [one["id"] for one in told(caller.get("/suspensions?state=open"))["items"]] == [
+        opened["id"]
+    ]
+    assert [one["mode"] for one in told(caller.get("/suspensions"))["items"]] == [
+        "paused",
+        "read_only",
+    ]
+
+
+def test_what_lets_someone_back_in_awaits_a_person(caller: Caller, world: World) -> None:
+    for name in ("P1", "P2"):
+        world.grant(world.subject(name), world.project(f"of {name}"))
+    row = world.suspend("project:of P1", "project:of P2")
+    path = f"/suspensions/{row.id}"
+    difference = told(caller.get(f"{path}/difference"))
+    assert (difference["returns"], difference["returns_people"]) == (2, 2)
+    first = told(caller.get(f"{path}/difference/grants?limit=1"))
+    assert (
+        told(caller.get(f"{path}/difference/grants?limit=1&after={first['next']}"))["next"] is None
+    )
+    lift = {"number": 2, "digest": difference["digest"], "reason": "over"}
+    assert caller.post(f"{path}/lift", lift | {"number": 1}).json["code"] == "brake"
+    assert caller.post(f"{path}/lift", lift | {"digest": "0" * 64}).json["code"] == "stale"
+    lifting = made(caller.post(f"{path}/lift", lift), 202)
+    assert (lifting["kind"], lifting["state"], lifting["reason"]) == ("lift", "pending", "over")
+    assert told(caller.get(path))["waiting"] == [lifting["id"]]
+    weaker = made(caller.post(f"{path}/mode", {"mode": "read_only"}), 202)
+    assert weaker["details"] == {"mode": "read_only"}
+    narrowed = made(
+        caller.post(f"{path}/narrow", {"targets": ["project:of P1"], "reason": "r"}), 202
+    )
+    released = made(caller.post(f"{path}/release", {"subjects": ["P2"], "reason": "r"}), 202)
+    pending = told(caller.get("/requests?state=pending"))["items"]
+    assert {one["id"] for one in pending} == {
+        lifting["id"], weaker["id"], narrowed["id"], released["id"]
+    }  # fmt: skip
+    withdrawn = made(caller.post(f"/requests/{narrowed['id']}/withdraw"), 200)
+    assert withdrawn["state"] == "withdrawn"
+    others = world.ask_lift(world.suspend("client:ASTER"), by=OPERATOR)
+    assert caller.post(f"/requests/{others.id}/withdraw").status_code == 403
+    world.approve(world.do(lambda s: find(s, released["id"])), by=SECOND)
+    assert told(caller.get(path))["released"] == [told(caller.get("/subjects/P2"))["id"]]
+    world.approve(world.do(lambda s: find(s, lifting["id"])), by=SECOND)
+    assert told(caller.get(f"/requests/{lifting['id']}"))["state"] == "approved"
+    assert told(caller.get(path))["state"] == "lifted"
+
+
+def find(session: Any, request_id: str) -> Any:
+    from govern.access import requests
+
+    return requests.find(session, request_id, by=OPERATOR)
+
+
+def test_under_review_a_grant_and_out_of_a_held_firm_a_move_await_a_person(
+    caller: Caller, world: World
+) -> None:
+    world.subject("P1", organisation="Acme")
+    world.subject("P2")
+    world.suspend("project:Kingfisher", mode=world_mode("under_review"))
+    asked = made(caller.post("/grants", grant(caller)), 202)
+    assert (asked["kind"], asked["details"]["project"][:4]) == ("grant", "prj_")
+    assert "reason" not in asked["details"]
+    world.suspend("organisation:Acme")
+    moving = {"organisation": "direct", "reason": "hired"}
+    assert made(caller.post("/subjects/P1/move", moving), 202)["kind"] == "move"
+    assert told(caller.post("/subjects/P2/move", {"organisation": "Acme", "reason": "x"}))[
+        "organisation"
+    ] == "Acme"  # fmt: skip
+
+
+def world_mode(name: str) -> Any:
+    from govern.access.modes import Mode
+
+    return Mode(name)
+
+
+def test_the_log_is_read_and_exported_with_a_row_in_the_access_log(
+    caller: Caller, world: World
+) -> None:
+    world.grant(world.subject("P1"), world.project("Osprey", client=world.client("BOREAL")))
+    entries = told(caller.get("/log?log=BOREAL&limit=2"))
+    assert [one["type"] for one in entries["items"]] == ["grant.issued", "project.created"]
+    rest = told(caller.get(f"/log?log=BOREAL&after={entries['next']}"))
+    assert [one["type"] for one in rest["items"]] == ["client.created"]
+    assert rest["items"][0]["values"]["code"] == "BOREAL"
+    about = told(caller.get("/log?subject=P1"))["items"]
+    assert {one["log"] for one in about} == {"BOREAL", "house"}
+    soon = clock.text(clock.utcnow() + timedelta(hours=1))
+    assert told(caller.get(f"/log?since={soon}"))["items"] == []
+    file = caller.get("/log/export?log=BOREAL&type=grant.issued")
+    assert file.mimetype == "application/jsonl"
+    report = verify.check(io.BytesIO(file.data), keys=[Signer(world.store.settings).key])
+    assert report.ok
+    assert caller.get("/log/export?log=house").json["field"] == "log"
+    kinds = [row.kind for row in accesses(world)]
+    assert kinds.count(AccessKind.READ) == 4
+    assert kinds.count(AccessKind.EXPORT) == 1
+
+
+def accesses(world: World) -> list[Any]:
+    from sqlalchemy import select
+
+    from govern.audit.decisions import Access
+
+    with world.store.access_reading() as session:
+        return list(session.execute(select(Access)).scalars())
+
+
+def test_a_reader_of_one_client_sees_of_a_wider_suspension_its_own_part(
+    world: World, app: Flask
+) -> None:
+    aster = world.client("ASTER")
+    world.grant(world.subject("P1"), world.project("Kingfisher", client=aster))
+    world.grant(world.subject("P2"), world.project("Osprey", client=world.client("BOREAL")))
+    row = world.suspend(
+        "client:ASTER", "client:BOREAL", note="All.", internal_reason="BOREAL too", incident="I-1"
+    )
+    caller = Caller.of(world, app, "api", client=aster)
+    seen = told(caller.get(f"/suspensions/{row.id}"))
+    assert [one["code"] for one in seen["targets"]] == ["ASTER"]
+    assert (seen["whole"], seen["internal_reason"], seen["incident"]) == (False, "", "")
+    assert seen["people"] == 1
+    difference = told(caller.get(f"/suspensions/{row.id}/difference"))
+    assert (difference["returns"], difference["digest"]) == (1, None)
+    asked = {"number": 1, "reason": "over"}
+    assert caller.post(f"/suspensions/{row.id}/lift", asked).status_code == 404
