@@ -542,6 +542,10 @@ def test_an_integration_gets_credentials_that_open_until_they_are_taken(
     assert run("integration", "create", "tool", "--scope", "decision").status == 1
     assert run("integration", "change", "tool", "--jwks", str(jwks)).status == 2
     assert told("change", "tool", "--resource", "https://label.example")["state"] == "active"
+    rules = tmp_path / "rules.json"
+    page = (ROOT / "docs" / "forward-auth.md").read_text()
+    rules.write_text(page.partition("```json\n")[2].partition("```")[0])
+    assert told("rules", "tool", str(rules)) == {"mode": "bound", "rules": 3}
     new = told("rotate", made["client_id"], "--overlap", "0")
     assert [opens(each["client_secret"]) for each in (made, new)] == [False, True]
     for verb, state in (("suspend", "suspended"), ("resume", "active"), ("revoke", "revoked")):

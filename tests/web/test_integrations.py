@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
 
+from govern.access import forwarding
+from tests.factory import OPERATOR
 from tests.web.desks import desk, told
 
 if TYPE_CHECKING:
@@ -132,3 +135,15 @@ def test_who_may_only_look_looks_and_others_do_not_learn_that_it_exists(
         found = session.get(type(own), own.id)
         assert found is not None
         assert found.state == "active"
+
+
+def test_the_rules_of_a_proxy_are_shown_in_their_order(world: World, ada: Visitor) -> None:
+    world.project("Kingfisher")
+    row, _ = world.integration("proxy")
+    rule = {"host": "data.example", "methods": ["GET"], "path": "/a/**", "action": "read",
+            "resource": "project:Kingfisher"}  # fmt: skip
+    document = json.dumps({"mode": "bound", "rules": [rule, rule | {"path": "/<b>/**"}]})
+    world.do(lambda s: forwarding.set_rules(s, s.get_one(type(row), row.id), document, by=OPERATOR))
+    words = told(ada.get(f"/integrations/{row.id}").text)
+    assert words.index("data.example/a/**") < words.index("data.example/<b>/**")
+    assert "project:Kingfisher" in words
