@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, text
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, select, text
 
 from govern.access import catalogue, roster
+from govern.access.clients import Project
+from govern.access.entitlements import Entitlement
+from govern.access.grants import Grant
 from govern.db import insert_many
+from govern.identity import subjects
+from govern.identity.subjects import Membership, Subject
 from govern.principal import operator
 
 if TYPE_CHECKING:
@@ -69,3 +75,55 @@ def bare_append(database: Database, rows: int) -> None:
 def _bare(n: int, body: str) -> tuple[Any, ...]:
     leaf = f"{n}{body}".encode()
     return n, "grant.suspended", "cli_00000000000000000000", leaf, hashlib.sha256(leaf).digest()
+
+
+def grow(database: Database, *, people: int, grants_each: int) -> list[str]:
+    """Fill an installation that has its catalogue: people and grants, written as barely as can be.
+
+    Returns the external ids. Grants go round the projects; no entries are written, since decisions
+    read only the last key of a log.
+    """
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    until = datetime(2036, 1, 1, tzinfo=UTC)
+
+    def work(session: Session) -> None:
+        projects = session.execute(select(Project.id, Project.client_id).order_by(Project.id)).all()
+        entitlement = session.execute(
+            select(Entitlement.id).where(Entitlement.name == "annotator")
+        ).scalar_one()
+        firm = subjects.ensure_organisation(session, "Many Hands").id
+        session.flush()
+        table = cast("Table", Subject.__table__)
+        insert_many(
+            session,
+            table,
+            [
+                (f"sub_{n:024}", f"L{n:07}", f"l{n:07}@people.example", f"Person {n}", "annotator",
+                 "KE", "", "operator:bench", begun, None)
+                for n in range(people)
+            ],
+        )  # fmt: skip
+        insert_many(
+            session,
+            cast("Table", Membership.__table__),
+            [(f"mem_{n:024}", f"sub_{n:024}", firm, begun, None) for n in range(people)],
+        )
+        insert_many(
+            session,
+            cast("Table", Grant.__table__),
+            [
+                (f"grt_{n * grants_each + k:024}", f"sub_{n:024}", entitlement, at[1], at[0], None,
+                 begun, until, begun, None)
+                for n in range(people)
+                for k in range(grants_each)
+                for at in (projects[(n + k) % len(projects)],)
+            ],
+        )  # fmt: skip
+
+    database.transaction(work)
+    if database.is_postgresql:
+        with database.writer.connect().execution_options(isolation_level="AUTOCOMMIT") as raw:
+            raw.execute(text("VACUUM ANALYZE"))
+    else:
+        database.transaction(lambda session: session.execute(text("ANALYZE")))
+    return [f"L{n:07}" for n in range(people)]

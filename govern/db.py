@@ -150,6 +150,11 @@ class Database:
                 else {}
             ),
         )
+        self._asker = (
+            self._main.execution_options(isolation_level="AUTOCOMMIT")
+            if self.is_postgresql
+            else self.reader
+        )
         self.access_writer = self._access.execution_options(govern_begin="BEGIN IMMEDIATE")
         self.access_reader = self._access.execution_options(govern_begin="BEGIN")
 
@@ -210,6 +215,12 @@ class Database:
         """One consistent snapshot of the main database; nothing can be written through it."""
         with Session(self.reader, self) as session:
             yield session
+
+    @contextmanager
+    def asking(self) -> Iterator[Connection]:
+        """A connection on which each statement has its own snapshot, taken when it is sent."""
+        with self._asker.connect() as connection:
+            yield connection
 
     @contextmanager
     def access_reading(self) -> Iterator[Session]:
@@ -292,7 +303,11 @@ def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]
     """
     if not rows:
         return
-    connection = session.connection()
+    insert_rows(session.connection(), table, rows)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """The same on a connection."""
     driver_error = connection.dialect.loaded_dbapi.Error
     try:
         _insert_many(connection, table, rows)

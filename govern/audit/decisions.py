@@ -10,18 +10,20 @@ import threading
 import weakref
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Index, insert
+from sqlalchemy import BigInteger, Index
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors
 from govern.clock import Utc
-from govern.db import AccessBase, Code, Id, new_id
+from govern.db import AccessBase, Code, Id, insert_many, insert_rows, new_id
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Table
 
     from govern.db import Database
 
@@ -66,8 +68,11 @@ class Access(AccessBase):
     detail: Mapped[str | None]
 
 
-class _Writer:
-    """One process's run of rows: the number is taken only when its row is on disk."""
+class Writer:
+    """One run of rows: a number is taken only when its row is on disk.
+
+    Each thread that answers has its own; what others write goes through `write`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -75,26 +80,37 @@ class _Writer:
         self._id = new_id("wri")
         self._next = 0
 
-    def write(self, rows: list[dict[str, Any]]) -> list[str]:
+    def write(
+        self, rows: Sequence[tuple[Any, ...]], connection: Connection | None = None
+    ) -> list[str]:
+        """Make rows durable, given as the table's columns after the number; returns their ids.
+
+        `connection` may be used where it is one to the access log's database that commits each
+        statement by itself. `RecordFailed` when they cannot be written.
+        """
+        if not rows:
+            return []
         with self._lock:
-            numbered = [
-                row | {"writer": self._id, "number": self._next + i} for i, row in enumerate(rows)
-            ]
-
-            def work(session: Session) -> None:
-                session.execute(insert(Access), numbered)
-
+            writer, first = self._id, self._next
+            numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
             try:
-                self._database.access_transaction(work)
-            except sa_exc.SQLAlchemyError as error:
-                # Whether the row arrived is unknown: its number is not used again.
+                if connection is not None and self._database.is_postgresql:
+                    insert_rows(connection, _TABLE, numbered)
+                else:
+                    self._database.access_transaction(
+                        lambda session: insert_many(session, _TABLE, numbered)
+                    )
+            except (sa_exc.SQLAlchemyError, errors.RecordFailed) as error:
+                # Whether the rows arrived is unknown: their numbers are not used again.
                 self._id, self._next = new_id("wri"), 0
                 raise errors.RecordFailed("The access log cannot be written.") from error
             self._next += len(rows)
-        return [f"{row['writer']}-{row['number']}" for row in numbered]
+        return [f"{writer}-{first + place}" for place in range(len(rows))]
 
 
-_writers: weakref.WeakKeyDictionary[Database, _Writer] = weakref.WeakKeyDictionary()
+_TABLE = cast("Table", Access.__table__)
+_COLUMNS = [column.name for column in _TABLE.columns][2:]
+_writers: weakref.WeakKeyDictionary[Database, Writer] = weakref.WeakKeyDictionary()
 _writers_lock = threading.Lock()
 
 
@@ -104,5 +120,5 @@ def write(database: Database, rows: list[dict[str, Any]]) -> list[str]:
     Raises `RecordFailed` when they cannot be written: then nothing may be answered but a denial.
     """
     with _writers_lock:
-        writer = _writers.setdefault(database, _Writer(database))
-    return writer.write(rows)
+        writer = _writers.setdefault(database, Writer(database))
+    return writer.write([tuple(row.get(name) for name in _COLUMNS) for row in rows])

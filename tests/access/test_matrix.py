@@ -7,7 +7,7 @@ a statement is then prepared once, and every case is asked amid the others' fact
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -330,7 +330,7 @@ class Readings:
     def later(self, ask: Ask) -> None:
         """Asked about afterwards, the past says what the present said then."""
         if ask.question.at is None:
-            self._core("later", ask, replace(ask.question, at=ask.when))
+            self._core("later", ask, ask.question._replace(at=ask.when))
 
     def _core(self, when: str, ask: Ask, question: Question) -> None:
         permit = ask.reason == "permitted"

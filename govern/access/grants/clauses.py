@@ -19,7 +19,7 @@ from sqlalchemy.orm import aliased
 
 from govern import clock
 from govern.access import modes
-from govern.access.clients import Client, Dataset, Project
+from govern.access.clients import Client, Project
 from govern.access.entitlements import EntitlementAction
 from govern.access.grants.table import Grant
 from govern.access.modes import Effect, Mode
@@ -164,7 +164,8 @@ def entitled(action: str | SQLColumnExpression[str], moment: Moment = NOW) -> Cl
         EntitlementAction.action == action,
         moment.stands(EntitlementAction),
     )
-    return Clause("action_not_granted", holds.correlate(Grant))
+    # Of the asking statement it may name the grant, and the action where that is a column.
+    return Clause("action_not_granted", holds.correlate_except(EntitlementAction))
 
 
 def unheld(
@@ -222,7 +223,7 @@ def reviewed(moment: Moment = NOW, *, dataset: SQLColumnExpression[str] | None =
             WebSession.factor_at > since,
             WebSession.factor_at <= moment.instant,
         )
-        .correlate(Grant)
+        .correlate_except(WebSession)
     )
     return Clause("second_factor_required", or_(not_(or_(*under_review)), shown))
 
@@ -234,6 +235,19 @@ def overlying(*, dataset: SQLColumnExpression[str] | None = None) -> dict[Scope,
         holding = _holding(scope, list(Mode), NOW, dataset, None)
         found[scope] = holding.with_only_columns(holding.selected_columns.suspension_id)
     return found
+
+
+def overlaid(*, dataset: SQLColumnExpression[str] | None = None) -> ColumnElement[bool]:
+    """That some open suspension covers the grant now, whatever it stops and whomever it let out.
+
+    Where none does, every clause of `unheld` and `reviewed` holds: a short way to say so.
+    """
+    found = []
+    for scope in Scope:
+        target = aliased(SuspensionTarget)
+        query = exists().where(target.kind == scope, target.ended_at.is_(None))
+        found.append(_over(query, scope, target, NOW, dataset).correlate_except(target, Membership))
+    return or_(*found)
 
 
 def rule(
@@ -316,21 +330,32 @@ def _holding(
     )
     if supposing is not None:
         query = query.where(supposing.still(target, stopping))
+    held: Select[str, str] = _over(query, scope, target, moment, dataset)
+    return held.correlate_except(target, mode, Suspension, Membership, SuspensionRelease)
+
+
+def _over(
+    query: Any,
+    scope: Scope,
+    target: Any,
+    moment: Moment,
+    dataset: SQLColumnExpression[str] | None,
+) -> Any:
+    """A query over targets of one kind of scope, of those alone that the grant lies in."""
     if scope is Scope.ORGANISATION:
-        query = query.join(Membership, Membership.organisation_id == target.target_id).where(
+        return query.where(
+            Membership.organisation_id == target.target_id,
             Membership.subject_id == Grant.subject_id,
             moment.stands(Membership),
             moment.begun(Membership),
         )
-    else:
-        column = {
-            Scope.CLIENT: Grant.client_id,
-            Scope.PROJECT: Grant.project_id,
-            Scope.DATASET: Grant.dataset_id if dataset is None else dataset,
-            Scope.SUBJECT: Grant.subject_id,
-        }[scope]
-        query = query.where(target.target_id == column)
-    return query.correlate(Grant, Dataset)
+    column = {
+        Scope.CLIENT: Grant.client_id,
+        Scope.PROJECT: Grant.project_id,
+        Scope.DATASET: Grant.dataset_id if dataset is None else dataset,
+        Scope.SUBJECT: Grant.subject_id,
+    }[scope]
+    return query.where(target.target_id == column)
 
 
 def _stopped(
@@ -416,5 +441,5 @@ def released(target: Any, moment: Moment) -> ColumnElement[bool]:
             moment.stands(SuspensionRelease),
             moment.begun(SuspensionRelease),
         )
-        .correlate(Grant, target)
+        .correlate_except(SuspensionRelease)
     )

@@ -2,6 +2,7 @@
 
 from govern.identity.integrations.credentials import (
     authenticate,
+    authenticate_many,
     check_secret,
     find_active,
     principal_of,
@@ -41,6 +42,7 @@ __all__ = [
     "Registration",
     "Shown",
     "authenticate",
+    "authenticate_many",
     "begin_act",
     "change",
     "check_secret",

@@ -13,7 +13,7 @@ import weakref
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import String, and_, or_, select, update
 
 from govern import clock, errors
 from govern.audit.record import RECORDED
@@ -23,13 +23,14 @@ from govern.identity.integrations.tables import (
     IntegrationSecret,
     LimitKind,
 )
+from govern.prepared import Prepared
 from govern.principal import Kind, Principal, RoleHeld
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select, SQLColumnExpression
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
@@ -54,7 +55,7 @@ def find_active(session: OrmSession, client_id: str) -> Integration | None:
 def check_secret(session: OrmSession, integration: Integration, secret: str) -> bool:
     """Whether this is one of its secrets, and still counts."""
     found = select(IntegrationSecret.hash).where(
-        IntegrationSecret.integration_id == integration.id, _counts(secret)
+        IntegrationSecret.integration_id == integration.id, _counts(hashed(secret))
     )
     return session.execute(found).first() is not None
 
@@ -68,30 +69,60 @@ def principal_of(session: OrmSession, integration: Integration) -> Principal:
 
 
 def authenticate(session: OrmSession, client_id: str, client_secret: str) -> Principal:
-    """The principal behind an id and a secret, by one statement; `Unauthenticated` otherwise."""
-    if not client_id.isprintable():
-        raise errors.Unauthenticated(_UNKNOWN)
-    rows = session.execute(
+    """The principal behind an id and a secret; `Unauthenticated` otherwise."""
+    (found,) = authenticate_many(session.connection(), [(client_id, client_secret)])
+    if isinstance(found, errors.Unauthenticated):
+        raise found
+    return found
+
+
+def authenticate_many(
+    connection: Connection, shown: Sequence[tuple[str, str]]
+) -> list[Principal | errors.Unauthenticated]:
+    """The principals behind ids and secrets, by one statement; an error for who is none."""
+    if not shown:
+        return []
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    # PostgreSQL would choke on a NUL, which no id holds.
+    given = [(who if who.isprintable() else "", hashed(secret)) for who, secret in shown]
+    for row in _BY_SECRET.rows(connection, given):
+        found.setdefault(row[0], []).append(row[1:])
+    answers: list[Principal | errors.Unauthenticated] = []
+    for number, (client_id, _) in enumerate(shown, 1):
+        rows = found.get(number)
+        if rows is None:
+            answers.append(errors.Unauthenticated(_UNKNOWN))
+        elif rows[0][1] is not None:
+            # Told to who shows the right secret: their operator should not look for a wrong one.
+            answers.append(errors.Unauthenticated("This integration is suspended."))
+        else:
+            limits = [row[2:] for row in rows if row[2]]
+            answers.append(_principal(client_id, rows[0][0], limits))
+    return answers
+
+
+def _by_secret(asked: FromClause) -> Select[Any]:
+    return (
         select(
+            asked.c.n,
             Integration.scope,
             Integration.suspended_at,
             IntegrationLimit.kind,
             IntegrationLimit.target_id,
             IntegrationLimit.client_id,
         )
+        .select_from(asked)
+        .join(Integration, Integration.id == asked.c.id)
         .join(
             IntegrationSecret,
-            and_(IntegrationSecret.integration_id == Integration.id, _counts(client_secret)),
+            and_(IntegrationSecret.integration_id == Integration.id, _counts(asked.c.hash)),
         )
         .outerjoin(IntegrationLimit, IntegrationLimit.integration_id == Integration.id)
-        .where(Integration.id == client_id, Integration.ended_at.is_(None))
-    ).all()
-    if not rows:
-        raise errors.Unauthenticated(_UNKNOWN)
-    if rows[0].suspended_at is not None:
-        # Told to who shows the right secret: their operator should not look for a wrong one.
-        raise errors.Unauthenticated("This integration is suspended.")
-    return _principal(client_id, rows[0].scope, [tuple(row)[2:] for row in rows if row[2]])
+        .where(Integration.ended_at.is_(None))
+    )
+
+
+_BY_SECRET = Prepared({"id": String(), "hash": String()}, _by_secret)
 
 
 def _principal(id: str, scope: str, limits: Sequence[Any]) -> Principal:
@@ -107,14 +138,14 @@ def _principal(id: str, scope: str, limits: Sequence[Any]) -> Principal:
     )
 
 
-def _counts(secret: str) -> ColumnElement[bool]:
+def _counts(hash: SQLColumnExpression[str] | str) -> ColumnElement[bool]:
     """The row of a secret that still counts.
 
     The hash is looked up, not compared: whoever could learn from the time that takes would learn
     of a digest that they cannot choose.
     """
     return and_(
-        IntegrationSecret.hash == hashed(secret),
+        IntegrationSecret.hash == hash,
         or_(IntegrationSecret.ends_at.is_(None), clock.instant() < IntegrationSecret.ends_at),
     )
 

@@ -1,0 +1,20 @@
+"""Evaluation: questions, decisions by the one rule, and lists of who can."""
+
+from govern.access.evaluation.deciding import Credentials, decide, decide_for, decide_many
+from govern.access.evaluation.facts import evaluate, evaluate_many
+from govern.access.evaluation.listing import Reach, search
+from govern.access.evaluation.questions import REASONS, Decision, Question
+
+__all__ = [
+    "REASONS",
+    "Credentials",
+    "Decision",
+    "Question",
+    "Reach",
+    "decide",
+    "decide_for",
+    "decide_many",
+    "evaluate",
+    "evaluate_many",
+    "search",
+]
