@@ -141,8 +141,11 @@ def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Callable[[
         if (adapt := bound.type.dialect_impl(own).bind_processor(own)) is not None
     }
 
+    # What `params` says of these was fixed when lists were spelled out.
+    living = [(name, bound) for name, bound in compiled.binds.items() if bound.callable is not None]
+
     def constants() -> dict[str, Any]:
-        values = dict(compiled.params)
+        values = dict(compiled.params) | {name: bound.effective_value for name, bound in living}
         for name, adapt in adapting.items():
             if values.get(name) is not None:
                 values[name] = adapt(values[name])

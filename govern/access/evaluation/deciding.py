@@ -190,13 +190,8 @@ def _together(
             ids = iter(writer.write(rows, connection))
         except errors.RecordFailed:
             return [
-                answer
-                if isinstance(answer, Exception)
-                else (
-                    answer[0],
-                    [Decision(permit=False, reason="record_failed") for _ in answer[1]],
-                )
-                for answer in answers
+                answer if isinstance(answer, Exception) else (answer[0], _all_denied(job))
+                for job, answer in zip(jobs, answers, strict=True)
             ]
     return [
         answer
@@ -204,6 +199,12 @@ def _together(
         else (answer[0], [_told(decision, next(ids), answer[0]) for decision in answer[1]])
         for answer in answers
     ]
+
+
+def _all_denied(job: _Job) -> list[Decision]:
+    """What is told when nothing can be recorded."""
+    denied = Decision(permit=False, reason="record_failed")
+    return [denied] * (1 if job.stop_at is False else len(job.questions))
 
 
 def _callers(connection: Connection, jobs: list[_Job]) -> list[Principal | Exception]:
