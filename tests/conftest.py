@@ -1,15 +1,18 @@
 """Every test that asks for `url` runs on SQLite and on PostgreSQL, each with a database of its own.
 
 The migrations run once for each worker and kind of database; a test gets a copy of what they made:
-the data directory with its keys, and the database.
+the data directory with its keys, and the database. Where many tests begin alike, their file has a
+fixture `beginning`, a function that fills a world: it is run once as well, and they get copies.
 """
+
+from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import hypothesis
 import jinja2
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from govern.config import Settings
     from govern.db import Database
     from tests.factory import World
+
+    Beginning: TypeAlias = Callable[[World], object]
 
 KINDS = ("sqlite", "postgresql")
 
@@ -87,7 +92,7 @@ class Templates:
 
     folder: Path
     server_folder: Path
-    made: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    made: dict[tuple[str, Beginning | None], tuple[Path, str]] = field(default_factory=dict)
     _server: postgres.Server | None = None
 
     @property
@@ -97,17 +102,33 @@ class Templates:
             self._server = postgres.shared(self.server_folder)
         return self._server
 
-    def get(self, kind: str) -> tuple[Path, str]:
-        """Give the migrated data directory and, for PostgreSQL, the migrated database's address."""
-        if kind not in self.made:
+    def get(self, kind: str, beginning: Beginning | None) -> tuple[Path, str]:
+        """Give the data directory and, for PostgreSQL, the database's address: nobody is in it."""
+        if (kind, beginning) not in self.made:
             from govern import db
             from govern.config import Settings
+            from tests.factory import World
 
-            data_dir = self.folder / kind
-            url = "" if kind == "sqlite" else self.server.create_database()
-            db.upgrade(Settings(data_dir=data_dir, database_url=url))
-            self.made[kind] = (data_dir, url)
-        return self.made[kind]
+            if beginning is None:
+                data_dir = self.folder / kind
+                url = "" if kind == "sqlite" else self.server.create_database()
+                db.upgrade(Settings(data_dir=data_dir, database_url=url))
+            else:
+                data_dir = self.folder / f"{kind}-{beginning.__module__}.{beginning.__qualname__}"
+                url = self.copy(kind, None, data_dir)
+                store = db.Database(Settings(data_dir=data_dir, database_url=url))
+                beginning(World(store))
+                store.dispose()
+            self.made[kind, beginning] = (data_dir, url)
+        return self.made[kind, beginning]
+
+    def copy(self, kind: str, beginning: Beginning | None, data_dir: Path) -> str:
+        """Copy the data directory to one that is not there, and the database; give its address."""
+        folder, url = self.get(kind, beginning)
+        shutil.copytree(folder, data_dir)
+        if kind == "sqlite":
+            return f"sqlite:///{data_dir / 'govern.db'}"
+        return self.server.create_database(url)
 
 
 @pytest.fixture(scope="session")
@@ -125,20 +146,26 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def data_dir(database: str, templates: Templates, tmp_path: Path) -> Path:
-    """A data directory of the test's own, with keys; on SQLite with the migrated database."""
-    return shutil.copytree(templates.get(database)[0], tmp_path / "data")
+def beginning() -> Beginning | None:
+    """What each test of a file begins with, where the file says so; else with nothing."""
+    return None
 
 
 @pytest.fixture
-def url(database: str, data_dir: Path, templates: Templates) -> Iterator[str]:
+def data_dir(tmp_path: Path) -> Path:
+    """A data directory of the test's own, with keys once `url` was asked for."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def url(
+    database: str, data_dir: Path, templates: Templates, beginning: Beginning | None
+) -> Iterator[str]:
     """The address of the test's own migrated database, for Settings beside `data_dir`."""
-    if database == "sqlite":
-        yield f"sqlite:///{data_dir / 'govern.db'}"
-        return
-    own = templates.server.create_database(templates.get(database)[1])
+    own = templates.copy(database, beginning, data_dir)
     yield own
-    templates.server.drop_database(own)
+    if database == "postgresql":
+        templates.server.drop_database(own)
 
 
 @pytest.fixture
@@ -158,6 +185,57 @@ def _push_request_context() -> None:
 
     With it, Flask-Login answers an anonymous second client as the first, who had signed in.
     """
+
+
+# What a process does once, and a run of a thousand databases and applications would do for each.
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_starts() -> Iterator[None]:
+    """Keep from test to test what depends on no test.
+
+    Statements: compiled once for each kind of database, whose dialect the engines then share.
+    Routes: what builds their addresses is compiled when first asked for; no test asks for most.
+    SQLite: it leaves the disk's own pace out; a process that is killed loses nothing by that.
+    """
+    from sqlalchemy import Engine, event
+    from werkzeug.routing import Rule
+
+    from govern import db
+
+    first: dict[str, Engine] = {}
+
+    def engine(url: str, make: Callable[[str], Engine] = db._engine) -> Engine:
+        made = make(url)
+        kind = made.dialect.name
+        if kind in first:
+            made.dialect, made._compiled_cache = first[kind].dialect, first[kind]._compiled_cache
+        else:
+            made._compiled_cache = {}
+            # A dialect learns its server's version from its first connection.
+            event.listen(made.pool, "first_connect", lambda *_: first.setdefault(kind, made))
+        if kind == "sqlite":
+            event.listen(
+                made, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
+            )
+        return made
+
+    def builder(
+        rule: Rule, append_unknown: bool = True, *, make: Any = Rule._compile_builder
+    ) -> Any:
+        made = None
+
+        def build(self: Rule, **values: Any) -> tuple[str, str]:
+            nonlocal made
+            made = made or make(rule, append_unknown)
+            return made(self, **values)
+
+        return build
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "_engine", engine)
+        patch.setattr(Rule, "_compile_builder", builder)
+        yield
 
 
 # The core: settings, the database, a world to fill it with.
@@ -183,24 +261,27 @@ def _quick_hashes() -> Iterator[None]:
 
 
 @pytest.fixture
-def settings(data_dir: Path, url: str) -> "Settings":
+def settings(data_dir: Path, url: str) -> Settings:
     from govern.config import Settings
 
     return Settings(data_dir=data_dir, database_url=url)
 
 
 @pytest.fixture
-def store(settings: "Settings") -> Iterator["Database"]:
-    """The test's own database, migrated and empty."""
+def store(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The test's own database, migrated and empty: the application's, if the test has one."""
     from govern import db
 
-    found = db.Database(settings)
+    if "app" in request.fixturenames:
+        found = request.getfixturevalue("app").extensions["govern"]
+    else:
+        found = db.Database(settings)
     yield found
     found.dispose()
 
 
 @pytest.fixture
-def world(store: "Database") -> "World":
+def world(store: Database) -> World:
     from tests.factory import World
 
     return World(store)
@@ -213,13 +294,12 @@ def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> jinja2.Bytec
 
 
 @pytest.fixture
-def app(
-    settings: "Settings", store: "Database", compiled_templates: jinja2.BytecodeCache
-) -> "Flask":
+def app(settings: Settings, compiled_templates: jinja2.BytecodeCache) -> Iterator[Flask]:
     """The web application over the test's own database."""
     from govern import create_app
 
     made = create_app(settings)
     made.config.update(TESTING=True, SERVER_NAME="localhost")
     made.jinja_env.bytecode_cache = compiled_templates
-    return made
+    yield made
+    made.extensions["govern"].dispose()

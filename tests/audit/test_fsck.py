@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     Names = set[tuple[str, int | None]]
 
 
-@pytest.fixture
-def filled(world: World) -> World:
+def fill(world: World) -> None:
     """A house's log of 700 entries, the first 600 signed in three steps."""
     world.client("ASTER")
     for count in (200, 300, 100):
         append(world.store, count)
         Signer(world.store.settings).sign(world.store)
     append(world.store, 100)
-    return world
+
+
+@pytest.fixture
+def beginning() -> Callable[[World], None]:
+    return fill
 
 
 def append(store: Database, count: int) -> None:
@@ -91,55 +94,55 @@ def another_salt(old: bytes) -> bytes:
     return leaf.canonical(fields | {"salt": leaf.salt()})
 
 
-def test_what_govern_wrote_is_in_order(filled: World) -> None:
+def test_what_govern_wrote_is_in_order(world: World) -> None:
     told: list[int] = []
-    signer = Signer(filled.store.settings)
-    report = fsck.run(filled.store, signer, progress=told.append)
+    signer = Signer(world.store.settings)
+    report = fsck.run(world.store, signer, progress=told.append)
     assert report.damage == ()
     assert report.ok
-    with filled.store.reading() as session:
+    with world.store.reading() as session:
         assert report.entries == sum(head.size for head in log.logs(session)) == told[-1]
-    assert fsck.run(filled.store).ok
+    assert fsck.run(world.store).ok
 
 
 @pytest.mark.parametrize("seq", [0, 150, 255, 256, 580, 650])
 @pytest.mark.parametrize("rehash", [False, True])
-def test_a_changed_entry_is_named(filled: World, seq: int, rehash: bool) -> None:
-    rewrite(filled.store, seq, another_salt, rehash=rehash)
+def test_a_changed_entry_is_named(world: World, seq: int, rehash: bool) -> None:
+    rewrite(world.store, seq, another_salt, rehash=rehash)
     if seq < 512 or not rehash:
-        assert named(filled.store) == {("entry", seq)}
+        assert named(world.store) == {("entry", seq)}
     elif seq < 600:
         # No tile holds it yet, so the next checkpoint tells that something before it was changed.
-        assert named(filled.store) >= {("root", None)}
+        assert named(world.store) >= {("root", None)}
     else:
-        assert named(filled.store) == set()  # nobody signed it yet
+        assert named(world.store) == set()  # nobody signed it yet
 
 
-def test_every_changed_entry_is_named(filled: World) -> None:
+def test_every_changed_entry_is_named(world: World) -> None:
     for seq in (3, 300, 301, 511):
-        rewrite(filled.store, seq, another_salt, rehash=seq % 2 == 0)
-    assert named(filled.store) == {("entry", seq) for seq in (3, 300, 301, 511)}
+        rewrite(world.store, seq, another_salt, rehash=seq % 2 == 0)
+    assert named(world.store) == {("entry", seq) for seq in (3, 300, 301, 511)}
 
 
-def test_a_leaf_that_is_no_leaf_is_named(filled: World) -> None:
-    rewrite(filled.store, 7, lambda old: old[:-1], rehash=False)
-    rewrite(filled.store, 8, lambda old: old.replace(b'":', b'": ', 1), rehash=False)
-    assert named(filled.store) >= {("leaf", 7), ("leaf", 8), ("entry", 7), ("entry", 8)}
+def test_a_leaf_that_is_no_leaf_is_named(world: World) -> None:
+    rewrite(world.store, 7, lambda old: old[:-1], rehash=False)
+    rewrite(world.store, 8, lambda old: old.replace(b'":', b'": ', 1), rehash=False)
+    assert named(world.store) >= {("leaf", 7), ("leaf", 8), ("entry", 7), ("entry", 8)}
 
 
 @pytest.mark.parametrize("seqs", [[5], [300, 301], [512], [599], [650]])
-def test_a_missing_entry_is_named(filled: World, seqs: list[int]) -> None:
+def test_a_missing_entry_is_named(world: World, seqs: list[int]) -> None:
     for seq in seqs:
-        tamper(filled.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq = :seq", seq=seq)
-    assert ("missing", seqs[0]) in named(filled.store)
+        tamper(world.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq = :seq", seq=seq)
+    assert ("missing", seqs[0]) in named(world.store)
 
 
-def test_a_tail_cut_off_is_found_by_checkpoint_signer_and_head(filled: World) -> None:
-    tamper(filled.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq >= 550")
-    assert named(filled.store) >= {("tail", 550), ("head", None)}
-    tamper(filled.store, "DELETE FROM log_checkpoint WHERE log_id = 'house' AND size > 550")
-    tamper(filled.store, "UPDATE log SET size = 550 WHERE id = 'house'")
-    assert ("tail", 550) in named(filled.store)
+def test_a_tail_cut_off_is_found_by_checkpoint_signer_and_head(world: World) -> None:
+    tamper(world.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq >= 550")
+    assert named(world.store) >= {("tail", 550), ("head", None)}
+    tamper(world.store, "DELETE FROM log_checkpoint WHERE log_id = 'house' AND size > 550")
+    tamper(world.store, "UPDATE log SET size = 550 WHERE id = 'house'")
+    assert ("tail", 550) in named(world.store)
 
 
 @pytest.mark.parametrize(
@@ -148,67 +151,68 @@ def test_a_tail_cut_off_is_found_by_checkpoint_signer_and_head(filled: World) ->
      ("suspension_id", "sus_x")],
 )  # fmt: skip
 def test_a_column_that_says_otherwise_is_named(
-    filled: World, column: str, value: str | None
+    world: World, column: str, value: str | None
 ) -> None:
     tamper(
-        filled.store,
+        world.store,
         f"UPDATE log_entry SET {column} = :value WHERE log_id = 'house' AND seq = 40",
         value=value,
     )
-    assert named(filled.store) == {("column", 40)}
+    assert named(world.store) == {("column", 40)}
 
 
-def test_an_instant_that_says_otherwise_is_named(filled: World) -> None:
-    later = "at + interval '1 day'" if filled.store.is_postgresql else "at + 1000000"
-    tamper(filled.store, f"UPDATE log_entry SET at = {later} WHERE log_id = 'house' AND seq = 40")
-    assert named(filled.store) == {("column", 40)}
+def test_an_instant_that_says_otherwise_is_named(world: World) -> None:
+    later = "at + interval '1 day'" if world.store.is_postgresql else "at + 1000000"
+    tamper(world.store, f"UPDATE log_entry SET at = {later} WHERE log_id = 'house' AND seq = 40")
+    assert named(world.store) == {("column", 40)}
 
 
 @pytest.mark.parametrize("seq", [40, 255, 580, 650])
-def test_a_wrong_hash_beside_an_entry_is_named(filled: World, seq: int) -> None:
+def test_a_wrong_hash_beside_an_entry_is_named(world: World, seq: int) -> None:
     tamper(
-        filled.store, "UPDATE log_entry SET hash = :hash WHERE log_id = 'house' AND seq = :seq",
+        world.store, "UPDATE log_entry SET hash = :hash WHERE log_id = 'house' AND seq = :seq",
         hash=bytes(32), seq=seq,
     )  # fmt: skip
-    assert named(filled.store) == {("hash" if seq < 600 else "entry", seq)}
+    assert named(world.store) == {("hash" if seq < 600 else "entry", seq)}
 
 
-def test_a_wrong_tile_is_told_from_a_wrong_entry(filled: World) -> None:
-    with filled.store.reading() as session:
+def test_a_wrong_tile_is_told_from_a_wrong_entry(world: World) -> None:
+    with world.store.reading() as session:
         tile = session.get(log.Tile, ("house", 0, 1))
         assert tile
     broken = tile.hashes[:320] + bytes(32) + tile.hashes[352:]
     tamper(
-        filled.store, "UPDATE log_tile SET hashes = :hashes WHERE log_id = 'house' AND number = 1",
+        world.store, "UPDATE log_tile SET hashes = :hashes WHERE log_id = 'house' AND number = 1",
         hashes=broken,
     )  # fmt: skip
-    assert named(filled.store) == {("hash", 256 + 10)}
+    assert named(world.store) == {("hash", 256 + 10)}
 
 
-def test_a_missing_tile_is_named(filled: World) -> None:
-    tamper(filled.store, "DELETE FROM log_tile WHERE log_id = 'house' AND number = 1")
-    assert named(filled.store) == {("tile", None)}
+def test_a_missing_tile_is_named(world: World) -> None:
+    tamper(world.store, "DELETE FROM log_tile WHERE log_id = 'house' AND number = 1")
+    assert named(world.store) == {("tile", None)}
 
 
 def test_a_tile_above_is_made_of_those_below(world: World) -> None:
     below = [bytes([number]) * tiles.TILE_SIZE for number in range(256)]
+    empty = world.client("BOREAL").id
 
     def put(session: Session) -> None:
         for number, hashes in enumerate(below):
-            session.add(log.Tile(log_id="house", level=0, number=number, hashes=hashes))
+            session.add(log.Tile(log_id=empty, level=0, number=number, hashes=hashes))
 
     world.do(put)
     with world.store.reading() as session:
-        made = fsck._Check(session, "house", None, None, [])._tile_from_below(1, 0)
+        made = fsck._Check(session, empty, None, None, [])._tile_from_below(1, 0)
     assert made == b"".join(merkle.perfect_root([each[:32]] * 256) for each in below)
 
 
-def test_a_changed_removed_or_foreign_value_is_named(filled: World) -> None:
+def test_a_changed_removed_or_foreign_value_is_named(world: World) -> None:
     def of(change: str) -> Names:
-        tamper(filled.store, change)
-        return named(filled.store)
+        tamper(world.store, change)
+        return named(world.store)
 
-    with filled.store.reading() as session:
+    with world.store.reading() as session:
         first, second, third = session.execute(
             text("SELECT seq FROM log_value WHERE log_id = 'house' AND name = 'note' ORDER BY seq")
         ).scalars().all()[:3]  # fmt: skip
@@ -226,47 +230,47 @@ def test_a_changed_removed_or_foreign_value_is_named(filled: World) -> None:
     ) == expected  # fmt: skip
 
 
-def test_a_head_that_says_otherwise_is_named(filled: World) -> None:
-    tamper(filled.store, "UPDATE log SET size = size + 1 WHERE id = 'house'")
-    assert named(filled.store) == {("head", None)}
+def test_a_head_that_says_otherwise_is_named(world: World) -> None:
+    tamper(world.store, "UPDATE log SET size = size + 1 WHERE id = 'house'")
+    assert named(world.store) == {("head", None)}
 
 
-def test_a_changed_checkpoint_is_named(filled: World) -> None:
+def test_a_changed_checkpoint_is_named(world: World) -> None:
     tamper(
-        filled.store,
+        world.store,
         "UPDATE log_checkpoint SET note = replace(note, '/logs/', '/lags/') "
         "WHERE log_id = 'house' AND size > 300 AND size < 550",
     )
-    assert named(filled.store) == {("checkpoint", None)}
+    assert named(world.store) == {("checkpoint", None)}
 
 
-def test_an_entry_in_a_far_place_is_no_endless_search(filled: World) -> None:
+def test_an_entry_in_a_far_place_is_no_endless_search(world: World) -> None:
     tamper(
-        filled.store,
+        world.store,
         "INSERT INTO log_entry SELECT log_id, 900000000000000, at, type, actor, subject_id, "
         "project_id, suspension_id, leaf, hash FROM log_entry "
         "WHERE log_id = 'house' AND seq = 3",
     )
-    found = named(filled.store)
+    found = named(world.store)
     assert ("place", 900000000000000) in found
     assert "missing" in {kind for kind, _ in found}
 
 
-def test_a_log_that_the_signer_remembers_and_the_database_does_not_is_named(filled: World) -> None:
-    tamper(filled.store, "DELETE FROM log_entry WHERE log_id <> 'house'")
-    tamper(filled.store, "DELETE FROM log WHERE id <> 'house'")
-    assert named(filled.store) >= {("head", None), ("tail", 0)}
+def test_a_log_that_the_signer_remembers_and_the_database_does_not_is_named(world: World) -> None:
+    tamper(world.store, "DELETE FROM log_entry WHERE log_id <> 'house'")
+    tamper(world.store, "DELETE FROM log WHERE id <> 'house'")
+    assert named(world.store) >= {("head", None), ("tail", 0)}
 
 
 def test_entries_rewritten_with_all_copies_are_narrowed_down_by_the_signed_roots(
-    filled: World,
+    world: World,
 ) -> None:
-    with filled.store.reading() as session:
+    with world.store.reading() as session:
         sizes = session.execute(
             select(log.Checkpoint.size)
             .where(log.Checkpoint.log_id == "house")
             .order_by(log.Checkpoint.size)
         ).scalars().all()  # fmt: skip
-    rewrite(filled.store, 530, another_salt, rehash=True)
-    report = fsck.run(filled.store, Signer(filled.store.settings))
+    rewrite(world.store, 530, another_salt, rehash=True)
+    report = fsck.run(world.store, Signer(world.store.settings))
     assert any(f"Of entries {sizes[1]} to {sizes[2] - 1} " in d.message for d in report.damage)

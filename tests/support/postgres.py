@@ -29,6 +29,7 @@ UNSAFE = [
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
+    "autovacuum=off",
 ]  # tests outlive no power cut
 
 

@@ -28,7 +28,7 @@ def desk(
     """A browser in which someone of a role is signed in (None: a contractor)."""
     person = world.subject() if role is None else world.staff(role, client=client)
     world.activate(person)
-    return Visitor.of(app).sign_in(world, person)
+    return Visitor.of(app).seated(world, person)
 
 
 def hidden(page: str, name: str) -> str:

@@ -38,7 +38,7 @@ def _words(page: str) -> str:
 def _status(world: World, visitor: Visitor, person: Subject) -> str:
     if not visitor.client.get_cookie("session"):
         world.activate(person)
-        visitor.sign_in(world, person)
+        visitor.seated(world, person)
     answer = visitor.get("/status")
     assert answer.status_code == 200
     return _words(answer.text)
@@ -88,7 +88,7 @@ def test_a_suspended_person_sees_their_own_page_and_nothing_else(world: World, a
     person = world.staff("auditor")
     world.activate(person)
     world.grant(person, world.project("Kingfisher"))
-    visitor = Visitor.of(app).sign_in(world, person)
+    visitor = Visitor.of(app).seated(world, person)
     assert visitor.get("/").headers["Location"] == "/log"
     world.suspend(
         f"subject:{person.external_id}", reason="conduct", note="Please call us.",
@@ -114,7 +114,7 @@ def test_a_suspended_person_sees_their_own_page_and_nothing_else(world: World, a
 def test_who_has_left_is_out_at_once_and_stays_out(world: World, app: Flask) -> None:
     person = world.subject()
     world.activate(person)
-    visitor = Visitor.of(app).sign_in(world, person)
+    visitor = Visitor.of(app).seated(world, person)
     world.do(lambda s: offboarding.offboard(s, s.merge(person), reason="left", by=OPERATOR))
     assert visitor.get("/status").status_code == 303
     visitor.get("/sign-in")
@@ -142,7 +142,7 @@ def test_a_note_or_a_name_is_text_and_never_markup(world: World, visitor: Visito
     world.grant(person, project)
     world.suspend("project:Kingfisher", note="<script>alert(1)</script>")
     world.activate(person)
-    visitor.sign_in(world, person)
+    visitor.seated(world, person)
     text = visitor.get("/status").text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
@@ -155,7 +155,7 @@ def test_a_note_or_a_name_is_text_and_never_markup(world: World, visitor: Visito
 def signed_in(world: World, app: Flask) -> tuple[Subject, Visitor]:
     person = world.subject()
     world.activate(person)
-    return person, Visitor.of(app).sign_in(world, person)
+    return person, Visitor.of(app).seated(world, person)
 
 
 def test_one_sees_and_ends_ones_own_sessions_alone(
@@ -173,7 +173,7 @@ def test_one_sees_and_ends_ones_own_sessions_alone(
         stranger = world.subject()
         world.activate(stranger)
     with clock.at(clock.utcnow() + timedelta(seconds=60)):
-        thief = Visitor.of(app).sign_in(world, stranger)
+        thief = Visitor.of(app).seated(world, stranger)
     assert thief.post(f"/account/sessions/{other}/end").status_code == 404
     with clock.at(clock.utcnow() + timedelta(seconds=60)):
         assert second.get("/account").status_code == 200
@@ -188,7 +188,7 @@ def test_all_other_sessions_end_and_this_one_stays(
     person, visitor = signed_in
     later = clock.utcnow() + timedelta(seconds=60)
     with clock.at(later):
-        second = Visitor.of(app).sign_in(world, person)
+        second = Visitor.of(app).seated(world, person)
         assert visitor.post("/account/sessions/end-others").status_code == 303
         assert second.get("/account").status_code == 303
         assert visitor.get("/account").status_code == 200
@@ -254,7 +254,7 @@ def test_new_recovery_codes_are_shown_once_and_the_old_ones_are_worthless(
 ) -> None:
     person = world.subject()
     old = world.activate(person)[0]
-    visitor = Visitor.of(app).sign_in(world, person)
+    visitor = Visitor.of(app).seated(world, person)
     answer = visitor.post("/account/recovery-codes")
     codes = re.findall(r"<li>([0-9A-Z-]{24})</li>", answer.text)
     assert len(codes) == 10
