@@ -290,10 +290,17 @@ def _begin_sqlite(connection: Connection) -> None:
         driver.execute(f"PRAGMA busy_timeout = {1000 * _SQLITE_WAIT}")
 
 
-def insert_if_absent(session: OrmSession, table: type[DeclarativeBase], **values: Any) -> None:
-    """Insert a row unless its key is there; of several at once, the others wait and find it."""
+def insert_if_absent(session: OrmSession, table: type[DeclarativeBase], **values: Any) -> bool:
+    """Insert a row unless its key is there; of several at once, the others wait and find it.
+
+    Returns whether it was inserted.
+    """
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    done = session.execute(
+        dialect.insert(table).values(**values).on_conflict_do_nothing(),
+        execution_options={"preserve_rowcount": True},
+    )
+    return bool(done.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]) -> None:

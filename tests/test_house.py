@@ -97,7 +97,11 @@ PUBLIC = {
     "health.readyz",
     "authzen.configuration",
     "api.description",
+    "oauth.metadata",
     "oauth.jwks",
+    # Lists that tell nothing to whoever holds no token of theirs.
+    "oauth.status_list",
+    "oauth.status_list_aggregation",
 }
 
 

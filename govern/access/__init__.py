@@ -16,7 +16,9 @@ from govern.access import (
     roster,
     searching,
     standing,
+    status_lists,
     suspensions,
+    tokens,
 )
 
 __all__ = [
@@ -35,5 +37,7 @@ __all__ = [
     "roster",
     "searching",
     "standing",
+    "status_lists",
     "suspensions",
+    "tokens",
 ]

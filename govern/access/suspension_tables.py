@@ -61,7 +61,10 @@ class SuspensionMode(Audited, Base):
     """Which mode a suspension has, from one entry of the log to another; the lift ends the last."""
 
     __tablename__ = "suspension_mode"
-    __table_args__ = (Index("ix_suspension_mode_suspension", "suspension_id", "ended_at"),)
+    __table_args__ = (
+        Index("ix_suspension_mode_suspension", "suspension_id", "ended_at"),
+        Index("ix_suspension_mode_recorded_at", "recorded_at"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
@@ -77,6 +80,7 @@ class SuspensionTarget(Audited, Base):
     __table_args__ = (
         Index("ix_suspension_target_target", "target_id", "kind"),
         Index("ix_suspension_target_suspension", "suspension_id"),
+        Index("ix_suspension_target_recorded_at", "recorded_at"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -91,7 +95,10 @@ class SuspensionRelease(Audited, Base):
     """One person whom a suspension holds no longer, though it stands for others."""
 
     __tablename__ = "suspension_release"
-    __table_args__ = (Index("ix_suspension_release_suspension", "suspension_id", "subject_id"),)
+    __table_args__ = (
+        Index("ix_suspension_release_suspension", "suspension_id", "subject_id"),
+        Index("ix_suspension_release_subject", "subject_id"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))

@@ -36,6 +36,8 @@ class AccessKind(StrEnum):
     READ = "read"
     EXPORT = "export"
     REFUSAL = "refusal"
+    INTROSPECTION = "introspection"
+    TOKEN = "token"  # noqa: S105 - one was issued or taken back
 
 
 class Access(AccessBase):

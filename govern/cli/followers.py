@@ -1,5 +1,7 @@
 """The followers: they sign what the logs gained, and write what a pause still owes its grants.
 
+One more drops tokens that expired.
+
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from govern.access import suspensions
+from govern.access import suspensions, tokens
 from govern.audit.signer import Signer
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # An entry is signed at most a second after it was written.
 SIGN_EVERY = 0.5
 WRITE_EVERY = 0.5
+CLEAR_EVERY = 60.0
 LONGEST_WAIT = 30.0
 
 
@@ -59,6 +62,7 @@ class Followers:
             for name, work, pause in (
                 ("signer", lambda: signer.sign(database), SIGN_EVERY),
                 ("particulars", write, WRITE_EVERY),
+                ("tokens", lambda: tokens.clear(database), CLEAR_EVERY),
             )
         ]
 
@@ -69,7 +73,7 @@ class Followers:
         self._log.info("followers started")
 
     def stop(self) -> None:
-        """Stop following; returns when both are done."""
+        """Stop following; returns when all are done."""
         self._stopping.set()
         for thread in self._threads:
             if thread.ident is not None:  # started

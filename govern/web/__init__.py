@@ -39,7 +39,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.register_blueprint(authzen.blueprint)
     app.register_blueprint(forward.blueprint)
     app.wsgi_app = forward.folded(app.wsgi_app)  # type: ignore[assignment,method-assign]
-    app.register_blueprint(oauth.blueprint)
+    oauth.install(app)
     # Credentials come with each request, not from a browser's memory: nobody can borrow them.
     app.extensions["csrf"].exempt(authzen.blueprint)
     return app

@@ -13,7 +13,7 @@ from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from govern import errors
-from govern.access import suspensions
+from govern.access import suspensions, tokens
 from govern.identity import integrations, sessions
 
 if TYPE_CHECKING:
@@ -114,8 +114,13 @@ def cookie_name() -> str:
 
 
 def integration() -> Principal:
-    """The integration whose HTTP Basic credentials came with the request, or `Unauthenticated`."""
+    """The integration whose secret (HTTP Basic) or own token (Bearer) came with the request.
+
+    `Unauthenticated` when neither did, or it counts no more.
+    """
     given = request.authorization
+    if given is not None and given.type == "bearer":
+        return _bearing(given.token or "")
     if given is None or given.type != "basic" or not given.username or given.password is None:
         raise errors.Unauthenticated("Please send your client id and secret (HTTP Basic).")
     return known(given.username, given.password)
@@ -126,6 +131,16 @@ def known(client_id: str, secret: str) -> Principal:
     with database().reading() as session:
         found = integrations.authenticate(session, client_id, secret)
     g.integration = found  # for the record of a refusal
+    integrations.touch(database(), found.id)
+    return found
+
+
+def _bearing(token: str) -> Principal:
+    """The integration that got this token for itself, with the scopes that the token has."""
+    found = tokens.bearer(database(), token)
+    if found is None:
+        raise errors.Unauthenticated("This token is not good, or not meant for this service.")
+    g.integration = found
     integrations.touch(database(), found.id)
     return found
 

@@ -66,6 +66,14 @@ def csp_nonce() -> str:
     return nonce
 
 
+def may_send_to(response: Response, origin: str) -> Response:
+    """Let the form of this one page be answered with a redirect to another origin."""
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.replace(
+        "form-action 'self'", f"form-action 'self' {origin}"
+    )
+    return response
+
+
 def install(app: Flask, settings: Settings) -> None:
     """Put the headers on every answer, errors included."""
     app.jinja_env.globals["csp_nonce"] = csp_nonce

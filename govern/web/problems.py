@@ -1,8 +1,9 @@
 """What the web calls the domain's errors: one table of statuses, told in the caller's own shape.
 
-Programs that ask for decisions read `{"error": …}` (AuthZEN), callers of `/api/` problem+json
-(RFC 9457), people a page. A refusal leaves its row in the access log. What nobody foresaw is
-answered with 500 and no details; nothing is ever let through by an error.
+Programs that ask for decisions read `{"error": …}` (AuthZEN), OAuth clients the codes of RFC 6749,
+callers of `/api/` problem+json (RFC 9457), people a page. A refusal leaves its row in the access
+log. What nobody foresaw is answered with 500 and no details; nothing is ever let through by an
+error.
 """
 
 from __future__ import annotations
@@ -56,7 +57,14 @@ STATUS: dict[type[errors.GovernError], int] = {
     errors.RecordFailed: 503,
     errors.LogDamaged: 503,
 }
-IN_AUTHZEN = {422: 400}  # what makes no sense is a bad request there
+FOR_PROGRAMS = {422: 400}  # what makes no sense is a bad request there
+# RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1.
+IN_OAUTH = {
+    401: "invalid_client",
+    403: "insufficient_scope",
+    500: "server_error",
+    503: "temporarily_unavailable",
+}
 
 # What the error page has words for; any other status borrows those of its class.
 _PAGE_WORDS = frozenset({400, 403, 404, 405, 409, 413, 429, 500, 503})
@@ -156,6 +164,8 @@ def _shape() -> Callable[[Problem], Response]:
         return _authzen
     if request.path == "/forward-auth":
         return _bare
+    if request.path.startswith("/oauth/") and request.path != "/oauth/authorize":
+        return _oauth
     return _problem_json if request.path.startswith("/api/") else _page
 
 
@@ -168,8 +178,15 @@ def _bare(problem: Problem) -> Response:
 
 
 def _authzen(problem: Problem) -> Response:
-    status = IN_AUTHZEN.get(problem.status, problem.status)
+    status = FOR_PROGRAMS.get(problem.status, problem.status)
     return _challenged(make_response({"error": problem.sentence}, status))
+
+
+def _oauth(problem: Problem) -> Response:
+    status = FOR_PROGRAMS.get(problem.status, problem.status)
+    plain = problem.sentence.encode("ascii", "replace").decode().replace('"', "'")
+    body = {"error": IN_OAUTH.get(status, "invalid_request"), "error_description": plain}
+    return _challenged(make_response(body, status))
 
 
 def _problem_json(problem: Problem) -> Response:
@@ -190,7 +207,9 @@ def _problem_json(problem: Problem) -> Response:
 def _challenged(answer: Response) -> Response:
     """Tell a program that was not let in how to show its credentials (RFC 9110 §11.6.1)."""
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
-        answer.headers["WWW-Authenticate"] = 'Basic realm="govern", charset="UTF-8"'
+        answer.headers["WWW-Authenticate"] = (
+            'Basic realm="govern", charset="UTF-8", Bearer realm="govern"'
+        )
     return answer
 
 

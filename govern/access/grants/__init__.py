@@ -23,6 +23,7 @@ from govern.access.grants.clauses import (
     unheld,
 )
 from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
+from govern.access.grants.since import holding_since, taken, unsuspended
 from govern.access.grants.table import Grant
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "facts",
     "find",
     "held",
+    "holding_since",
     "issue",
     "let_out",
     "open_",
@@ -53,5 +55,7 @@ __all__ = [
     "revoke",
     "rule",
     "standing",
+    "taken",
     "unheld",
+    "unsuspended",
 ]

@@ -334,20 +334,31 @@ def _holding(
     return held.correlate_except(target, mode, Suspension, Membership, SuspensionRelease)
 
 
+def laid(scope: Scope, *, dataset: SQLColumnExpression[str]) -> tuple[Select[str, str], Any, Any]:
+    """All that was ever laid over one kind of scope of the grant, and its target and mode."""
+    target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
+    query = _modes(target, mode).where(target.kind == scope)
+    found: Select[str, str] = _over(query, scope, target, None, dataset)
+    return found.correlate_except(target, mode, Suspension, Membership), target, mode
+
+
 def _over(
     query: Any,
     scope: Scope,
     target: Any,
-    moment: Moment,
+    moment: Moment | None,
     dataset: SQLColumnExpression[str] | None,
 ) -> Any:
-    """A query over targets of one kind of scope, of those alone that the grant lies in."""
+    """A query over targets of one kind of scope, of those alone that the grant lies in.
+
+    Without a moment, of those too that it lay in once, by a membership that ended.
+    """
     if scope is Scope.ORGANISATION:
+        now = () if moment is None else (moment.stands(Membership), moment.begun(Membership))
         return query.where(
             Membership.organisation_id == target.target_id,
             Membership.subject_id == Grant.subject_id,
-            moment.stands(Membership),
-            moment.begun(Membership),
+            *now,
         )
     column = {
         Scope.CLIENT: Grant.client_id,
@@ -358,15 +369,20 @@ def _over(
     return query.where(target.target_id == column)
 
 
+def _modes(target: Any, mode: Any) -> Select[str, str]:
+    return (
+        select(mode.mode, mode.suspension_id)
+        .select_from(target)
+        .join(mode, mode.suspension_id == target.suspension_id)
+    )
+
+
 def _stopped(
     target: Any, mode: Any, stopping: list[Mode], moment: Moment, *, hours: bool
 ) -> Select[str, str]:
     """The modes that stop something, with whose they are, over whatever target they are laid."""
-    query = (
-        select(mode.mode, mode.suspension_id)
-        .select_from(target)
-        .join(mode, mode.suspension_id == target.suspension_id)
-        .where(mode.mode.in_(stopping), moment.stands(target), moment.stands(mode))
+    query = _modes(target, mode).where(
+        mode.mode.in_(stopping), moment.stands(target), moment.stands(mode)
     )
     if hours:
         query = query.join(Suspension, Suspension.id == mode.suspension_id).where(

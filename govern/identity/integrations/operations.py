@@ -199,7 +199,7 @@ def resume(session: Session, integration: Integration, *, by: Principal) -> None
         EventType.INTEGRATION_RESUMED,
         integration,
         limits,
-        covers=[integration],
+        stamps=[(integration, "resumed_at")],
         by=by,
     )
 

@@ -27,7 +27,8 @@ class Integration(Audited, Base):
     """A system with credentials; without limits it may ask about everything.
 
     `redirect_uris`, `resources` (RFC 8707) and `public_keys` (a JWK Set) are what it is registered
-    with for OAuth. `suspended_at` is set while it is suspended; `ended_at` is for good.
+    with for OAuth. `suspended_at` is set while it is suspended, `resumed_at` when it last ended:
+    no token of before counts again; `ended_at` is for good.
     `last_seen_at` is a note, at most one a minute, and no one's record.
     """
 
@@ -42,6 +43,7 @@ class Integration(Audited, Base):
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     last_seen_at: Mapped[datetime | None] = mapped_column(Utc())
     suspended_at: Mapped[datetime | None] = mapped_column(Utc())
+    resumed_at: Mapped[datetime | None] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 
 if TYPE_CHECKING:
     from typing import Any
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint("oauth", __name__)
+
+MOST_BYTES = 64 * 1024
+
+
+@blueprint.url_value_preprocessor
+def _limit(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    # The first step of a request: whoever looks at its body afterwards meets the limit.
+    request.max_content_length = MOST_BYTES
 
 
 def document(content: dict[str, Any], *, seconds: int) -> Response:
