@@ -12,11 +12,7 @@ import json
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import threading
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,6 +27,8 @@ from govern import clock
 from govern.access import forwarding
 from govern.identity import sessions
 from tests.factory import OPERATOR, PASSWORD, World
+from tests.support import processes
+from tests.support.processes import free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,31 +45,6 @@ def block(language: str) -> str:
     found = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(found) == 1, language
     return str(found[0])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(command: list[str | Path], port: int, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that listens on a port, until the end of the block."""
-    with subprocess.Popen(command, **more) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                assert process.poll() is None, f"{command[0]} ended at once"
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                assert time.monotonic() < deadline
-                time.sleep(0.02)  # it is starting: the bound above is what counts
-            yield process
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 # --- the service -------------------------------------------------------------------------------
@@ -263,19 +236,12 @@ def stage(name: str, settings: Settings, world: World, folder: Path) -> Iterator
         )
     )
     port, govern_port = free_port(), free_port()
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("GOVERN_")},
-        "GOVERN_DATA_DIR": str(settings.data_dir),
-        "GOVERN_DATABASE_URL": settings.database_url,
-        "GOVERN_PORT": str(govern_port),
-    }
-    command: list[str | Path] = [sys.executable, "-m", "govern.cli", "serve"]
     with ExitStack() as stack:
         service = stack.enter_context(Service().serving())
         server = stack.enter_context(ExitStack())
 
         def start() -> None:
-            server.enter_context(running(command, govern_port, env=environment))
+            server.enter_context(processes.govern(settings, govern_port))
 
         start()
         languages, run = PROXIES[name]
