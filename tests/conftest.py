@@ -93,6 +93,7 @@ class Templates:
     folder: Path
     server_folder: Path
     made: dict[tuple[str, Beginning | None], tuple[Path, str]] = field(default_factory=dict)
+    begun: dict[str, Any] = field(default_factory=dict)
     _server: postgres.Server | None = None
 
     @property
@@ -117,7 +118,7 @@ class Templates:
                 data_dir = self.folder / f"{kind}-{beginning.__module__}.{beginning.__qualname__}"
                 url = self.copy(kind, None, data_dir)
                 store = db.Database(Settings(data_dir=data_dir, database_url=url))
-                beginning(World(store))
+                self.begun[url] = beginning(World(store))
                 store.dispose()
             self.made[kind, beginning] = (data_dir, url)
         return self.made[kind, beginning]
@@ -149,6 +150,12 @@ def database(request: pytest.FixtureRequest) -> str:
 def beginning() -> Beginning | None:
     """What each test of a file begins with, where the file says so; else with nothing."""
     return None
+
+
+@pytest.fixture
+def begun(database: str, url: str, templates: Templates, beginning: Beginning) -> Any:
+    """What `beginning` returned; the same for all, so it should be nothing that changes."""
+    return templates.begun[templates.get(database, beginning)[1]]
 
 
 @pytest.fixture

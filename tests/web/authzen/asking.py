@@ -40,10 +40,14 @@ class Tool:
         return self.send(path, None, data=body, content_type=content_type)
 
 
-def tool_of(world: World, app: Flask, *, client: Client | None = None) -> Tool:
+def credentials_of(world: World, *, client: Client | None = None) -> tuple[str, str]:
     name = f"tool of {client.code}" if client else "tool"
     row, secret = world.integration(name, clients=[client.id] if client else [])
-    return Tool(app, (row.id, secret))
+    return row.id, secret
+
+
+def tool_of(world: World, app: Flask, *, client: Client | None = None) -> Tool:
+    return Tool(app, credentials_of(world, client=client))
 
 
 def question(

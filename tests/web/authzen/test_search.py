@@ -21,19 +21,21 @@ from tests.web.authzen.asking import (
     RESOURCES,
     SUBJECTS,
     Tool,
+    credentials_of,
     rows,
     tool_of,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
     from werkzeug.test import TestResponse
 
     from govern.access.clients import Client
 
 
-@pytest.fixture
-def client(world: World) -> Client:
+def fill(world: World) -> tuple[str, str]:
     """Kingfisher with two datasets and Osprey; people named p0 to p4 work on Kingfisher.
 
     p0 has a second grant there, of one dataset; p1 works on Osprey too.
@@ -49,12 +51,23 @@ def client(world: World) -> Client:
     reviewer = world.entitlement("reviewer", "read", "review")
     world.grant(people[0], kingfisher, entitlement=reviewer, dataset=audio)
     world.grant(people[1], osprey)
-    return client
+    return credentials_of(world)
 
 
 @pytest.fixture
-def tool(world: World, app: Flask, client: Client) -> Tool:
-    return tool_of(world, app)
+def beginning() -> Callable[[World], tuple[str, str]]:
+    return fill
+
+
+@pytest.fixture
+def client(world: World) -> Client:
+    with world.store.reading() as session:
+        return clients.client(session, "ASTER")
+
+
+@pytest.fixture
+def tool(app: Flask, begun: tuple[str, str]) -> Tool:
+    return Tool(app, begun)
 
 
 def who(
