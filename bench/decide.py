@@ -1,57 +1,154 @@
-"""`bench decide`: single decisions in this process, each recorded durably before its answer."""
+"""`bench decide`: decisions over HTTP among 1,000,000 grants, each on record before its answer."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+import base64
+import json
+import random
+import urllib.request
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import func, select
 
-from bench import world
-from bench.figures import KINDS, Figure, percentile, store
-from govern.access import evaluation
-from govern.access.evaluation import Question
+from bench import load, servers, world
+from bench.figures import KINDS, Figure, store
+from govern.access.clients import Project
+from govern.audit.decisions import Access
+from govern.identity import integrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUESTION = Question(subject="P00001", action="read", kind="project", code="Kingfisher")
-COUNT = 500
+    from govern.db import Database
+
+PEOPLE, GRANTS_EACH = 200_000, 5
+CONNECTIONS = 16
+BATCH = 500
+SECONDS = 10
+RATE = 500
+
+_JSON = {"Content-Type": "application/json"}
 
 
 def run() -> Iterator[Figure]:
-    """Ask the same question many times, beside a bare SELECT and INSERT of one row each."""
+    """Ask about people at random, beside a view that does nothing and beside Cerbos."""
     for kind in KINDS:
         with store(kind) as database:
             world.load_catalogue(database)
-            world.load_roster(database)
-            took = []
-            for _ in range(COUNT):
-                start = time.perf_counter()
-                evaluation.decide(database, QUESTION, by=world.BY)
-                took.append((time.perf_counter() - start) * 1000)
-            bare = []
-            database.access_transaction(
-                lambda session: session.execute(text("CREATE TABLE bare (n BIGINT PRIMARY KEY)"))
-            )
-            for number in range(COUNT):
-                start = time.perf_counter()
-                with database.reading() as session:
-                    session.execute(text("SELECT 1"))
-                database.access_transaction(
-                    lambda session: session.execute(
-                        text("INSERT INTO bare VALUES (:n)"),
-                        {"n": number},  # noqa: B023
-                    )
-                )
-                bare.append((time.perf_counter() - start) * 1000)
-        for part, share in (("median", 0.5), ("p99", 0.99)):
-            yield Figure(
-                bench="decide",
-                name=f"one decision, recorded, {part}",
-                database=kind,
-                value=percentile(took, share),
-                unit="ms",
-                floor=percentile(bare, share),
-                n=COUNT,
-            )
+            people = world.grow(database, people=PEOPLE, grants_each=GRANTS_EACH)
+            yield from _compared(kind, database, people)
+
+
+def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figure]:
+    draw = random.Random(7)
+    held = _held(database)
+    asked = [(people[n], draw.choice(held(n))) for n in draw.sample(range(len(people)), k=20_000)]
+    singles = [_body(_question(who, where)) for who, where in asked]
+    batches = [
+        _body({"evaluations": [_question(who, where) for who, where in asked[at : at + BATCH]]})
+        for at in range(0, len(asked), BATCH)
+    ]
+    headers = _JSON | {"Authorization": _credentials(database)}
+    with servers.idle(database) as url:
+        floor = load.most(url, singles, _JSON, connections=CONNECTIONS, seconds=SECONDS)
+    with servers.govern(database) as url:
+        _see_permits(f"{url}/access/v1/evaluation", singles, headers)
+        before = _recorded(database)
+        one = load.most(f"{url}/access/v1/evaluation", singles, headers,
+                        connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+        many = load.most(f"{url}/access/v1/evaluations", batches, headers,
+                         connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+        paced = load.paced(f"{url}/access/v1/evaluation", singles, headers,
+                           rate=RATE, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+        kept, told = _recorded(database) - before, one.done + BATCH * many.done + paced.done
+        if kept < told:
+            raise SystemExit(f"bench decide: {told:,} answers, and {kept:,} rows of them")
+    peer = _cerbos(asked, held, people)
+
+    def figure(name: str, value: float, unit: str, floor: float | None, n: int) -> Figure:
+        return Figure(
+            bench="decide", name=name, database=kind, value=value, unit=unit, floor=floor, n=n
+        )
+
+    said = f"by {load.DRIVER}, {CONNECTIONS} connections"
+    yield figure(f"single, {said}; floor: an idle view", one.rate, "1/s", floor.rate, one.done)
+    yield figure(f"single, {said}, p99", one.p99, "ms", floor.p99, one.done)
+    yield figure(f"single, {RATE}/s by python, median", paced.p50, "ms", None, paced.done)
+    yield figure(f"single, {RATE}/s by python, p99", paced.p99, "ms", None, paced.done)
+    yield figure(f"batches of {BATCH}, {said}", many.rate * BATCH, "1/s", None, many.done)
+    if peer is not None:
+        single, batch = peer
+        yield figure("single; floor: Cerbos", one.rate, "1/s", single.rate, single.done)
+        yield figure(
+            f"batches of {BATCH}; floor: Cerbos", many.rate * BATCH, "1/s",
+            batch.rate * BATCH, batch.done,
+        )  # fmt: skip
+
+
+def _held(database: Database) -> Any:
+    """What gives the projects that the person of a number has a grant on: see `world.grow`."""
+    with database.reading() as session:
+        codes = list(session.execute(select(Project.code).order_by(Project.id)).scalars())
+    return lambda n: [codes[(n + k) % len(codes)] for k in range(GRANTS_EACH)]
+
+
+def _question(who: str, where: str) -> dict[str, Any]:
+    return {
+        "subject": {"type": "user", "id": who},
+        "action": {"name": "read"},
+        "resource": {"type": "project", "id": where},
+    }
+
+
+def _body(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _credentials(database: Database) -> str:
+    """A labelling tool's, as HTTP Basic."""
+    made, secret = database.transaction(
+        lambda session: integrations.create(session, "labels", scopes=["decision"], by=world.BY)
+    )
+    shown = f"{made.id}:{secret}".encode()
+    return f"Basic {base64.b64encode(shown).decode()}"
+
+
+def _see_permits(url: str, bodies: list[bytes], headers: dict[str, str]) -> None:
+    """A fast refusal would prove nothing."""
+    for body in bodies[:20]:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
+            if json.load(answer)["decision"] is not True:
+                raise SystemExit("bench decide: a question that should be permitted was not")
+
+
+def _recorded(database: Database) -> int:
+    with database.access_reading() as session:
+        return session.execute(select(func.count()).select_from(Access)).scalar_one()
+
+
+def _cerbos(
+    asked: list[tuple[str, str]], held: Any, people: list[str]
+) -> tuple[load.Load, load.Load] | None:
+    """The same questions put to Cerbos, each with the attributes that it decides by."""
+    number = {who: n for n, who in enumerate(people)}
+
+    def question(part: list[tuple[str, str]]) -> bytes:
+        who = part[0][0]
+        attributes = {"projects": held(number[who])}
+        return _body({
+            "principal": {"id": who, "roles": ["annotator"], "attr": attributes},
+            "resources": [
+                {"resource": {"kind": "project", "id": where}, "actions": ["read"]}
+                for _, where in part
+            ],
+        })  # fmt: skip
+
+    with servers.cerbos() as url:
+        if url is None:
+            return None
+        single = load.most(f"{url}/api/check/resources", [question([pair]) for pair in asked],
+                           _JSON, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+        batches = [question(asked[at : at + BATCH]) for at in range(0, len(asked), BATCH)]
+        batch = load.most(f"{url}/api/check/resources", batches,
+                          _JSON, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+        return single, batch

@@ -1,4 +1,4 @@
-"""A statement that answers many rows of parameters at once, compiled once and sent by the driver.
+"""A statement that takes many rows of parameters at once, compiled once and sent by the driver.
 
 For what is asked thousands of times a second: SQLAlchemy builds the statement and keeps the pool,
 and neither stands between a question and the database any more.
@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from psycopg import RawCursor
-from sqlalchemy import Integer, bindparam, column, func, select, type_coerce
+from psycopg import errors as pg_errors
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus
+from sqlalchemy import String, bindparam, column, func, select, type_coerce
+from sqlalchemy import cast as sql_cast
 from sqlalchemy import exc as sa_exc
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import JSONB
 
-from govern.clock import Utc, micros
+from govern.clock import Utc, micros, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
-    from sqlalchemy import Connection, FromClause, Select
+    from sqlalchemy import Connection, Executable, FromClause
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.types import TypeEngine
 
     Run = Callable[[Any, Sequence[Sequence[Any]]], list[tuple[Any, ...]]]
 
 _NAMED = re.compile(r"%\((\w+)\)s|%%")
+_numbers = count()
 
 
 class Prepared:
@@ -36,7 +44,7 @@ class Prepared:
     """
 
     def __init__(
-        self, columns: Mapping[str, TypeEngine[Any]], build: Callable[[FromClause], Select[Any]]
+        self, columns: Mapping[str, TypeEngine[Any]], build: Callable[[FromClause], Executable]
     ) -> None:
         self._columns = dict(columns)
         self._build = build
@@ -53,26 +61,32 @@ class Prepared:
             compiling = self._on_postgresql if dialect.name == "postgresql" else self._on_sqlite
             run = self._runs[dialect.name] = compiling(dialect)
         failure = dialect.loaded_dbapi.Error
+        driver: Any = connection.connection.driver_connection
         try:
-            return run(connection.connection.driver_connection, given)
+            return run(driver, given)
         except failure as error:
-            raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
+            gone = getattr(driver, "closed", False)
+            if gone:
+                connection.invalidate()
+            raise sa_exc.DBAPIError.instance(
+                None, None, error, failure, connection_invalidated=gone
+            ) from error
 
     def _on_postgresql(self, dialect: Dialect) -> Run:
-        arrays = [
-            bindparam(name, required=False, type_=ARRAY(kind))
-            for name, kind in self._columns.items()
-        ]
-        asked = (
-            func.unnest(*arrays)
-            .table_valued(
-                *(column(name, kind) for name, kind in self._columns.items()),
-                with_ordinality="n",
-                name="asked",
-            )
+        given_rows = sql_cast(bindparam("asked", required=False, type_=String()), JSONB)
+        each = (
+            func.jsonb_array_elements(given_rows)
+            .table_valued(column("value", JSONB), with_ordinality="n", name="each_asked")
             .render_derived()
         )
-        text, constants = _compiled(self._build(asked), dialect)
+        asked = select(
+            *(
+                sql_cast(each.c.value[place].astext, kind).label(name)
+                for place, (name, kind) in enumerate(self._columns.items())
+            ),
+            each.c.n,
+        ).subquery("asked")
+        named, constants = _compiled(self._build(asked), dialect)
         order: list[str] = []
 
         def numbered(match: re.Match[str]) -> str:
@@ -83,15 +97,26 @@ class Prepared:
                 order.append(name)
             return f"${order.index(name) + 1}"
 
-        text = _NAMED.sub(numbered, text)
-        names = list(self._columns)
+        statement = _NAMED.sub(numbered, named)
+        own_name = f"govern_{next(_numbers)}".encode()
+        prepared: WeakSet[Any] = WeakSet()
 
         def run(driver: Any, given: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
             values = constants()
-            values |= zip(names, map(list, zip(*given, strict=True)), strict=True)
-            with RawCursor(driver) as cursor:
-                cursor.execute(text, [values[name] for name in order], prepare=True)
-                return cursor.fetchall()
+            values["asked"] = json.dumps(given, default=text)
+            ordered = [values[name] for name in order]
+            if not driver.autocommit:  # the driver is to begin the transaction
+                with RawCursor(driver) as cursor:
+                    cursor.execute(statement, ordered, prepare=True)
+                    return cursor.fetchall() if cursor.description else []
+            if driver not in prepared:
+                _checked(driver, driver.pgconn.prepare(own_name, statement.encode()))
+                prepared.add(driver)
+            sent = [None if value is None else _as_text(value) for value in ordered]
+            result = _checked(driver, driver.pgconn.exec_prepared(own_name, sent))
+            transformer = Transformer(driver)
+            transformer.set_pgresult(result)
+            return transformer.load_rows(0, result.ntuples, tuple)
 
         return run
 
@@ -104,13 +129,13 @@ class Prepared:
                 type_coerce(func.json_extract(each.c.value, f"$[{place}]"), kind).label(name)
                 for place, (name, kind) in enumerate(self._columns.items())
             ),
-            type_coerce(each.c.key + 1, Integer()).label("n"),
+            (each.c.key + 1).label("n"),
         ).subquery("asked")
         statement = self._build(asked)
-        text, constants = _compiled(statement, dialect)
+        told, constants = _compiled(statement, dialect)
         instants = {
             place
-            for place, each_column in enumerate(statement.selected_columns)
+            for place, each_column in enumerate(getattr(statement, "selected_columns", ()))
             if isinstance(each_column.type, Utc)
         }
         read = Utc().process_result_value
@@ -118,7 +143,7 @@ class Prepared:
         def run(driver: Any, given: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
             values = constants()
             values["asked"] = json.dumps(given, default=micros)
-            found = driver.execute(text, values).fetchall()
+            found = driver.execute(told, values).fetchall()
             return [
                 tuple(
                     read(value, dialect) if place in instants else value
@@ -130,25 +155,35 @@ class Prepared:
         return run
 
 
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Callable[[], dict[str, Any]]]:
+def _checked(driver: Any, result: Any) -> Any:
+    if result.status not in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
+        raise pg_errors.error_from_result(result, encoding=driver.info.encoding)
+    return result
+
+
+def _as_text(value: str | int | datetime) -> bytes:
+    return (value if isinstance(value, str | int) else text(value)).__str__().encode()
+
+
+def _compiled(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[], dict[str, Any]]]:
     """The statement's text, and what gives its constants: some, as a test's clock, may change."""
     style = "pyformat" if dialect.name == "postgresql" else "named"
     own: Dialect = cast("Any", type(dialect))(paramstyle=style)
-    compiled = statement.compile(dialect=own, compile_kwargs={"render_postcompile": True})
-    adapting = {
-        name: adapt
-        for name, bound in compiled.binds.items()
-        if (adapt := bound.type.dialect_impl(own).bind_processor(own)) is not None
-    }
+    compiled: Any = cast("Any", statement).compile(
+        dialect=own, compile_kwargs={"render_postcompile": True}
+    )
 
-    # What `params` says of these was fixed when lists were spelled out.
-    living = [(name, bound) for name, bound in compiled.binds.items() if bound.callable is not None]
+    def adapted(name: str, value: Any) -> Any:
+        bound = compiled.binds.get(name)
+        adapt = None if bound is None else bound.type.dialect_impl(own).bind_processor(own)
+        return value if adapt is None or value is None else adapt(value)
+
+    fixed = {name: adapted(name, value) for name, value in compiled.params.items()}
+    living = {name: bound for name, bound in compiled.binds.items() if bound.callable is not None}
 
     def constants() -> dict[str, Any]:
-        values = dict(compiled.params) | {name: bound.effective_value for name, bound in living}
-        for name, adapt in adapting.items():
-            if values.get(name) is not None:
-                values[name] = adapt(values[name])
-        return values
+        return fixed | {
+            name: adapted(name, bound.effective_value) for name, bound in living.items()
+        }
 
     return compiled.string, constants

@@ -12,13 +12,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, insert, select
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors
 from govern.clock import Utc
-from govern.db import AccessBase, Code, Id, insert_many, insert_rows, new_id
+from govern.db import AccessBase, Code, Id, insert_many, new_id
+from govern.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ class Writer:
             numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
             try:
                 if connection is not None and self._database.is_postgresql:
-                    insert_rows(connection, _TABLE, numbered)
+                    _INSERT.rows(connection, numbered)
                 else:
                     self._database.access_transaction(
                         lambda session: insert_many(session, _TABLE, numbered)
@@ -111,6 +112,13 @@ class Writer:
 
 
 _TABLE = cast("Table", Access.__table__)
+_INSERT = Prepared(
+    {column.name: column.type for column in _TABLE.columns},
+    lambda asked: insert(_TABLE).from_select(
+        [column.name for column in _TABLE.columns],
+        select(*(asked.c[column.name] for column in _TABLE.columns)),
+    ),
+)
 _COLUMNS = [column.name for column in _TABLE.columns][2:]
 _writers: weakref.WeakKeyDictionary[Database, Writer] = weakref.WeakKeyDictionary()
 _writers_lock = threading.Lock()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Seconds that a server process has for the answers under way.
 _GRACE = 10
+# Questions that wait together are answered together, so more threads than cores make less work.
+_THREADS = 16
 
 
 @govern.command()
@@ -39,28 +41,39 @@ def serve(desk: Desk, host: str) -> None:
 
     Example: GOVERN_PORT=8080 govern serve
     """
-    cores = os.cpu_count() or 1
-    server = _Server(
+    serving = server(
         "govern:create_app",
-        interface=Interfaces.WSGI,
-        address=host,
+        host=host,
         port=desk.settings.port,
-        # SQLite has one writer, so a second process would gain nothing there.
-        workers=cores if desk.database.is_postgresql else 1,
-        blocking_threads=2 * cores + 1,
-        websockets=False,
-        log_level=LogLevels.warning,
-        workers_kill_timeout=_GRACE,
+        one_writer=not desk.database.is_postgresql,
     )
-    server.followers = Followers(desk.database) if desk.settings.followers else None
+    serving.followers = Followers(desk.database) if desk.settings.followers else None
     # The server's processes are copies of this one: no connection may be shared with them.
     desk.database.dispose()
     click.echo(f"govern answers on {desk.settings.public_url}", err=True)
     try:
-        server.serve(target_loader=_load)
+        serving.serve(target_loader=_load)
     finally:
-        if server.followers is not None:
-            server.followers.stop()
+        if serving.followers is not None:
+            serving.followers.stop()
+
+
+def server(application: str, *, host: str, port: int, one_writer: bool) -> _Server:
+    """The server of an application, given by the name of what makes it."""
+    cores = os.cpu_count() or 1
+    return _Server(
+        application,
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=host,
+        port=port,
+        # SQLite has one writer, so a second process would gain nothing there.
+        workers=1 if one_writer else cores,
+        blocking_threads=_THREADS,
+        websockets=False,
+        log_level=LogLevels.warning,
+        workers_kill_timeout=_GRACE,
+    )
 
 
 class _Server(Granian):  # type: ignore[misc,valid-type]  # an alias, by the build of Python

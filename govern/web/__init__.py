@@ -38,7 +38,8 @@ def build(settings: Settings | None = None) -> Flask:
     api.install(app)
     app.register_blueprint(authzen.blueprint)
     app.register_blueprint(forward.blueprint)
-    app.wsgi_app = forward.folded(app.wsgi_app)  # type: ignore[assignment,method-assign]
+    inner = forward.folded(app.wsgi_app)
+    app.wsgi_app = authzen.before(inner, database)  # type: ignore[assignment,method-assign]
     oauth.install(app)
     # Credentials come with each request, not from a browser's memory: nobody can borrow them.
     app.extensions["csrf"].exempt(authzen.blueprint)

@@ -58,6 +58,18 @@ def request_id() -> str:
     return found
 
 
+def of_programs(settings: Settings, given: str) -> list[tuple[str, str]]:
+    """What an answer to a program carries that is made outside Flask; `given` names the request."""
+    found = [*ALWAYS.items(), ("X-Request-ID", _named(given)), ("Cache-Control", "no-store")]
+    if settings.secure:
+        found.append(("Strict-Transport-Security", f"max-age={TWO_YEARS}"))
+    return found
+
+
+def _named(given: str) -> str:
+    return given if _REQUEST_ID.fullmatch(given) else new_id("req")
+
+
 def csp_nonce() -> str:
     """A word new for each request, by which htmx tells the page's own markup from injected."""
     if "csp_nonce" not in g:
@@ -80,8 +92,7 @@ def install(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def name_the_request() -> None:
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
+        g.request_id = _named(request.headers.get("X-Request-ID", ""))
 
     @app.after_request
     def add(response: Response) -> Response:

@@ -12,8 +12,9 @@ import queue
 import threading
 import weakref
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors, permissions
 from govern.access.evaluation.facts import evaluate_many
@@ -33,22 +34,26 @@ if TYPE_CHECKING:
 _TOGETHER = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Who asks, still to be found out: an integration's id and secret."""
 
     id: str
     secret: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Job:
     """Questions that came together, of one caller, and where their answer goes."""
 
-    questions: Sequence[Question]
-    stop_at: bool | None
-    by: Principal | Credentials
-    answer: Future[tuple[Principal, list[Decision]]]
+    __slots__ = ("answer", "by", "questions", "stop_at")
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        stop_at: bool | None,  # noqa: FBT001
+        by: Principal | Credentials,
+        answer: Future[tuple[Principal, list[Decision]]],
+    ) -> None:
+        self.questions, self.stop_at, self.by, self.answer = questions, stop_at, by, answer
 
 
 def decide(database: Database, question: Question, *, by: Principal) -> Decision:
@@ -70,7 +75,7 @@ def decide_many(
 
     `stop_at` ends the list with the first decision that says so; what comes after is not recorded.
     """
-    return _ask(database, questions, stop_at=stop_at, by=by)[1]
+    return decide_for(database, questions, stop_at=stop_at, by=by)[1]
 
 
 def decide_for(
@@ -78,21 +83,14 @@ def decide_for(
     questions: Sequence[Question],
     *,
     stop_at: bool | None = None,
-    by: Credentials,
-) -> tuple[Principal, list[Decision]]:
-    """The same for who shows an id and a secret, and who that is; `Unauthenticated` otherwise."""
-    return _ask(database, questions, stop_at=stop_at, by=by)
-
-
-def _ask(
-    database: Database,
-    questions: Sequence[Question],
-    *,
-    stop_at: bool | None,
     by: Principal | Credentials,
 ) -> tuple[Principal, list[Decision]]:
+    """The same, with who asks: who shows an id and a secret is found out by the same snapshot.
+
+    Raises `Unauthenticated` for credentials that do not count.
+    """
     answer: Future[tuple[Principal, list[Decision]]] = Future()
-    _desk(database).put(_Job(questions=questions, stop_at=stop_at, by=by, answer=answer))
+    _desk(database).put(_Job(questions, stop_at, by, answer))
     return answer.result()
 
 
@@ -140,16 +138,20 @@ def _serve(owner: weakref.ref[Database], desk: queue.SimpleQueue[_Job | None]) -
         del database, jobs, job
 
 
-def _answer(database: Database, writer: Writer, jobs: list[_Job]) -> None:
+def _answer(database: Database, writer: Writer, jobs: list[_Job], *, anew: bool = False) -> None:
     try:
         answers = _together(database, writer, jobs)
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
+        if not anew and isinstance(error, sa_exc.DBAPIError) and error.connection_invalidated:
+            # The database went and came since the last question: nobody need hear of that.
+            _answer(database, writer, jobs, anew=True)
+            return
         if len(jobs) == 1:
             jobs[0].answer.set_exception(error)
             return
         # One of them may be at fault for all: each is asked by itself.
         for job in jobs:
-            _answer(database, writer, [job])
+            _answer(database, writer, [job], anew=anew)
         return
     for job, answer in zip(jobs, answers, strict=True):
         if isinstance(answer, Exception):

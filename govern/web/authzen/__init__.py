@@ -7,6 +7,7 @@ without a word of context, and is in no list.
 """
 
 from govern.web.authzen.evaluation import STATE
+from govern.web.authzen.front import before
 from govern.web.authzen.routes import blueprint
 
-__all__ = ["STATE", "blueprint"]
+__all__ = ["STATE", "before", "blueprint"]

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from govern import errors, permissions
 from govern.access import evaluation
-from govern.access.evaluation import Decision, Question
+from govern.access.evaluation import Credentials, Decision, Question
 from govern.access.modes import Effect, effect_of
 from govern.web.authzen.shapes import STOPS_AT, Batch, Evaluation, person, read, worked_at
 
@@ -42,13 +42,14 @@ STATE = {
 }
 
 
-def one(database: Database, body: bytes, *, by: Principal) -> Answer:
+def one(database: Database, body: bytes, *, by: Principal | Credentials) -> Answer:
     """One question, one decision (§6)."""
     question = _question(read(Evaluation, body))
-    return _told(evaluation.decide(database, question, by=by), by=by)
+    who, (decision,) = evaluation.decide_for(database, [question], by=by)
+    return _told(decision, by=who)
 
 
-def many(database: Database, body: bytes, *, by: Principal) -> Answer:
+def many(database: Database, body: bytes, *, by: Principal | Credentials) -> Answer:
     """Many questions, their decisions in the same order (§7), recorded by one write.
 
     Without items it is one question. Over 1,000 items are 413: the request is well formed, so 400
@@ -90,10 +91,11 @@ def _answers(
     items: list[Question | errors.Invalid],
     *,
     stop_at: bool | None,
-    by: Principal,
+    by: Principal | Credentials,
 ) -> Iterator[Answer]:
     questions = [item for item in items if isinstance(item, Question)]
-    decisions = iter(evaluation.decide_many(database, questions, stop_at=stop_at, by=by))
+    who, found = evaluation.decide_for(database, questions, stop_at=stop_at, by=by)
+    decisions = iter(found)
     for item in items:
         if isinstance(item, errors.Invalid):
             yield {
@@ -102,7 +104,7 @@ def _answers(
             }
         else:
             decision = next(decisions)
-            yield _told(decision, by=by)
+            yield _told(decision, by=who)
             if decision.permit is stop_at:
                 return
 

@@ -22,6 +22,9 @@ blueprint = Blueprint("authzen", __name__)
 
 MOST_BYTES = 4 * 1024 * 1024
 
+# In the environment of a request: what stopped `front`, to be told here.
+FAILURE = "govern.failure"
+
 
 @blueprint.url_value_preprocessor
 def _limit(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
@@ -41,6 +44,8 @@ def _serve(path: str, answer: Callable[..., Answer], name: str) -> None:
 
     @guard.credentials
     def view() -> Answer:
+        if FAILURE in request.environ:
+            raise request.environ[FAILURE]
         by: Principal = guard.integration()
         database: Database = guard.database()
         return answer(database, _body(), by=by)

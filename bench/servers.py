@@ -1,0 +1,144 @@
+"""Servers to measure: govern as it is served, a view that does nothing, and Cerbos."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from govern.cli.server import server
+from tests.support import nodejs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from govern.db import Database
+
+_LOCKED = Path(__file__).parent.parent / "requirements" / "cerbos"
+_CERBOS = """
+server: {{httpListenAddr: "127.0.0.1:{port}", grpcListenAddr: "127.0.0.1:{other}",
+  requestLimits: {{maxResourcesPerRequest: 500}}}}
+storage: {{driver: disk, disk: {{directory: "{folder}/policies"}}}}
+audit: {{enabled: true, accessLogsEnabled: false, decisionLogsEnabled: true, backend: local,
+  local: {{storagePath: "{folder}/audit"}}}}
+telemetry: {{disabled: true}}
+"""
+_POLICY = """
+apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  version: default
+  resource: project
+  rules:
+    - {actions: [read, annotate, log_hours], effect: EFFECT_ALLOW, roles: [annotator],
+       condition: {match: {expr: R.id in P.attr.projects}}}
+"""
+
+
+@contextmanager
+def govern(database: Database) -> Iterator[str]:
+    """`govern serve`, followers and all."""
+    port, settings = _free_port(), database.settings
+    environment = {
+        "GOVERN_DATA_DIR": str(settings.data_dir),
+        "GOVERN_DATABASE_URL": settings.database_url,
+        "GOVERN_PORT": str(port),
+    }
+    with _running([sys.executable, "-m", "govern.cli", "serve"], port, environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def idle(database: Database) -> Iterator[str]:
+    """A Flask view that does nothing, under the same server."""
+    port = _free_port()
+    kind = "postgresql" if database.is_postgresql else "sqlite"
+    with _running([sys.executable, "-m", "bench.servers", str(port), kind], port, {}):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def cerbos() -> Iterator[str | None]:
+    """Cerbos with its decision log on, told every attribute; None where it is not to be had."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        try:
+            modules = nodejs.install(_LOCKED, folder / "npm")
+        except RuntimeError:
+            yield None
+            return
+        program = modules / "@cerbos" / "cerbos-linux-x64" / "cerbos-linux-x64"
+        port = _free_port()
+        (folder / "policies").mkdir()
+        (folder / "policies" / "project.yaml").write_text(_POLICY)
+        (folder / "cerbos.yaml").write_text(
+            _CERBOS.format(port=port, other=_free_port(), folder=folder)
+        )
+        with _running([str(program), "server", f"--config={folder}/cerbos.yaml",
+                       "--log-level=error"], port, {}):  # fmt: skip
+            yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_ready(process, port)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+        except urllib.error.HTTPError:
+            return  # it answers: that is enough
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"bench: {process.args!r} does not answer")
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def nothing() -> Flask:
+    """The application that does nothing."""
+    app = Flask("bench")
+    app.add_url_rule("/", view_func=lambda: {"decision": True}, methods=["GET", "POST"])
+    return app
+
+
+if __name__ == "__main__":
+    server(
+        "bench.servers:nothing",
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        one_writer=sys.argv[2] == "sqlite",
+    ).serve()
