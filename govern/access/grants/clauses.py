@@ -9,12 +9,24 @@ it is suspended, so nothing can drift.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import and_, exists, func, literal, not_, or_, select, true
+from sqlalchemy import (
+    BindParameter,
+    String,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import aliased
 
 from govern import clock
@@ -40,6 +52,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Select, SQLColumnExpression
 
+SomeId: TypeAlias = str | BindParameter[str]  # known, or bound when the statement is run
 SECOND_FACTOR_WITHIN = timedelta(hours=12)
 
 
@@ -101,11 +114,19 @@ class Supposing:
     their organisation.
     """
 
-    suspension: str | None = None
+    suspension: SomeId | None = None
     mode: Mode | None = None
-    released: str | None = None
-    narrowed: str | None = None
-    moved: str | None = None
+    released: SomeId | None = None
+    narrowed: SomeId | None = None
+    moved: SomeId | None = None
+
+    def outline(self) -> tuple[Supposing, dict[str, Any]]:
+        """The same about any suspension, with what to bind when a statement made of it is run."""
+        given = {name: getattr(self, name) for name in _OUTLINED}
+        places: dict[str, Any] = {
+            name: _OUTLINED[name] for name, value in given.items() if value is not None
+        }
+        return replace(self, **places), {place.key: given[name] for name, place in places.items()}
 
     def still(self, target: Any, stopping: list[Mode]) -> ColumnElement[bool]:
         """Whether a target would still be held by its suspension."""
@@ -121,7 +142,13 @@ class Supposing:
         return other  # type: ignore[no-any-return]  # a column of an alias has no type
 
 
-def _items(request_id: str) -> Select[str]:
+_OUTLINED = {
+    name: bindparam(f"supposed_{name}", type_=String())
+    for name in ("suspension", "released", "narrowed", "moved")
+}
+
+
+def _items(request_id: SomeId) -> Select[str]:
     return select(RequestItem.item_id).where(RequestItem.request_id == request_id)
 
 

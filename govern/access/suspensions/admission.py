@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, distinct, func, not_, or_
+from sqlalchemy import and_, bindparam, distinct, func, not_, or_
 
 from govern import clock, errors
 from govern.access import grants
@@ -14,15 +15,19 @@ from govern.access.modes import Effect
 from govern.access.suspension_tables import Suspension
 from govern.access.suspensions.previewing import chain
 from govern.audit.log import HOUSE, positions
+from govern.clock import Utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
 
 _LOOKED_AT = (Effect.OBSERVE, Effect.CHANGE)  # change, take and hours are stopped together
+# To make a statement of the rule costs more than to ask it, under the locks too: so these are made
+# once for each kind of act, and bound to the act's own ids and instant when they are run.
+_SHOWN_AT = bindparam("shown_at", type_=Utc())
 
 
 def admitted(supposing: Supposing, moment: Moment = grants.NOW) -> ColumnElement[bool]:
@@ -41,10 +46,15 @@ def admitted(supposing: Supposing, moment: Moment = grants.NOW) -> ColumnElement
     )
 
 
-def returning(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
+def returning(session: OrmSession, supposing: Supposing) -> int:
     """How many grants would come back."""
-    query = grants.facts(func.count(Grant.id), moment=moment).where(admitted(supposing, moment))
-    return int(session.execute(query).scalar_one())
+    outlined, values = supposing.outline()
+    return int(session.execute(_returning(outlined), values).scalar_one())
+
+
+@lru_cache(maxsize=32)
+def _returning(supposing: Supposing) -> Select[int]:
+    return grants.facts(func.count(Grant.id)).where(admitted(supposing))
 
 
 def unmoved(
@@ -86,16 +96,19 @@ def returning_digest(session: OrmSession, suspension: Suspension) -> str:
 
 def refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: datetime) -> None:
     """Raise `ReturnsUnlisted` when someone would come back who was not on the list shown."""
-    listed = admitted(supposing, Moment.past(shown_at))
-    known = Grant.recorded_at <= shown_at
-    extra = session.execute(
-        grants.facts(Grant.id).where(admitted(supposing), not_(and_(known, listed))).limit(1)
-    ).first()
+    outlined, values = supposing.outline()
+    extra = session.execute(_unlisted(outlined), {**values, _SHOWN_AT.key: shown_at}).first()
     if extra is not None:
         raise errors.ReturnsUnlisted(
             "Since the list was shown, others would come back too. Nothing was lifted: ask again "
             "with the list as it is now."
         )
+
+
+@lru_cache(maxsize=32)
+def _unlisted(supposing: Supposing) -> Select[str]:
+    listed = and_(Grant.recorded_at <= _SHOWN_AT, admitted(supposing, Moment(at=_SHOWN_AT)))
+    return grants.facts(Grant.id).where(admitted(supposing), not_(listed)).limit(1)
 
 
 def refuse_more_than_before(session: OrmSession, suspension: Suspension) -> None:

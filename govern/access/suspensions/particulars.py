@@ -7,9 +7,10 @@ doubles nothing, and no transaction holds a log's head for long.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, distinct, false, func, not_, or_, select
+from sqlalchemy import Integer, String, and_, bindparam, distinct, false, func, not_, or_, select
 
 from govern import clock
 from govern.access import grants
@@ -21,6 +22,7 @@ from govern.access.suspensions.targets import affected
 from govern.audit import EventType
 from govern.audit.log import Entry
 from govern.audit.record import Line, append_many
+from govern.clock import Utc
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
@@ -29,9 +31,14 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.grants import SomeId
     from govern.db import Database, Session
 
 CHUNK = 1000
+
+_AT, _BEFORE = bindparam("at", type_=Utc()), bindparam("before", type_=Utc())
+_SUSPENSION, _CLIENT = bindparam("suspension", type_=String()), bindparam("client", type_=String())
+_CURSOR, _CHUNK = bindparam("cursor", type_=String()), bindparam("chunk", type_=Integer())
 
 
 def write(
@@ -64,7 +71,17 @@ def _chunk(session: Session, suspension: str | None) -> int | None:
     ).scalar_one_or_none()
     if task is None:
         return None
-    rows = session.execute(_next(task)).all()
+    rows = session.execute(
+        _next(task.event),
+        {
+            _AT.key: task.as_at,
+            _BEFORE.key: task.as_at - clock.TICK,
+            _SUSPENSION.key: task.suspension_id,
+            _CLIENT.key: task.log_id,
+            _CURSOR.key: task.cursor,
+            _CHUNK.key: CHUNK,
+        },
+    ).all()
     append_many(session, task.log_id, [_line(task, row) for row in rows], by=SYSTEM)
     for row in rows:
         task.digest = chain(task.digest, row.id)
@@ -100,12 +117,13 @@ def _line(task: Particulars, row: Any) -> Line:
     return Line(type=task.event, refs=refs, data=data)
 
 
-def _next(task: Particulars) -> Select[Any]:
-    at = Moment.past(task.as_at)
-    before = Moment.past(task.as_at - clock.TICK)
+@lru_cache(maxsize=8)
+def _next(event: str) -> Select[Any]:
+    """The next grants that an act touched: made once, for that costs more than to ask it."""
+    at, before = Moment(at=_AT), Moment(at=_BEFORE)
     already = (
         grants.held(Effect.OBSERVE, before).label("already")
-        if task.event != EventType.GRANT_RESUMED
+        if event != EventType.GRANT_RESUMED
         else false().label("already")
     )
     return (
@@ -118,17 +136,21 @@ def _next(task: Particulars) -> Select[Any]:
             already,
             moment=at,
         )
-        .where(Grant.client_id == task.log_id, Grant.id > task.cursor, touched(task, at, before))
+        .where(
+            Grant.client_id == _CLIENT,
+            Grant.id > _CURSOR,
+            touched(event, _SUSPENSION, at, before),
+        )
         .order_by(Grant.id)
-        .limit(CHUNK)
+        .limit(_CHUNK)
     )
 
 
-def touched(task: Particulars, at: Moment, before: Moment) -> ColumnElement[bool]:
+def touched(event: str, suspension: SomeId, at: Moment, before: Moment) -> ColumnElement[bool]:
     """Which grants an act touched: what it covers, or, when it let in, what it let in."""
     stood = grants.all_of(grants.standing(at))
-    if task.event != EventType.GRANT_RESUMED:
-        return and_(stood, affected(task.suspension_id, at))
+    if event != EventType.GRANT_RESUMED:
+        return and_(stood, affected(suspension, at))
     return and_(
         stood,
         or_(
@@ -179,7 +201,7 @@ def counts(session: OrmSession, suspension_id: str) -> tuple[int, int]:
     )
     row = session.execute(
         grants.facts(func.count(Grant.id), func.count(distinct(Grant.subject_id)), moment=at).where(
-            Grant.client_id.in_(logs), touched(task, at, before)
+            Grant.client_id.in_(logs), touched(task.event, suspension_id, at, before)
         )
     ).one()
     return row[0], row[1]

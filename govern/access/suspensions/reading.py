@@ -337,7 +337,7 @@ def _remaining(task: Particulars) -> Select[Any]:
     return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
         Grant.client_id == task.log_id,
         Grant.id > task.cursor,
-        particulars.touched(task, at, before),
+        particulars.touched(task.event, task.suspension_id, at, before),
     )
 
 

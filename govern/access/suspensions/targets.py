@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.grants import SomeId
     from govern.principal import Principal
 
 
@@ -100,7 +101,7 @@ def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnEle
 
 
 def affected(
-    suspension_id: str, moment: Moment, *, only: Select[str] | None = None
+    suspension_id: SomeId, moment: Moment, *, only: Select[str] | None = None
 ) -> ColumnElement[bool]:
     """Which grants a suspension covers at a moment, by its targets (`only` some).
 
