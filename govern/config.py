@@ -28,6 +28,7 @@ class Settings:
 
     `data_dir` holds the SQLite files, the keys and the signer's memory. `origin` is the C2SP name
     under which the logs are signed; it is taken at the first `db upgrade` and never changes.
+    `access_log_days` is how long rows of the access log stay, 0 for ever.
     """
 
     data_dir: Path
@@ -36,6 +37,7 @@ class Settings:
     origin: str = "govern.localhost"
     followers: bool = True
     port: int = 8000
+    access_log_days: int = 400
 
     def __post_init__(self) -> None:
         """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
@@ -98,6 +100,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         "GOVERN_PORT",
         "GOVERN_ORIGIN",
         "GOVERN_FOLLOWERS",
+        "GOVERN_ACCESS_LOG_DAYS",
     }
     unknown = sorted(name for name in env if name.startswith("GOVERN_") and name not in known)
     if unknown:
@@ -108,6 +111,11 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     followers = env.get("GOVERN_FOLLOWERS", "1")
     if followers not in {"0", "1"}:
         raise errors.Invalid("GOVERN_FOLLOWERS is 1 or 0", field="GOVERN_FOLLOWERS")
+    days = env.get("GOVERN_ACCESS_LOG_DAYS", "400")
+    if not (days.isascii() and days.isdigit() and len(days) <= 5):  # noqa: PLR2004 - 273 years
+        raise errors.Invalid(
+            f"GOVERN_ACCESS_LOG_DAYS: {days} is no number of days", field="GOVERN_ACCESS_LOG_DAYS"
+        )
     return Settings(
         data_dir=Path(env.get("GOVERN_DATA_DIR", "var")).resolve(),
         database_url=env.get("GOVERN_DATABASE_URL", ""),
@@ -115,6 +123,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         origin=env.get("GOVERN_ORIGIN", "govern.localhost"),
         followers=followers == "1",
         port=int(port),
+        access_log_days=int(days),
     )
 
 

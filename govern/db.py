@@ -108,8 +108,16 @@ def new_id(prefix: str) -> str:
 
     Ids sort roughly by age, which keeps B-trees dense; they tell nothing of how many there are.
     """
-    milliseconds = time.time_ns() // 1_000_000
-    number = milliseconds.to_bytes(6, "big") + secrets.token_bytes(9)
+    return _id(prefix, time.time_ns() // 1_000_000, secrets.token_bytes(9))
+
+
+def id_at(prefix: str, when: datetime) -> str:
+    """The least id that `new_id` could give at an instant."""
+    return _id(prefix, micros(when) // 1000, bytes(9))
+
+
+def _id(prefix: str, milliseconds: int, rest: bytes) -> str:
+    number = milliseconds.to_bytes(6, "big") + rest
     return f"{prefix}_{b32hexencode(number).decode().lower()}"
 
 
@@ -143,17 +151,13 @@ class Database:
         self.is_postgresql = self._main.dialect.name == "postgresql"
         self.writer = self._main.execution_options(govern_begin="BEGIN IMMEDIATE")
         self.noter = self.writer.execution_options(govern_wait=0)
-        self.reader = self._main.execution_options(
-            govern_begin="BEGIN",
-            **(
-                {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-                if self.is_postgresql
-                else {}
-            ),
-        )
+        snapshot: dict[str, Any] = {"govern_begin": "BEGIN"}
+        if self.is_postgresql:
+            snapshot |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self.reader = self._main.execution_options(**snapshot)
         self._asker = _asking_engine(settings.url) if self.is_postgresql else self.reader
         self.access_writer = self._access.execution_options(govern_begin="BEGIN IMMEDIATE")
-        self.access_reader = self._access.execution_options(govern_begin="BEGIN")
+        self.access_reader = self._access.execution_options(**snapshot)
 
     def transaction(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction and commit it: the one commit of govern.

@@ -42,8 +42,8 @@ _API = frozenset({
 ROLES: dict[str, frozenset[str]] = {
     "admin": _ADMIN,
     "auditor": _AUDITOR,
-    "operator": _ADMIN | _AUDITOR | {"key:rotate"},
-    "system": _ADMIN | _AUDITOR | {"key:rotate"},
+    "operator": _ADMIN | _AUDITOR | {"key:rotate", "log:expire"},
+    "system": _ADMIN | _AUDITOR | {"key:rotate", "log:expire"},
     # The scopes of integrations.
     "decision": frozenset({"decision:ask"}),
     "introspect": frozenset({"token:introspect"}),

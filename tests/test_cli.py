@@ -23,7 +23,7 @@ from sqlalchemy import func, select, text
 
 from govern import cli, clock, errors
 from govern.access.suspensions import particulars
-from govern.audit import EventType
+from govern.audit import EventType, sealing
 from govern.audit.log import Checkpoint, Entry, Log
 from govern.cli import access, docs, followers
 from govern.identity import activation, integrations
@@ -681,6 +681,33 @@ def test_fsck_names_the_entry_that_was_changed_below_the_triggers(
     damaged = run("log", "fsck", "--json")
     assert (damaged.status, damaged.json["ok"]) == (1, False)
     assert damaged.json["damage"]
+
+
+def test_the_access_log_is_searched_and_old_rows_expire(
+    run: Callable[..., Ran], world: World, store: Database
+) -> None:
+    subject = world.subject("P1")
+    project = world.project("Kingfisher")
+    for _ in range(3):
+        world.ask(subject, project)
+    found = run("log", "access", "--project", "Kingfisher", "--outcome", "deny", "--limit", "2")
+    assert found.status == 0
+    lines = found.out.splitlines()
+    assert f" deny read {subject.full_name} Kingfisher no_grant by operator" in lines[0]
+    words = ("log", "access", "--subject", "P1", "--json", "--after", lines[2].split()[-1])
+    rest = run(*words).json
+    assert [row["subject_id"] for row in rest["rows"]] == [subject.id]
+    assert rest["next"] is None
+    assert run("log", "access", "--project", "Nothing").status == 1
+    assert run("log", "access", "--integration", "none").status == 1
+    assert "Nothing fits." in run("log", "access", "--kind", "export").out
+
+    assert run("log", "expire", "--before", LATER).status == 1
+    assert run("log", "expire", "--json").json["rows"] == 0
+    sealing.seal(store)
+    whole = run("log", "fsck", "--json")
+    assert whole.status == 0
+    assert whole.json["rows"] >= 3
 
 
 # --- running -----------------------------------------------------------------------------------

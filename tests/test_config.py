@@ -24,6 +24,7 @@ def test_without_a_word_it_is_sqlite_on_this_machine_alone(
     assert settings.public_url == "http://127.0.0.1:8000"
     assert not settings.secure
     assert settings.followers
+    assert settings.access_log_days == 400
 
 
 def test_postgresql_holds_both_logs_in_one_database() -> None:
@@ -48,6 +49,7 @@ def test_postgresql_holds_both_logs_in_one_database() -> None:
         ({"GOVERN_PORT": "65536"}, "GOVERN_PORT"),
         ({"GOVERN_PORT": "-1"}, "GOVERN_PORT"),
         ({"GOVERN_FOLLOWERS": "yes"}, "GOVERN_FOLLOWERS"),
+        ({"GOVERN_ACCESS_LOG_DAYS": "-1"}, "GOVERN_ACCESS_LOG_DAYS"),
     ],
 )
 def test_what_is_unsafe_misspelt_or_senseless_is_refused_by_name(

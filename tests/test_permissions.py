@@ -15,7 +15,7 @@ EVERY = sorted(set().union(*permissions.ROLES.values()))
 READS = {"project:read", "subject:read", "grant:read", "suspension:read", "request:read",
          "log:read", "integration:read"}  # fmt: skip
 MAY = {
-    "admin": set(EVERY) - {"log:export", "key:rotate", "token:introspect"},
+    "admin": set(EVERY) - {"log:export", "log:expire", "key:rotate", "token:introspect"},
     "auditor": READS | {"log:export", "decision:ask"},
     "operator": set(EVERY) - {"token:introspect"},
     "system": set(EVERY) - {"token:introspect"},
@@ -29,6 +29,7 @@ MAY = {
         "roster:import",
         "integration:create",
         "log:export",
+        "log:expire",
         "decision:ask",
         "token:introspect",
         "key:rotate",

@@ -19,6 +19,7 @@ from govern.access import (
     status_lists,
     suspensions,
     tokens,
+    uses,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "status_lists",
     "suspensions",
     "tokens",
+    "uses",
 ]

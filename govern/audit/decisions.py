@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Index, insert, select
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapped, mapped_column
 
-from govern import errors
+from govern import clock, errors
 from govern.clock import Utc
 from govern.db import AccessBase, Code, Id, insert_many, new_id
 from govern.prepared import Prepared
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from govern.db import Database
+
+# So long a process writes under one id: whoever seals need not look at older ones for ever.
+LIVES = timedelta(hours=1)
 
 
 class AccessKind(StrEnum):
@@ -49,7 +52,12 @@ class Access(AccessBase):
 
     __tablename__ = "access_row"
     __table_args__ = (
+        # Every decision pays for each of these; together they lead to whatever is searched for.
         Index("ix_access_row_subject", "subject_id", "at"),
+        Index("ix_access_row_resource", "resource_id", "at"),
+        Index("ix_access_row_client", "client_id", "at"),
+        Index("ix_access_row_principal", "principal", "at"),
+        Index("ix_access_row_at", "at"),
         {"sqlite_with_rowid": False},
     )
 
@@ -80,8 +88,10 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._id = new_id("wri")
-        self._next = 0
+        self._renew()
+
+    def _renew(self) -> None:
+        self._id, self._next, self._until = new_id("wri"), 0, clock.utcnow() + LIVES
 
     def write(
         self, rows: Sequence[tuple[Any, ...]], connection: Connection | None = None
@@ -94,6 +104,8 @@ class Writer:
         if not rows:
             return []
         with self._lock:
+            if clock.utcnow() > self._until:
+                self._renew()
             writer, first = self._id, self._next
             numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
             try:
@@ -105,7 +117,7 @@ class Writer:
                     )
             except (sa_exc.SQLAlchemyError, errors.RecordFailed) as error:
                 # Whether the rows arrived is unknown: their numbers are not used again.
-                self._id, self._next = new_id("wri"), 0
+                self._renew()
                 raise errors.RecordFailed("The access log cannot be written.") from error
             self._next += len(rows)
         return [f"{writer}-{first + place}" for place in range(len(rows))]

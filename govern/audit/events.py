@@ -61,6 +61,9 @@ class EventType(StrEnum):
 
     ROSTER_IMPORTED = "roster.imported"
 
+    ACCESS_SEALED = "access.sealed"
+    ACCESS_EXPIRED = "access.expired"
+
 
 SENTENCES: dict[EventType, str] = {
     EventType.CLIENT_CREATED: "A client was taken in, and its log begun.",
@@ -105,4 +108,6 @@ SENTENCES: dict[EventType, str] = {
     EventType.REQUEST_APPROVED: "The second person approved.",
     EventType.REQUEST_WITHDRAWN: "What was asked for was withdrawn or refused.",
     EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",
+    EventType.ACCESS_SEALED: "Rows of the access log were sealed by their Merkle roots.",
+    EventType.ACCESS_EXPIRED: "Rows of the access log reached the end of their time.",
 }

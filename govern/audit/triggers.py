@@ -1,8 +1,10 @@
 """The promise that the database itself keeps: what is in a log stays as it is, whoever asks.
 
 UPDATE, DELETE, TRUNCATE and an INSERT that would replace are refused, by triggers. Of a personal
-value salt and text may be emptied together, and nothing else. On PostgreSQL the triggers fire for
-replication too (`ENABLE ALWAYS`); SQLite's tables have no rowid that could be moved.
+value salt and text may be emptied together, and nothing else; of the access log those rows may go
+that are older than a horizon in `access_expiry`, which itself only grows. On PostgreSQL the
+triggers fire for replication too (`ENABLE ALWAYS`); SQLite's tables have no rowid that could be
+moved.
 
 Whoever owns the database can drop triggers; that they are in place is checked by `missing`, and
 what was done without them is found by `fsck` and by the auditor's copies.
@@ -24,8 +26,9 @@ _KEPT: dict[str, dict[str, tuple[str, ...]]] = {
         "log_checkpoint": ("log_id", "size"),
         "log_tile": ("log_id", "level", "number"),
     },
-    "access": {"access_row": ("writer", "number")},
+    "access": {"access_row": ("writer", "number"), "access_expiry": ("before",)},
 }
+_EXPIRED = "EXISTS (SELECT 1 FROM access_expiry WHERE before > OLD.at)"
 _VALUE = "log_value"
 _VALUE_KEY = ("log_id", "seq", "name")
 _VALUE_KEPT = (*_VALUE_KEY, "about")
@@ -78,7 +81,9 @@ def missing(session: Session, part: str) -> list[str]:
 def _sqlite(part: str) -> dict[str, str]:
     made: dict[str, str] = {}
     for table, key in _KEPT[part].items():
-        made |= _refuse(table, "UPDATE") | _refuse(table, "DELETE") | _refuse_replacing(table, key)
+        but = f"NOT {_EXPIRED}" if table == "access_row" else ""
+        made |= _refuse(table, "UPDATE") | _refuse(table, "DELETE", but)
+        made |= _refuse_replacing(table, key)
     if part == "main":
         kept = " AND ".join(f"NEW.{column} IS OLD.{column}" for column in _VALUE_KEPT)
         emptied = f"NEW.salt IS NULL AND NEW.value IS NULL AND {kept}"
@@ -116,13 +121,16 @@ _REFUSE_BUT_EMPTYING = (
     "AND to_jsonb(NEW) - 'salt' - 'value' = to_jsonb(OLD) - 'salt' - 'value' "
     f"THEN RETURN NEW; END IF; END IF; {_RAISE} END"
 )
+_REFUSE_BUT_EXPIRED = (
+    f"BEGIN IF TG_OP = 'DELETE' THEN IF {_EXPIRED} THEN RETURN OLD; END IF; END IF; {_RAISE} END"
+)
 
 
 def _functions(part: str) -> dict[str, str]:
     # Each part has its own, since both may live in one database and each migrates alone.
     if part == "main":
         return {"log_append_only": _REFUSE, "log_value_empty_only": _REFUSE_BUT_EMPTYING}
-    return {"access_append_only": _REFUSE}
+    return {"access_append_only": _REFUSE, "access_expired_only": _REFUSE_BUT_EXPIRED}
 
 
 def _triggers(part: str) -> dict[str, tuple[str, str, int]]:
@@ -131,6 +139,8 @@ def _triggers(part: str) -> dict[str, tuple[str, str, int]]:
     tables = dict.fromkeys(_KEPT[part], refuse)
     if part == "main":
         tables[_VALUE] = "log_value_empty_only"
+    else:
+        tables["access_row"] = "access_expired_only"
     return {
         f"{table}_no_{act}": (table, function, kind)
         for table, function in tables.items()

@@ -1,7 +1,7 @@
-"""The followers: they sign what the logs gained, and write what a pause still owes its grants.
+"""The followers: they sign and seal what the logs gained, and write what is owed to them.
 
-One more drops tokens that expired.
-
+A pause still owes its grants' entries; what is past its time in the access log has to go, and so
+have tokens that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from govern.access import suspensions, tokens
+from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
+from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 SIGN_EVERY = 0.5
 WRITE_EVERY = 0.5
 CLEAR_EVERY = 60.0
+# A row is sealed at most five seconds after it was written, by one node however many there are.
+SEAL_EVERY = 2.0
+SEALS_APART = timedelta(seconds=2)
+EXPIRE_EVERY = 600.0
 LONGEST_WAIT = 30.0
 
 
@@ -54,8 +61,20 @@ class Followers:
         self._stopping = threading.Event()
         signer = Signer(database.settings)
 
+        def go_on(_: int) -> None:
+            if self._stopping.is_set():
+                raise _Stopped
+
         def write() -> None:
-            suspensions.particulars.write(database, progress=lambda _: self._go_on())
+            suspensions.particulars.write(database, progress=go_on)
+
+        def seal() -> None:
+            sealing.seal(database, apart=SEALS_APART, progress=go_on)
+
+        def expire() -> None:
+            before = expiry.horizon(database)
+            if before is not None:
+                expiry.expire(database, before, by=SYSTEM, progress=go_on)
 
         self._threads = [
             threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
@@ -63,6 +82,8 @@ class Followers:
                 ("signer", lambda: signer.sign(database), SIGN_EVERY),
                 ("particulars", write, WRITE_EVERY),
                 ("tokens", lambda: tokens.clear(database), CLEAR_EVERY),
+                ("seals", seal, SEAL_EVERY),
+                ("expiry", expire, EXPIRE_EVERY),
             )
         ]
 
@@ -79,10 +100,6 @@ class Followers:
             if thread.ident is not None:  # started
                 thread.join()
         self._log.info("followers stopped")
-
-    def _go_on(self) -> None:
-        if self._stopping.is_set():
-            raise _Stopped
 
     def _round(self, name: str, work: Callable[[], None], pause: float) -> None:
         wait = pause

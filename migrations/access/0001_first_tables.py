@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from govern.audit import triggers
 from govern.clock import Utc
 from govern.db import text_column
 
@@ -13,6 +12,41 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+# As they were then; the next revision puts those of the models in their place.
+_REFUSE = "BEGIN SELECT RAISE(ABORT, 'access_row is append-only'); END"
+_TAKEN = (
+    "WHEN EXISTS (SELECT 1 FROM access_row "  # noqa: S608 - our own names
+    f"WHERE writer = NEW.writer AND number = NEW.number) {_REFUSE}"
+)
+_APPEND_ONLY = (
+    "CREATE FUNCTION access_append_only() RETURNS trigger LANGUAGE plpgsql AS $govern$BEGIN "
+    "RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', "
+    "MESSAGE = TG_TABLE_NAME || ' is append-only'; END$govern$"
+)
+_ON = "ON access_row FOR EACH {} EXECUTE FUNCTION access_append_only()"
+TRIGGERS = {
+    "sqlite": (
+        f"CREATE TRIGGER access_row_no_update BEFORE UPDATE ON access_row FOR EACH ROW {_REFUSE}",
+        f"CREATE TRIGGER access_row_no_delete BEFORE DELETE ON access_row FOR EACH ROW {_REFUSE}",
+        f"CREATE TRIGGER access_row_no_insert BEFORE INSERT ON access_row FOR EACH ROW {_TAKEN}",
+    ),
+    "postgresql": (
+        _APPEND_ONLY,
+        f"CREATE TRIGGER access_row_no_change BEFORE UPDATE OR DELETE {_ON.format('ROW')}",
+        "ALTER TABLE access_row ENABLE ALWAYS TRIGGER access_row_no_change",
+        f"CREATE TRIGGER access_row_no_truncate BEFORE TRUNCATE {_ON.format('STATEMENT')}",
+        "ALTER TABLE access_row ENABLE ALWAYS TRIGGER access_row_no_truncate",
+    ),
+}
+GONE = {
+    "sqlite": tuple(f"DROP TRIGGER access_row_no_{act}" for act in ("update", "delete", "insert")),
+    "postgresql": (
+        "DROP TRIGGER access_row_no_change ON access_row",
+        "DROP TRIGGER access_row_no_truncate ON access_row",
+        "DROP FUNCTION access_append_only()",
+    ),
+}
 
 
 def upgrade() -> None:
@@ -41,13 +75,13 @@ def upgrade() -> None:
     with op.batch_alter_table("access_row", schema=None) as batch_op:
         batch_op.create_index("ix_access_row_subject", ["subject_id", "at"], unique=False)
 
-    for statement in triggers.ddl(op.get_bind().dialect.name, "access"):
+    for statement in TRIGGERS[op.get_bind().dialect.name]:
         op.execute(sa.text(statement))
 
 
 def downgrade() -> None:
     """Go back."""
-    for statement in triggers.undo(op.get_bind().dialect.name, "access"):
+    for statement in GONE[op.get_bind().dialect.name]:
         op.execute(sa.text(statement))
     with op.batch_alter_table("access_row", schema=None) as batch_op:
         batch_op.drop_index("ix_access_row_subject")

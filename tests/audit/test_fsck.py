@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, text
 
 from govern.audit import fsck, leaf, log, record, triggers
+from govern.audit.fsck import entries
 from govern.audit.signer import Signer
 from govern.principal import SYSTEM
 from govern.tlog import merkle, tiles
@@ -47,16 +48,17 @@ def append(store: Database, count: int) -> None:
     store.transaction(lambda s: record.append_many(s, "house", events, by=SYSTEM))
 
 
-def tamper(store: Database, statement: str, **values: Any) -> int:
+def tamper(store: Database, statement: str, *, part: str = "main", **values: Any) -> int:
     """Do as the owner of the database can: drop the triggers, change, put them back."""
-    dialect = store.writer.dialect.name
-    with store.writer.begin() as connection:
-        for each in triggers.undo(dialect, "main"):
+    engine = store.writer if part == "main" else store.access_writer
+    dialect = engine.dialect.name
+    with engine.begin() as connection:
+        for each in triggers.undo(dialect, part):
             connection.exec_driver_sql(each)
-    with store.writer.begin() as connection:
+    with engine.begin() as connection:
         done = connection.execute(text(statement), values).rowcount
-    with store.writer.begin() as connection:
-        for each in triggers.ddl(dialect, "main"):
+    with engine.begin() as connection:
+        for each in triggers.ddl(dialect, part):
             connection.exec_driver_sql(each)
     assert done
     return done
@@ -203,7 +205,7 @@ def test_a_tile_above_is_made_of_those_below(world: World) -> None:
 
     world.do(put)
     with world.store.reading() as session:
-        made = fsck._Check(session, empty, None, None, [])._tile_from_below(1, 0)
+        made = entries.LogCheck(session, empty, None, None, [])._tile_from_below(1, 0)
     assert made == b"".join(merkle.perfect_root([each[:32]] * 256) for each in below)
 
 

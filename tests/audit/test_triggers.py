@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from govern.audit import decisions, log, triggers  # noqa: F401 - their tables
+from govern.audit import decisions, expiry, log, triggers  # noqa: F401 - their tables
 from govern.db import AccessBase, Base
 
 TABLES = {
@@ -36,10 +36,16 @@ TABLES = {
         "'wri_1', 0, {at}, 'decision', 'int_1'",
         "UPDATE access_row SET permit = {true}",
     ),
+    "access_expiry": ("before", "{early}", "UPDATE access_expiry SET before = {at}"),
 }
 WORDS = {
-    "sqlite": {"at": "1", "blob": "x'00'", "true": "1"},
-    "postgresql": {"at": "now()", "blob": "'\\x00'::bytea", "true": "true"},
+    "sqlite": {"at": "1", "early": "0", "blob": "x'00'", "true": "1"},
+    "postgresql": {
+        "at": "now()",
+        "early": "to_timestamp(0)",
+        "blob": "'\\x00'::bytea",
+        "true": "true",
+    },
 }
 
 
@@ -89,13 +95,34 @@ def test_no_insert_replaces_a_row(session: Session, database: str, table: str) -
     else:
         key = {"log_entry": "log_id, seq", "log_checkpoint": "log_id, size",
                "log_tile": "log_id, level, number", "log_value": "log_id, seq, name",
-               "access_row": "writer, number"}[table]  # fmt: skip
+               "access_row": "writer, number", "access_expiry": "before"}[table]  # fmt: skip
         change = update.partition(" SET ")[2].format(**WORDS[database])
         refused(
             session,
             f"INSERT INTO {table} ({columns}) VALUES ({row}) ON CONFLICT ({key}) "
             f"DO UPDATE SET {change}",
         )
+
+
+def test_of_the_access_log_goes_what_is_older_than_the_horizon_alone(
+    session: Session, database: str
+) -> None:
+    at = {"sqlite": "{}", "postgresql": "to_timestamp({})"}[database]
+    for number, when in ((1, 10), (2, 19), (3, 20), (4, 30)):
+        session.execute(
+            text(
+                "INSERT INTO access_row (writer, number, at, kind, principal) "
+                f"VALUES ('wri_2', {number}, {at.format(when)}, 'decision', 'int_1')"
+            )
+        )
+    session.execute(text(f"INSERT INTO access_expiry (before) VALUES ({at.format(20)})"))
+    session.commit()
+    for number in (3, 4):
+        refused(session, f"DELETE FROM access_row WHERE writer = 'wri_2' AND number = {number}")
+    refused(session, "UPDATE access_row SET principal = 'x' WHERE number = 1")
+    session.execute(text("DELETE FROM access_row WHERE writer = 'wri_2' AND number < 3"))
+    left = session.execute(text("SELECT number FROM access_row WHERE writer = 'wri_2'")).scalars()
+    assert sorted(left) == [3, 4]
 
 
 def test_a_replica_is_refused_too(session: Session, database: str) -> None:
@@ -147,8 +174,8 @@ def test_what_is_not_in_place_is_named(session: Session, database: str) -> None:
             "log_entry_no_truncate",
             "log_checkpoint_no_change",
             "log_tile_no_change",
-            "access_row_no_change",
-            "access_row_no_truncate",
+            "access_expiry_no_change",
+            "access_expiry_no_truncate",
         ]
 
 

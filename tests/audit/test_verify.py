@@ -71,7 +71,7 @@ def test_no_database_and_no_sqlalchemy_is_needed() -> None:
 import sys, types
 sys.modules["sqlalchemy"] = None
 package = types.ModuleType("govern.audit")
-package.__path__ = [{str(Path(verify.__file__).parent)!r}]
+package.__path__ = [{str(Path(verify.__file__).parents[1])!r}]
 sys.modules["govern.audit"] = package
 from govern.audit import verify
 report = verify.check(sys.stdin.buffer, keys=[{VKEY!r}])

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock, errors
-from govern.audit import decisions, verify
+from govern.audit import decisions, sealing, verify
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.signer import Signer
 from tests.web.desks import counted, desk, told
@@ -157,9 +157,74 @@ def test_a_clients_auditor_learns_nothing_of_its_rival(
     assert "grant.issued" in own.text
 
 
+def test_the_access_log_is_searched_by_a_plain_form_and_read_in_pages(
+    world: World, app: Flask, two_clients: dict[str, Any]
+) -> None:
+    ann, bob = two_clients["ASTER-person"], two_clients["BOREAL-person"]
+    kingfisher, cinnabar = two_clients["Kingfisher"], two_clients["Cinnabar"]
+    for _ in range(51):
+        world.ask(ann, kingfisher)
+    world.ask(bob, kingfisher, "annotate")
+    world.ask(bob, cinnabar)
+    auditor = desk(app, world, "auditor")
+    first = auditor.get("/log/access?project=Kingfisher")
+    assert 'method="get" action="/log/access"' in first.text
+    assert 'name="project" type="text" value="Kingfisher"' in first.text
+    words = told(first.text)
+    assert words.count("Permitted Refused") == 1  # the choices of the form
+    assert f"{bob.full_name} · Kingfisher · They hold no grant for this." in words
+    following = re.search(r'href="([^"]+)" rel="next"', first.text)
+    assert following
+    rest = told(auditor.get(unescape(following[1])).text)
+    for page, count in ((words, 49), (rest, 2)):
+        assert page.count(f"{ann.full_name} · Kingfisher by operator") == count
+        assert "Cinnabar" not in page
+    query = {"person": bob.email, "outcome": "permit", "kind": "decision"}
+    words = told(auditor.get("/log/access", query_string=query).text)
+    assert f"{bob.full_name} · Cinnabar" in words
+    assert "Kingfisher" not in words
+    assert "That you read this is itself recorded." in words
+    for wrong, field in [
+        ("person=nobody@x.example", "Person"), ("project=Nothing", "Project"),
+        ("integration=none", "Asked by"), ("from=yesterday", "From"), ("to=x", "To"),
+        ("outcome=maybe", "Outcome"), ("kind=x", "Kind"),
+    ]:  # fmt: skip
+        answer = auditor.get(f"/log/access?{wrong}")
+        assert answer.status_code == 422, wrong
+        assert f"{field} :" in told(answer.text), wrong
+    assert auditor.get("/log/access?after=x").status_code == 422
+
+
+def test_seals_are_shown_to_who_asks_for_them(world: World, app: Flask) -> None:
+    auditor = desk(app, world, "auditor")
+    auditor.get("/log")
+    assert sealing.seal(world.store)
+    assert "Rows of the access log were sealed" not in told(auditor.get("/log").text)
+    assert "Rows of the access log were sealed" in told(auditor.get("/log?type=access.sealed").text)
+
+
+def test_a_clients_auditor_finds_that_clients_uses_alone(
+    world: World, app: Flask, two_clients: dict[str, Any]
+) -> None:
+    ann, bob = two_clients["ASTER-person"], two_clients["BOREAL-person"]
+    for who, what in ((ann, "Kingfisher"), (bob, "Kingfisher"), (bob, "Cinnabar")):
+        world.ask(who, two_clients[what])
+    auditor = desk(app, world, "auditor", client=two_clients["ASTER"])
+    words = told(auditor.get("/log/access").text)
+    assert "You read what concerns ASTER alone." in words
+    assert f"{ann.full_name} · Kingfisher" in words
+    assert f"{bob.id} · Kingfisher" in words
+    for secret in ("BOREAL", "Cinnabar", bob.full_name):
+        assert secret not in words, secret
+    hidden = auditor.get("/log/access?project=Cinnabar")
+    unknown = auditor.get("/log/access?project=Cinnabax")
+    assert (hidden.status_code, unknown.status_code) == (422, 422)
+    assert told(hidden.text).replace("Cinnabar", "Cinnabax") == told(unknown.text)
+
+
 def test_contractors_may_not_read_the_record(world: World, app: Flask) -> None:
     contractor = desk(app, world, None)
-    for path in ("/log", "/who", "/log/export", "/log/verify"):
+    for path in ("/log", "/log/access", "/who", "/log/export", "/log/verify"):
         assert contractor.get(path).status_code == 403, path
 
 
@@ -172,6 +237,7 @@ def test_each_opening_leaves_one_row_in_the_access_log(
         ("/log?log=ASTER", "log"),
         (f"/people/{person.id}/history", "history"),
         ("/who?target=project:Kingfisher", "who"),
+        ("/log/access?outcome=deny", "access"),
     ]:
         before = len(_reads(world))
         assert auditor.get(path).status_code == 200
@@ -179,8 +245,8 @@ def test_each_opening_leaves_one_row_in_the_access_log(
         assert len(rows) == before + 1
         assert rows[-1].action == action
         assert rows[-1].session_id
-    assert rows[-2].subject_id == person.id
-    assert rows[-3].client_id == two_clients["ASTER"].id
+    assert rows[-3].subject_id == person.id
+    assert rows[-4].client_id == two_clients["ASTER"].id
     assert person.email not in "".join(row.detail or "" for row in rows)
 
 
@@ -192,9 +258,11 @@ def test_nothing_is_shown_when_the_reading_cannot_be_recorded(
     def full(*_: object) -> None:
         raise errors.RecordFailed("The access log cannot be written.")
 
-    monkeypatch.setattr(decisions, "write", full)
     person = two_clients["ASTER-person"]
-    for path in ("/log", f"/people/{person.id}/history", "/who?target=project:Kingfisher"):
+    world.ask(person, two_clients["Kingfisher"])
+    monkeypatch.setattr(decisions, "write", full)
+    who = "/who?target=project:Kingfisher"
+    for path in ("/log", "/log/access", f"/people/{person.id}/history", who):
         answer = auditor.get(path)
         assert answer.status_code == 503
         assert person.full_name not in answer.text
@@ -223,7 +291,8 @@ def test_pages_cost_a_few_statements_however_much_there_is(
         world.grant(two_clients["ASTER-person"], two_clients["Kingfisher"])
     auditor = desk(app, world, "auditor")
     person = two_clients["ASTER-person"]
-    for path in ("/log", f"/people/{person.id}/history", "/who?target=client:ASTER", "/log/export"):
+    person_page = f"/people/{person.id}/history"
+    for path in ("/log", "/log/access", person_page, "/who?target=client:ASTER", "/log/export"):
         with counted() as sent:
             assert auditor.get(path).status_code == 200
         assert len(sent) <= 16, (path, sent)

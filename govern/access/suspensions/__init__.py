@@ -31,6 +31,7 @@ from govern.access.suspensions.asking import (
     take_back,
     version,
 )
+from govern.access.suspensions.effect import Effect, effect
 from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
 from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
 from govern.access.suspensions.parts import Part, targets_of
@@ -38,6 +39,7 @@ from govern.access.suspensions.previewing import Preview, preview
 from govern.access.suspensions.targets import Target, affected, target
 
 __all__ = [
+    "Effect",
     "Part",
     "Particulars",
     "Preview",
@@ -56,6 +58,7 @@ __all__ = [
     "ask_release",
     "change_mode",
     "difference",
+    "effect",
     "find",
     "mode_of",
     "move",

@@ -21,7 +21,7 @@ from govern.identity.integrations.operations import (
     rotate,
     suspend,
 )
-from govern.identity.integrations.reading import Shown, listing, shown
+from govern.identity.integrations.reading import Shown, listing, names, shown
 from govern.identity.integrations.registration import Registration
 from govern.identity.integrations.tables import (
     SCOPES,
@@ -50,6 +50,7 @@ __all__ = [
     "find",
     "find_active",
     "listing",
+    "names",
     "principal_of",
     "record_act",
     "resume",

@@ -16,6 +16,8 @@ from govern.db import listed
 from govern.identity.integrations.tables import Integration, IntegrationLimit, IntegrationSecret
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
@@ -80,6 +82,13 @@ def shown(session: OrmSession, integration_id: str, *, by: Principal) -> Shown:
         limits=tuple(limits),
         secrets=tuple((made, ends) for made, ends in secrets),
     )
+
+
+def names(session: OrmSession, ids: Sequence[str], *, by: Principal) -> dict[str, str]:
+    """The names of those among some ids that the caller may know of."""
+    among = listed(session, ids)
+    rows = session.execute(_visible(by).join(among, among.c.value == Integration.id)).scalars()
+    return {row.id: row.name for row in rows}
 
 
 def _visible(by: Principal) -> Select[Integration]:

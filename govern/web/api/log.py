@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from govern import errors
-from govern.access import names
-from govern.audit import EventType, reading
+from govern.access import names, uses
+from govern.audit import EventType, reading, searching
+from govern.audit.decisions import AccessKind
 from govern.audit.export import Filter
 from govern.audit.log import HOUSE
 from govern.web import exports, guard
@@ -98,6 +99,59 @@ def _entry(row: Shown, codes: dict[str, str]) -> Entry:
     return Entry(
         log=codes.get(row.log, row.log), seq=row.seq, at=row.at, type=EventType(row.type),
         actor=row.actor, refs=row.refs, data=row.data, values=row.values, leaf=row.leaf,
+    )  # fmt: skip
+
+
+class Row(Told):
+    """One row of the access log; who and what by opaque id."""
+
+    id: str = Field(description="Its writer and number.")
+    at: Instant
+    kind: AccessKind
+    principal: str = Field(description="Who asked, read or was refused.")
+    permit: bool | None = Field(description="Null for what is no decision.")
+    reason: str | None
+    subject: str | None
+    client: str | None
+    resource: str | None
+    action: str | None
+    as_of: int | None = Field(description="How many entries of the client's log the answer saw.")
+    worked_at: Instant | None
+    detail: dict[str, Any]
+
+
+class Accesses(Paging):
+    """Which rows of the access log, and which part of them."""
+
+    subject: Words = Field(default="", description="External id, e-mail address or opaque id.")
+    project: Words = Field(default="", description="Code or id; its datasets too.")
+    integration: Words = Field(default="", description="Name or id of who asked.")
+    outcome: Literal["permit", "deny"] | None = None
+    kind: AccessKind | None = None
+    since: Instant | None = Field(default=None, description="From this instant on.")
+    until: Instant | None = Field(default=None, description="Before this instant.")
+
+
+@routes.get("/log/access", Page[Row], query=Accesses)
+def access(session: Session, *, asked: Accesses, by: Principal) -> Page[Row]:
+    """Rows of the access log, newest first; a page may hold few and still have a next."""
+    where = uses.where(
+        session, subject=asked.subject, project=asked.project, integration=asked.integration,
+        permit=None if asked.outcome is None else asked.outcome == "permit", kind=asked.kind,
+        begin=asked.since, end=asked.until, by=by,
+    )  # fmt: skip
+    page = searching.search(
+        guard.database(), where, after=asked.after, limit=asked.limit, by=by
+    )  # fmt: skip
+    return Page[Row](items=[_row(row) for row in page.rows], next=page.after)
+
+
+def _row(row: searching.Row) -> Row:
+    return Row(
+        id=row.id, at=row.at, kind=AccessKind(row.kind), principal=row.principal,
+        permit=row.permit, reason=row.reason, subject=row.subject_id, client=row.client_id,
+        resource=row.resource_id, action=row.action, as_of=row.as_of, worked_at=row.worked_at,
+        detail=row.detail,
     )  # fmt: skip
 
 

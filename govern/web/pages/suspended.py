@@ -48,13 +48,18 @@ def progress(suspension_id: str) -> ResponseReturnValue:
     by = guard.principal()
     with guard.database().reading() as session:
         standing = suspensions.reading.progress(session, suspension_id, by=by)
-    response = make_response(render_template("pause/_progress.html", **_taking_effect(standing)))
+        seen = suspensions.effect(session, standing)
+    response = make_response(
+        render_template("pause/_progress.html", **_taking_effect(standing, seen))
+    )
     if standing.progress.done:
         response.headers["HX-Refresh"] = "true"
     return response
 
 
-def _taking_effect(standing: suspensions.reading.Standing) -> dict[str, Any]:
+def _taking_effect(
+    standing: suspensions.reading.Standing, seen: suspensions.Effect
+) -> dict[str, Any]:
     row, how_far = standing.suspension, standing.progress
     late = (row.recorded_at - row.ordered_at).total_seconds() * 1000
     return {
@@ -65,8 +70,8 @@ def _taking_effect(standing: suspensions.reading.Standing) -> dict[str, Any]:
             committed_at=row.recorded_at,
             ms=max(late, 0.0),
             recorded_at=how_far.finished_at,
-            last_permit_at=None,
-            first_deny_at=None,
+            last_permit_at=seen.last_permit_at,
+            first_deny_at=seen.first_deny_at,
             integrations=[],
         ),
     }
@@ -77,6 +82,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
     after = request.args.get("after", "")
     with guard.database().reading() as session:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
+        seen = suspensions.effect(session, found.standing)
     reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
     parts = [
@@ -113,7 +119,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
             held_people=standing.people,
             digest=standing.digest,
         ),
-        **_taking_effect(standing),
+        **_taking_effect(standing, seen),
         targets=[
             SimpleNamespace(
                 type=part.kind.value,

@@ -56,8 +56,9 @@ def filled(world: World, code: str) -> dict[str, str]:
     suspension = world.suspend(f"project:{project.code}")
     world.write_particulars()
     request = world.ask_lift(suspension, by=OPERATOR)
+    tool, _ = world.integration(f"{code}-tool", clients=[client.id])
     return {
         "client": client.id, "project": project.id, "dataset": dataset.id,
         "subject": subject.id, "grant": grant.id, "suspension": suspension.id,
-        "request": request.id,
+        "request": request.id, "integration": tool.id,
     }  # fmt: skip

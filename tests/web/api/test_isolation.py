@@ -28,7 +28,8 @@ Things = dict[str, str]
 NAMES = {
     "client": "client", "project": "project", "dataset": "dataset", "subject": "subject",
     "grant": "grant", "suspension": "suspension", "request": "request",
-    "log": "name", "targets": "target", "q": "name", "code": "project",
+    "integration": "integration", "log": "name", "targets": "target", "q": "name",
+    "code": "project",
 }  # fmt: skip
 # Parts that name nothing of a client, and what to send.
 PLAIN: dict[str, Any] = {
@@ -40,8 +41,8 @@ PLAIN: dict[str, Any] = {
 # Parts that may be left out, and are.
 LEFT_OUT = {
     "limit", "after", "at", "action", "since", "until", "format", "state", "status", "starts_at",
-    "group", "digest", "mode_version", "version", "internal_reason", "ordered_by", "ordered_at",
-    "incident", "hours_until", "review_by", "preview_digest", "expertise", "contact",
+    "outcome", "group", "digest", "mode_version", "version", "internal_reason", "ordered_by",
+    "ordered_at", "incident", "hours_until", "review_by", "preview_digest", "expertise", "contact",
 }  # fmt: skip
 # Where a part of such a name is another thing: the code of something new; a person, who belongs to
 # no client and is looked up among all as in the browser.

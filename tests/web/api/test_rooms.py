@@ -244,6 +244,25 @@ def test_the_log_is_read_and_exported_with_a_row_in_the_access_log(
     assert kinds.count(AccessKind.EXPORT) == 1
 
 
+def test_the_access_log_is_searched_and_says_so_itself(caller: Caller, world: World) -> None:
+    subject = world.subject("P1")
+    project = world.project("Osprey", client=world.client("BOREAL"))
+    for _ in range(3):
+        world.ask(subject, project)
+    page = told(caller.get("/log/access?project=Osprey&outcome=deny&limit=2"))
+    assert len(page["items"]) == 2
+    row = page["items"][0]
+    assert (row["subject"], row["resource"], row["permit"], row["reason"]) == (
+        subject.id, project.id, False, "no_grant",
+    )  # fmt: skip
+    rest = told(caller.get(f"/log/access?project=Osprey&outcome=deny&after={page['next']}"))
+    assert len(rest["items"]) == 1
+    assert rest["next"] is None
+    reads = told(caller.get("/log/access?kind=read"))["items"]
+    assert [one["action"] for one in reads] == ["access"] * 3
+    assert caller.get("/log/access?subject=nobody").json["field"] == "subject"
+
+
 def accesses(world: World) -> list[Any]:
     from sqlalchemy import select
 

@@ -1,4 +1,4 @@
-"""The check of a whole database: every log is derived anew from its entries, and all else compared.
+"""The check of one log: it is derived anew from its entries, and all else compared.
 
 Entries against the hashes, tiles and signed roots that stand beside them; search columns, heads
 and personal values against the entries; checkpoints against the signer's key and memory. What
@@ -7,93 +7,29 @@ differs is named, entry by entry. One snapshot, streamed, nothing is written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from govern import clock
 from govern.audit import leaf, log, verify
+from govern.audit.fsck.report import MOST_NAMED, Damage
 from govern.audit.log import Checkpoint, Entry, Log, Tile, Value
 from govern.audit.roots import Roots
 from govern.tlog import checkpoint, merkle, tiles
 from govern.tlog.errors import TlogError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
-    from govern.audit.signer import Signer
-    from govern.db import Database
     from govern.tlog.note import Verifier
 
 _BATCH = 4096
-_MOST_NAMED = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Damage:
-    """One thing that is wrong, and at which entry of which log, where it is about one."""
-
-    kind: str
-    message: str
-    log: str
-    seq: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The outcome; `unnamed` counts further damages of a log after the first thousand."""
-
-    ok: bool
-    entries: int
-    logs: tuple[str, ...]
-    damage: tuple[Damage, ...]
-    unnamed: int
-
-
-def run(
-    database: Database,
-    signer: Signer | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Report:
-    """Check every log; without its signer, signatures and what it remembers are not looked at."""
-    # Read before the snapshot: what the signer remembered then, the snapshot must hold.
-    memory = signer.heads() if signer else {}
-    keys = verify.read_keys([signer.key]) if signer else []
-    checks: list[_Check] = []
-    entries = 0
-    with database.reading() as session:
-        heads = {head.id: head for head in log.logs(session)}
-        for log_id in sorted({*heads, *memory, *_ids(session)}):
-            one = _Check(session, log_id, heads.get(log_id), memory.get(log_id), keys)
-            for done in one.run():
-                if progress is not None:
-                    progress(entries + done)
-            entries += one.entries
-            checks.append(one)
-    return Report(
-        ok=not any(one.found for one in checks),
-        entries=entries,
-        logs=tuple(heads),
-        damage=tuple(each for one in checks for each in one.damage),
-        unnamed=sum(one.found - len(one.damage) for one in checks),
-    )
-
-
-def _ids(session: Session) -> Iterator[str]:
-    """The logs of which there are entries, whether or not there is a head."""
-    last: str | None = ""
-    while last is not None:
-        last = session.execute(
-            select(func.min(Entry.log_id)).where(Entry.log_id > last)
-        ).scalar_one()
-        if last is not None:
-            yield last
-
-
-class _Check:
+class LogCheck:
     """One pass over one log."""
 
     def __init__(
@@ -123,7 +59,7 @@ class _Check:
 
     def _name(self, kind: str, message: str, seq: int | None = None) -> None:
         self.found += 1
-        if len(self.damage) < _MOST_NAMED:
+        if len(self.damage) < MOST_NAMED:
             self.damage.append(Damage(kind=kind, message=message, log=self._log, seq=seq))
 
     def run(self) -> Iterator[int]:

@@ -1,0 +1,138 @@
+"""The time to effect, as the access log shows it: a suspension's last permit and first refusal.
+
+A decision came before the opening if its snapshot had not seen the opening's entry: positions in
+the log tell, not clocks. What was not found is None, which is shown as such.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, false, func, literal, select, text, true, union_all
+
+from govern.access.clients import Dataset
+from govern.access.suspension_tables import Scope
+from govern.audit import EventType
+from govern.audit.decisions import Access, AccessKind
+from govern.audit.log import ACTS, HOUSE, Entry
+from govern.db import listed
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from govern.access.suspension_tables import Suspension
+    from govern.access.suspensions.reading import Standing
+    from govern.db import Session
+
+_COLUMNS = {
+    Scope.CLIENT: Access.client_id,
+    Scope.PROJECT: Access.resource_id,
+    Scope.DATASET: Access.resource_id,
+    Scope.SUBJECT: Access.subject_id,
+}
+# So long a decision may be under way: its instant and its snapshot lie that far apart at most.
+_UNDER_WAY = timedelta(seconds=5)
+# Decisions looked at for each thing covered, and how many of these are looked at.
+_MOST_ROWS = 10_000
+_MOST_WAYS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """The instants of the last permit before it held, and of the first refusal for its sake."""
+
+    last_permit_at: datetime | None = None
+    first_deny_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """One thing covered: its rows, and the place of the opening in the log that they cite."""
+
+    rows: ColumnElement[bool]
+    kind: Scope
+    cited: InstrumentedAttribute[int | None]
+    opened: int
+
+
+def effect(session: Session, standing: Standing) -> Effect:
+    """What the access log shows of one suspension, as to the parts that the caller may see.
+
+    Of a firm nothing is told (its people are many), nor where it covers over a hundred things.
+    """
+    ways = _ways(session, standing)
+    if not ways or len(ways) > _MOST_WAYS:
+        return Effect()
+    row = standing.suspension
+    asked = [(_last_permit(way, row), _first_deny(way, row)) for way in ways]
+    with session.database.access_reading() as access:
+        instants = access.execute(union_all(*(each for both in asked for each in both))).all()
+    permits = [at for at, permit in instants if permit and at is not None]
+    denials = [at for at, permit in instants if not permit and at is not None]
+    return Effect(
+        last_permit_at=max(permits, default=None), first_deny_at=min(denials, default=None)
+    )
+
+
+def _ways(session: Session, standing: Standing) -> list[_Way]:
+    projects = [part.target_id for part in standing.parts if part.kind is Scope.PROJECT]
+    among = listed(session, projects)
+    entries = select(Entry.log_id, Entry.seq, literal("")).where(
+        Entry.suspension_id == standing.suspension.id,
+        text(ACTS),  # so that its index is taken
+        Entry.type == EventType.SUSPENSION_OPENED,
+    )
+    inner = select(Dataset.project_id, literal(None, BigInteger()), Dataset.id)
+    inner = inner.join(among, among.c.value == Dataset.project_id).limit(_MOST_WAYS + 1)
+    opened: dict[str, int] = {}
+    datasets: dict[str, list[str]] = {}
+    for owner, seq, dataset in session.execute(union_all(entries, select(inner.subquery()))):
+        if dataset:
+            datasets.setdefault(owner, []).append(dataset)
+        else:
+            opened[owner] = seq
+    found = []
+    for part in standing.parts:
+        column = _COLUMNS.get(part.kind)
+        if column is None:
+            return []
+        cited = Access.as_of if part.client else Access.house_as_of
+        found += [
+            _Way(
+                rows=column == one, kind=part.kind, cited=cited, opened=opened[part.client or HOUSE]
+            )
+            for one in (part.target_id, *datasets.get(part.target_id, ()))
+        ]
+    return found
+
+
+def _last_permit(way: _Way, row: Suspension) -> Select[Any]:
+    before = (
+        _decisions(way)
+        .where(Access.at <= row.recorded_at + _UNDER_WAY)
+        .order_by(Access.at.desc())
+        .limit(_MOST_ROWS)
+        .subquery()
+    )
+    seen = before.c.permit & (before.c.cited <= way.opened)
+    found: list[Any] = [func.max(before.c.at), true()]
+    return select(*found).where(seen)
+
+
+def _first_deny(way: _Way, row: Suspension) -> Select[Any]:
+    reasons = [f"{way.kind}_paused", f"{way.kind}_read_only", "second_factor_required"]
+    since = _decisions(way).where(Access.at >= row.recorded_at - _UNDER_WAY)
+    if row.ended_at is not None:
+        since = since.where(Access.at < row.ended_at)
+    after = since.order_by(Access.at).limit(_MOST_ROWS).subquery()
+    seen = after.c.reason.in_(reasons) & (after.c.cited > way.opened)
+    found: list[Any] = [func.min(after.c.at), false()]
+    return select(*found).where(seen)
+
+
+def _decisions(way: _Way) -> Select[Any]:
+    columns: list[Any] = [Access.at, Access.permit, Access.reason, way.cited.label("cited")]
+    return select(*columns).where(way.rows, Access.kind == AccessKind.DECISION)

@@ -1,0 +1,11 @@
+"""Verification: an export alone, with a key that the reader trusts, shows what was done to it.
+
+Nothing here opens a database or a connection: the file, the verifier key, and the checkpoints that
+the auditor kept from earlier are all there is.
+"""
+
+from govern.audit.verify.keys import open_checkpoint, read_keys
+from govern.audit.verify.report import Damage, Proven, Report
+from govern.audit.verify.whole import check
+
+__all__ = ["Damage", "Proven", "Report", "check", "open_checkpoint", "read_keys"]

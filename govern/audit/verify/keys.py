@@ -1,0 +1,36 @@
+"""Verifier keys, and the checkpoints that they open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from govern import errors
+from govern.tlog import checkpoint, note
+from govern.tlog.errors import TlogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from govern.tlog.checkpoint import Checkpoint
+
+
+def read_keys(keys: Iterable[str]) -> list[note.Verifier]:
+    """Read verifier keys; `Invalid` when there is none, or one is damaged."""
+    try:
+        read = [note.Verifier.parse(key.strip()) for key in keys]
+    except TlogError as error:
+        raise errors.Invalid(f"key: {error}", field="key") from error
+    if not read:
+        raise errors.Invalid("key: without a key that you trust nothing can be proved", field="key")
+    return read
+
+
+def open_checkpoint(signed: bytes, keys: Iterable[note.Verifier]) -> Checkpoint:
+    """A checkpoint of whichever log these keys may sign for, its signature verified."""
+    origin = signed.split(b"\n", 1)[0].decode(errors="replace")
+    named = [
+        note.Verifier(origin, key.public)
+        for key in keys
+        if key.name == origin or origin.startswith(f"{key.name}/logs/")
+    ]
+    return checkpoint.open(signed, *dict.fromkeys(named), origin=origin)

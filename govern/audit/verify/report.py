@@ -1,0 +1,75 @@
+"""What a verification found: each damage with its place, what is proven, and what is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from govern.audit.verify.source import Lines
+
+# A file that is damaged everywhere must not fill the memory with its damages.
+MOST_NAMED = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """One thing that is wrong, and where: entry `seq` of `log`, physical line `line` from 1 on."""
+
+    kind: str
+    message: str
+    log: str | None = None
+    seq: int | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proven:
+    """What was found of one log: `shown` of `size` entries stand in the file.
+
+    `signed` tells whether their root is the one that a trusted key signed.
+    """
+
+    log: str
+    origin: str
+    size: int
+    shown: int
+    signed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The outcome; `unnamed` counts further damages after the first thousand."""
+
+    ok: bool
+    rows: int
+    logs: tuple[Proven, ...]
+    damage: tuple[Damage, ...]
+    unnamed: int
+    proves: tuple[str, ...]
+    does_not_prove: tuple[str, ...]
+
+
+class Findings:
+    """The damages named so far; beyond the first thousand they are counted by kind and log."""
+
+    def __init__(self, source: Lines) -> None:
+        self._source = source
+        self.damage: list[Damage] = []
+        self.kinds: Counter[tuple[str, str | None]] = Counter()
+
+    def name(
+        self,
+        kind: str,
+        message: str,
+        *,
+        log: str | None = None,
+        seq: int | None = None,
+        line: int | None = -1,
+    ) -> None:
+        """Put one down, at the present line unless told (None: of no line)."""
+        self.kinds[kind, log] += 1
+        if len(self.damage) < MOST_NAMED:
+            where = self._source.number if line == -1 else line
+            self.damage.append(Damage(kind=kind, message=message, log=log, seq=seq, line=where))

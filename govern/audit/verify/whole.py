@@ -1,0 +1,244 @@
+"""One pass over a whole file: its header, the pieces of each log, its end, and what that proves.
+
+- A log counts as proven only if all its pieces, put together, have the root that the key signed.
+- Every byte of a line is accounted for: each has one form, and is compared with it.
+- Damage is named by entry and physical line, and the check goes on behind it.
+- What a good result does not prove is said in the same report.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from govern.audit import lines
+from govern.audit.verify.keys import open_checkpoint, read_keys
+from govern.audit.verify.pieces import Head, Pieces
+from govern.audit.verify.report import Findings, Proven, Report
+from govern.audit.verify.source import Lines
+from govern.tlog.errors import TlogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import BinaryIO
+
+    from govern.tlog import note
+    from govern.tlog.checkpoint import Checkpoint
+
+
+def check(stream: BinaryIO, *, keys: Iterable[str], kept: Iterable[bytes] = ()) -> Report:
+    """Check an export, JSON Lines or CSV, in one pass and constant memory.
+
+    `keys` are verifier keys (C2SP signed-note); that of an installation, `name+…`, stands for its
+    logs `name/logs/…`. `kept` are checkpoints that the reader kept: they show whether a tail was
+    cut off since. Raises `Invalid` where no key is given, or one cannot be read.
+    """
+    return _Check(stream, read_keys(keys), tuple(kept)).run()
+
+
+class _Check:
+    """One pass over one file."""
+
+    def __init__(
+        self, stream: BinaryIO, keys: Sequence[note.Verifier], kept: Sequence[bytes]
+    ) -> None:
+        self.lines = Lines(stream)
+        self.keys = keys
+        self.kept_notes = kept
+        self.kept: list[Checkpoint] = []
+        self.heads: list[Head] = []
+        self.filter: dict[str, Any] = {}
+        self.unsigned: list[str] = []
+        self.found = Findings(self.lines)
+        self._name = self.found.name
+        self.rows = 0
+        self.proves: list[str] = []
+        self.doubts: list[str] = []
+
+    def run(self) -> Report:
+        self._open_kept()
+        if self._header():
+            self._sections()
+            self._compare_kept()
+            self._conclude()
+        total = sum(self.found.kinds.values())
+        return Report(
+            ok=not total,
+            rows=self.rows,
+            logs=tuple(
+                Proven(
+                    log=head.log, origin=head.origin, size=head.size, shown=head.shown,
+                    signed=head.proven,
+                )
+                for head in self.heads
+            ),
+            damage=tuple(self.found.damage),
+            unnamed=total - len(self.found.damage),
+            proves=tuple(self.proves),
+            does_not_prove=tuple(self.doubts),
+        )  # fmt: skip
+
+    # --- header ---
+
+    def _open_kept(self) -> None:
+        for each in self.kept_notes:
+            try:
+                self.kept.append(open_checkpoint(each, self.keys))
+            except TlogError as error:
+                self._name("kept", f"A checkpoint that you kept cannot be trusted: {error}.",
+                           line=None)  # fmt: skip
+
+    def _header(self) -> bool:
+        line = self.lines.next()
+        try:
+            fields = json.loads(line)
+            if lines.header({k: v for k, v in fields.items() if k != "govern"}) != line:
+                raise ValueError("it is not written as a header is")
+            if fields["govern"] != lines.FORMAT:
+                raise ValueError(f"the format {fields['govern']!r} is not known here")
+            self.filter = dict(fields["filter"])
+            self.unsigned = [str(each) for each in fields.get("unsigned", [])]
+            self.heads = [self._head(log) for log in fields["logs"]]
+            if len({head.log for head in self.heads}) < len(self.heads):
+                raise ValueError("a log stands in it twice")
+            if not self.heads:
+                raise ValueError("it names no log")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self.heads = []
+            self._name("header", f"This is no export of govern, or its header is damaged: {error}.")
+            return False
+        if self.lines.fault:
+            self._name("line", f"The header: {self.lines.fault}.")
+        return True
+
+    def _head(self, fields: dict[str, Any]) -> Head:
+        """One log of the header, with the sizes at which its root is wanted."""
+        log_id, origin, size = fields["log"], fields["origin"], fields["size"]
+        signed = fields["checkpoint"].encode()
+        if not isinstance(log_id, str) or not isinstance(origin, str) or type(size) is not int:
+            raise TypeError("a log has an id, an origin and a size")
+        root, trusted = None, True
+        try:
+            point = open_checkpoint(signed, self.keys)
+        except TlogError as error:
+            trusted = False
+            self._name("signature", f"The checkpoint of {log_id} proves nothing: {error}.",
+                       log=log_id)  # fmt: skip
+        else:
+            root = point.root
+            if (point.origin, point.size) != (origin, size):
+                trusted = False
+                self._name(
+                    "header",
+                    f"The header gives {log_id} as {origin} with {size} entries, its checkpoint "
+                    f"is that of {point.origin} with {point.size}.",
+                    log=log_id,
+                )
+                size = point.size
+        marks: dict[int, list[bytes]] = {
+            kept.size: [] for kept in self.kept if kept.origin == origin and kept.size <= size
+        }
+        return Head(log_id, origin, size, root, trusted, marks)
+
+    # --- the logs, and the end ---
+
+    def _sections(self) -> None:
+        line = self.lines.next()
+        pieces = Pieces(self.lines, self.found, filtered=bool(self.filter))
+        for number, head in enumerate(self.heads):
+            line = pieces.section(head, line, self.heads[number + 1 :])
+        self.rows = pieces.rows
+        self._end(line)
+
+    def _end(self, line: bytes) -> None:
+        if not line:
+            self._name("end", "The last line is missing: the file was cut off.")
+            return
+        if line != lines.end(self.rows, self.lines.digest_before()):
+            if line.startswith(b'{"end":'):
+                if not self.found.damage:
+                    self._name("end", "The last line does not fit what stands before it: a byte "
+                               "was changed, here or in the header.")  # fmt: skip
+            else:
+                self._name("end", "Here the file should end.")
+        elif self.lines.fault:
+            self._name("end", f"The last line: {self.lines.fault}.")
+        if self.lines.next():
+            self._name("end", "Something stands after the last line.")
+
+    def _compare_kept(self) -> None:
+        by_origin = {head.origin: head for head in self.heads}
+        for kept in self.kept:
+            head = by_origin.get(kept.origin)
+            if head is None:
+                self.doubts.append(
+                    f"Anything against the checkpoint that you kept of {kept.origin} at "
+                    f"{kept.size} entries: this file does not hold that log."
+                )
+            elif kept.size > head.size:
+                self._name(
+                    "tail",
+                    f"You kept a checkpoint of {head.log} with {kept.size} entries, and this file "
+                    f"ends with entry {head.size - 1}: its tail was cut off.",
+                    log=head.log, seq=head.size, line=None,
+                )  # fmt: skip
+            elif not head.marks[kept.size]:
+                self.doubts.append(
+                    f"That the first {kept.size} entries of {head.log} are those of the checkpoint "
+                    "that you kept: what this file leaves out, or damage, hides that place."
+                )
+            elif kept.root not in head.marks[kept.size]:
+                self._name(
+                    "rewritten",
+                    f"The first {kept.size} entries of {head.log} are not those of the checkpoint "
+                    "that you kept: the log was rewritten, and signed anew by the same key.",
+                    log=head.log, line=None,
+                )  # fmt: skip
+            else:
+                self.proves.append(
+                    f"The tail of {head.log} is proven up to entry {kept.size - 1}, by the "
+                    f"checkpoint of {kept.size} entries that you kept: none of these was removed "
+                    "or changed since."
+                    if kept.size
+                    else f"{head.log} continues the empty log whose checkpoint you kept."
+                )
+
+    def _conclude(self) -> None:
+        damaged = {log for _, log in self.found.kinds}
+        for head in self.heads:
+            if not head.proven:
+                self.doubts.append(f"Anything about {head.log} as a whole: see the damage.")
+                continue
+            left_out = head.size - head.shown
+            whole = head.log not in damaged
+            shown = (
+                f"all {head.size} entries are here, unchanged, in order and without a gap"
+                if not left_out
+                else f"{head.shown} of {head.size} entries are here, unchanged and each in its "
+                f"place; the other {left_out} are left out by the filter, and counted"
+            )
+            if whole:
+                self.proves.append(
+                    f"{head.log} ({head.origin}): {shown}, as the key signed the first {head.size}."
+                )
+            else:
+                self.proves.append(
+                    f"{head.log} ({head.origin}): all but what is named as damage is as the key "
+                    "signed it."
+                )
+            if left_out:
+                self.doubts.append(
+                    f"That none of the {left_out} entries of {head.log} left out fits the filter."
+                )
+            self.doubts.append(
+                f"That {head.log} had no entry after the first {head.size}: keep this checkpoint, "
+                "and hand it over with the next export."
+            )
+        self.doubts += [
+            f"Anything about {log}: nothing of it was signed when this was written."
+            for log in self.unsigned
+        ]
+        self.doubts.append(
+            "Who holds the key, what the header says of filter and time, or that what was "
+            "recorded was true."
+        )

@@ -1,0 +1,167 @@
+"""Exports, and their verification: what an auditor takes away, and holds against the key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import render_template, request
+from flask_babel import gettext as _
+
+from govern import clock, errors, permissions
+from govern.access import names
+from govern.audit import reading, verify
+from govern.audit.events import EventType
+from govern.audit.log import HOUSE
+from govern.audit.signer import Signer
+from govern.web import exports, guard
+from govern.web.pages import base
+from govern.web.pages.auditor.filters import FILTERS, asked_for, blueprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+    from flask.typing import ResponseReturnValue
+
+    from govern.audit.verify import Report
+    from govern.principal import Principal
+
+_MIME = {"jsonl": "application/jsonl", "csv": "text/csv"}
+
+
+@blueprint.get("/log/export")
+def export_form() -> ResponseReturnValue:
+    """Ask what to export, and show what makes later proof independent of us."""
+    return _export_page(request.args, {})
+
+
+@blueprint.post("/log/export")
+def export_done() -> ResponseReturnValue:
+    """Send the file, after its row is in the access log."""
+    form = request.form.get("format", "")
+    files: list[BinaryIO] = []
+
+    def write(by: Principal) -> None:
+        database = guard.database()
+        with database.reading() as session:
+            asked = asked_for(session, request.form, by=by)
+            permissions.require_fresh(by, now=clock.now(session))
+        for name, message in asked.errors.items():
+            raise errors.Invalid(message, field=name)
+        client = asked.logs[0] if asked.typed["log"] else None
+        if client == HOUSE:
+            raise errors.Invalid(
+                _("Choose a client, or all that you may read: the house goes with all."),
+                field="log",
+            )
+        files.append(exports.written(database, form, client=client, where=asked.where, by=by))
+
+    return base.act(
+        lambda _session, _by: None,
+        before=write,
+        done=lambda _nothing: exports.answer(files[-1], form),
+        again=lambda wrong: _export_page(request.form, wrong),
+        title=_("Export the log"),
+        cancel="/log/export",
+    )
+
+
+def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
+    by = guard.principal()
+    if not base.may_anywhere("log:export"):
+        permissions.require(by, "log:export")
+    with guard.database().reading() as session:
+        ids = reading.readable(session, by=by)
+        heads = reading.checkpoints(session, by=by)
+        codes = names.of(session, ids)
+    return render_template(
+        "auditor/export.html",
+        logs=sorted((code, code) for code in codes.values()),
+        types=sorted(EventType),
+        formats=[
+            ("jsonl", _("JSON Lines"), _("One entry a line, exactly as stored.")),
+            ("csv", _("CSV"), _("For a spreadsheet; proves as much.")),
+        ],
+        form={name: given.get(name, "") for name in (*FILTERS, "format") if given.get(name)},
+        errors=wrong,
+        code_needed=base.code_needed(),
+        vkey=Signer(guard.database().settings).key,
+        checkpoints=[
+            {
+                "log": codes.get(head.log_id, head.log_id), "size": head.size,
+                "at": head.signed_at, "text": head.note,
+            }
+            for head in heads
+        ],
+    )  # fmt: skip
+
+
+@blueprint.get("/log/verify")
+def verify_form() -> ResponseReturnValue:
+    """Say how to verify offline, and offer to do it here."""
+    return _verify_page({}, None)
+
+
+@blueprint.post("/log/verify")
+def verify_done() -> ResponseReturnValue:
+    """Check an uploaded export; it changes nothing."""
+    file = request.files.get("file")
+    if file is None or not file.filename:
+        return _verify_page({"file": _("Choose the exported file.")}, None), 422
+    kept = request.files.get("checkpoint")
+    try:
+        report = verify.check(
+            file.stream,  # type: ignore[arg-type]  # werkzeug's own stream of bytes
+            keys=[base.typed("key")],
+            kept=[kept.stream.read()] if kept is not None and kept.filename else [],
+        )
+    except errors.Invalid as error:
+        return _verify_page({error.field or "": error.message}, None), 422
+    return _verify_page({}, _result(report, file.filename))
+
+
+def _result(report: Report, name: str) -> dict[str, Any]:
+    with guard.database().reading() as session:
+        ids = set(reading.readable(session, by=guard.principal()))
+        codes = names.of(session, [one.log for one in report.logs if one.log in ids])
+
+    def told(sentence: str) -> str:
+        for log_id, code in codes.items():
+            sentence = sentence.replace(log_id, code)
+        return sentence
+
+    return {
+        "ok": report.ok,
+        "name": name,
+        "proves": [told(one) for one in report.proves],
+        "damage": [
+            {"seq": one.seq, "line": one.line, "kind": one.kind, "text": told(one.message)}
+            for one in report.damage
+        ],
+        "unnamed": report.unnamed,
+        "unproven": [told(one) for one in report.does_not_prove],
+    }
+
+
+def _verify_page(wrong: Mapping[str, str], result: dict[str, Any] | None) -> str:
+    if not base.may_anywhere("log:read"):
+        permissions.require(guard.principal(), "log:read")
+    settings = guard.database().settings
+    key = Signer(settings).key
+    return render_template(
+        "auditor/verify.html",
+        commands=[
+            (
+                _(
+                    "With a copy of the program that you trust, and the key that you were given "
+                    "on the day you began; the key below is only what this server says."
+                ),
+                f"govern log verify FILE --key '{key}'",
+            ),
+        ],
+        vkey=key,
+        errors=wrong,
+        form={"key": request.form.get("key", key)},
+        max_mb=32,
+        result=result,
+    )
