@@ -76,18 +76,6 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib has no types
         return None if scope else ""
 
 
-def _by_secret(server: Server) -> Any:
-    def authenticate(_: Any, _request: Request) -> Client | None:
-        given = request.authorization
-        if given is None or given.type != "basic":
-            return None
-        # Both are form-encoded before they are put together (RFC 6749 §2.3.1).
-        name, secret = (unquote_plus(part or "") for part in (given.username, given.password))
-        return server.query_client(guard.known(name, secret).id)
-
-    return authenticate
-
-
 class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib has no types
     """A client that signs who it is, so that no secret travels (RFC 7523 §3)."""
 
@@ -172,7 +160,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]  # Authlib has no types
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_client_auth_method("client_secret_basic", _by_secret(self))
+        self.register_client_auth_method("client_secret_basic", self._by_secret)
         self.register_client_auth_method("private_key_jwt", _Assertion())
 
     def query_client(self, client_id: str) -> Client | None:
@@ -194,6 +182,14 @@ class Server(AuthorizationServer):  # type: ignore[misc]  # Authlib has no types
                 "Send your id and secret (HTTP Basic), or a signed assertion."
             ) from None
         return client
+
+    def _by_secret(self, _query: Any, _asked: Request) -> Client | None:
+        given = request.authorization
+        if given is None or given.type != "basic":
+            return None
+        # Both are form-encoded before they are put together (RFC 6749 §2.3.1).
+        name, secret = (unquote_plus(part or "") for part in (given.username, given.password))
+        return self.query_client(guard.known(name, secret).id)
 
     def get_token_grant(self, asked: Request) -> Any:
         """What kind of token is asked for; not to say so is another fault than a wrong word."""
