@@ -86,6 +86,14 @@ def test_every_row_that_the_rule_reads_is_audited() -> None:
     assert Base.metadata.tables
 
 
+def test_every_kind_of_access_has_its_words_on_the_page(app: Flask) -> None:
+    from govern.audit.decisions import AccessKind
+    from govern.web.pages.auditor import access
+
+    with app.test_request_context():
+        assert set(access._kinds()) == set(AccessKind)
+
+
 PUBLIC = {
     # Who is not signed in yet.
     "auth.sign_in",

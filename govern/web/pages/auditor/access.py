@@ -84,6 +84,8 @@ def _kinds() -> dict[AccessKind, str]:
         AccessKind.READ: _("Look"),
         AccessKind.EXPORT: _("Export"),
         AccessKind.REFUSAL: _("Turned away"),
+        AccessKind.INTROSPECTION: _("Question about a token"),
+        AccessKind.TOKEN: _("Token given or taken back"),
     }
 
 
