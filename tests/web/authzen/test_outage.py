@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import event, make_url
 
 from govern import db
+from govern.identity.integrations import Registration
 from tests.factory import World
-from tests.web.authzen.asking import MANY, ONE, Tool, question, tool_of
+from tests.web.authzen.asking import MANY, ONE, Tool, question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,23 +23,37 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
+@dataclass
+class Asker(Tool):
+    """A tool that also asks about a token, which is good."""
+
+    token: str = ""
+
+
 @pytest.fixture
-def tool(world: World, app: Flask) -> Tool:
+def tool(world: World, app: Flask) -> Asker:
     kingfisher = world.project("Kingfisher", client=world.client("ASTER"))
     world.grant(world.subject("ada"), kingfisher)
-    found = tool_of(world, app)
-    assert permits(found) == [True, True, True]
+    resource = "https://labels.example"
+    credentials = world.integration(
+        scopes=("decision", "introspect"), registration=Registration(resources=(resource,))
+    )
+    found = Asker(app, (credentials[0].id, credentials[1]))
+    form = {"grant_type": "client_credentials", "resource": resource}
+    found.token = found.send("/oauth/token", None, data=form).json["access_token"]
+    assert permits(found) == [True] * 4
     return found
 
 
-def permits(tool: Tool) -> list[bool]:
-    """What is answered to one question, and to two in a batch; nothing is no permit."""
+def permits(tool: Asker) -> list[bool]:
+    """What is answered to one question, to two in a batch, and about a token; nothing is no."""
     one = tool.send(ONE, question())
     many = tool.send(MANY, question() | {"evaluations": [{}, {}]})
-    for answer in (one, many):
+    token = tool.send("/oauth/introspect", None, data={"token": tool.token})
+    for answer in (one, many, token):
         assert answer.status_code in {200, 503}, answer.text
     told = [one.json, *many.json.get("evaluations", [{}, {}])]
-    return [item.get("decision", False) for item in told]
+    return [*(item.get("decision", False) for item in told), token.json.get("active", False)]
 
 
 @contextmanager
@@ -52,14 +68,14 @@ def beside(url: str, *, dbname: str | None = None) -> Iterator[psycopg.Connectio
 
 
 def test_while_the_database_is_stopped_nothing_is_permitted(
-    tool: Tool, world: World, database: str, url: str
+    tool: Asker, world: World, database: str, url: str
 ) -> None:
     if database == "sqlite":
         kept = world.store.settings.data_dir / "govern.db"
         world.store.dispose()
         tool.app.extensions["govern"].dispose()
         kept.rename(kept.with_suffix(".away"))
-        assert permits(tool) == [False] * 3
+        assert permits(tool) == [False] * 4
         tool.app.extensions["govern"].dispose()
         kept.unlink(missing_ok=True)
         kept.with_suffix(".away").rename(kept)
@@ -70,12 +86,12 @@ def test_while_the_database_is_stopped_nothing_is_permitted(
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )
-            assert permits(tool) == [False] * 3
+            assert permits(tool) == [False] * 4
             other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-    assert permits(tool) == [True] * 3
+    assert permits(tool) == [True] * 4
 
 
-def test_a_restart_of_the_server_is_felt_by_nobody(tool: Tool, database: str, url: str) -> None:
+def test_a_restart_of_the_server_is_felt_by_nobody(tool: Asker, database: str, url: str) -> None:
     if database == "sqlite":
         tool.app.extensions["govern"].dispose()
     else:
@@ -84,11 +100,11 @@ def test_a_restart_of_the_server_is_felt_by_nobody(tool: Tool, database: str, ur
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
                 [make_url(url).database],
             )
-    assert permits(tool) == [True] * 3
+    assert permits(tool) == [True] * 4
 
 
 def test_while_the_access_log_is_locked_nothing_is_permitted(
-    tool: Tool, world: World, database: str, url: str, monkeypatch: pytest.MonkeyPatch
+    tool: Asker, world: World, database: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db, "_SQLITE_WAIT", 0.2)
     if database == "sqlite":
@@ -96,17 +112,17 @@ def test_while_the_access_log_is_locked_nothing_is_permitted(
         assert path is not None
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        assert permits(tool) == [False] * 3
+        assert permits(tool) == [False] * 4
         other.execute("ROLLBACK")
         other.close()
     else:
         with beside(url) as locking, locking.transaction():
             locking.execute("LOCK TABLE access_row IN ACCESS EXCLUSIVE MODE")
-            assert permits(tool) == [False] * 3
-    assert permits(tool) == [True] * 3
+            assert permits(tool) == [False] * 4
+    assert permits(tool) == [True] * 4
 
 
-def test_while_the_disk_is_full_nothing_is_permitted(tool: Tool, database: str, url: str) -> None:
+def test_while_the_disk_is_full_nothing_is_permitted(tool: Asker, database: str, url: str) -> None:
     if database == "sqlite":
         store = tool.app.extensions["govern"]
         store.dispose()
@@ -119,8 +135,8 @@ def test_while_the_disk_is_full_nothing_is_permitted(tool: Tool, database: str, 
         event.listen(engine, "connect", full)
         # The last page may still hold some rows.
         answers = [permits(tool) for _ in range(60)]
-        assert [False] * 3 in answers
-        assert answers[-1] == [False] * 3
+        assert [False] * 4 in answers
+        assert answers[-1] == [False] * 4
         event.remove(engine, "connect", full)
         store.dispose()
     else:
@@ -133,6 +149,6 @@ def test_while_the_disk_is_full_nothing_is_permitted(tool: Tool, database: str, 
                 "CREATE TRIGGER full_disk BEFORE INSERT ON access_row "
                 "FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"
             )
-            assert permits(tool) == [False] * 3
+            assert permits(tool) == [False] * 4
             other.execute("DROP TRIGGER full_disk ON access_row")
-    assert permits(tool) == [True] * 3
+    assert permits(tool) == [True] * 4
