@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import decide, imports, pause
+from bench import decide, imports, pause, race
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "import": imports.run,
     "pause": pause.run,
     "decide": decide.run,
+    "race": race.run,
 }
 
 

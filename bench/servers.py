@@ -52,6 +52,7 @@ def govern(database: Database) -> Iterator[str]:
         "GOVERN_DATA_DIR": str(settings.data_dir),
         "GOVERN_DATABASE_URL": settings.database_url,
         "GOVERN_PORT": str(port),
+        "GOVERN_PUBLIC_URL": settings.public_url,
     }
     with _running([sys.executable, "-m", "govern.cli", "serve"], port, environment):
         yield f"http://127.0.0.1:{port}"

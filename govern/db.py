@@ -244,7 +244,7 @@ def is_transient(error: sa_exc.DBAPIError) -> bool:
 
 def _engine(url: str) -> Engine:
     if url.startswith("postgresql"):
-        return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+        return _postgresql(create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True))
     wait = {"timeout": _SQLITE_WAIT}
     engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
     event.listen(engine, "connect", _prepare_sqlite)
@@ -256,17 +256,24 @@ def _asking_engine(url: str) -> Engine:
     """For statements that are prepared once and sent thousands of times a second.
 
     Left to itself PostgreSQL would plan each anew: it takes a longer list of questions to be
-    dearer, and forgets that planning costs more than all the rest.
+    dearer, and forgets that planning costs more than all the rest. Nothing that is asked waits for
+    a lock, but for one on the log of the answers.
     """
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    return _postgresql(
+        create_engine(url, isolation_level="AUTOCOMMIT"),
+        plan_cache_mode="force_generic_plan",
+        lock_timeout="2s",
+    )
+
+
+def _postgresql(engine: Engine, **settings: str) -> Engine:
+    """Set up each connection; statements this short are never worth compiling to machine code."""
+    each = "".join(f"SET {name} = '{value}';" for name, value in {"jit": "off", **settings}.items())
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _: Any) -> None:
         with connection.cursor() as cursor:  # type: ignore[attr-defined]
-            cursor.execute("SET plan_cache_mode = force_generic_plan")
-            cursor.execute("SET jit = off")
-            # Nothing that is asked waits for a lock, but for one on the log of the answers.
-            cursor.execute("SET lock_timeout = '2s'")
+            cursor.execute(each)
         connection.commit()
 
     return engine
