@@ -67,8 +67,9 @@ def server(application: str, *, host: str, port: int, one_writer: bool) -> _Serv
         interface=Interfaces.WSGI,
         address=host,
         port=port,
-        # SQLite has one writer, so a second process would gain nothing there.
-        workers=1 if one_writer else cores,
+        # The other half is the database's, and a process that has more to answer at once answers
+        # more by one statement. SQLite has one writer: a second process would gain nothing there.
+        workers=1 if one_writer else max(1, cores // 2),
         blocking_threads=_THREADS,
         websockets=False,
         log_level=LogLevels.warning,

@@ -42,14 +42,14 @@ class Entity(_Shape):
 
     type: Text
     id: Text
-    properties: Free = {}
+    properties: Free = Field(default_factory=dict)
 
 
 class Action(_Shape):
     """What is to be done."""
 
     name: Text
-    properties: Free = {}
+    properties: Free = Field(default_factory=dict)
 
 
 class Evaluation(_Shape):
@@ -58,7 +58,7 @@ class Evaluation(_Shape):
     subject: Entity
     action: Action
     resource: Entity
-    context: Free = {}
+    context: Free = Field(default_factory=dict)
 
 
 class _Options(_Shape):
@@ -82,7 +82,7 @@ class Sort(_Shape):
     """An entity that is looked for: its type alone counts, an id that comes along does not."""
 
     type: Text
-    properties: Free = {}
+    properties: Free = Field(default_factory=dict)
 
 
 class Paging(_Shape):
@@ -90,11 +90,11 @@ class Paging(_Shape):
 
     token: str = ""
     limit: int | None = None
-    properties: Free = {}
+    properties: Free = Field(default_factory=dict)
 
 
 class _Search(_Shape):
-    context: Free = {}
+    context: Free = Field(default_factory=dict)
     page: Paging = Field(default_factory=Paging)
 
 
