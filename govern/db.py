@@ -260,7 +260,7 @@ def _asking_engine(url: str) -> Engine:
     a lock, but for one on the log of the answers.
     """
     return _postgresql(
-        create_engine(url, isolation_level="AUTOCOMMIT"),
+        create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20, pool_pre_ping=True),
         plan_cache_mode="force_generic_plan",
         lock_timeout="2s",
     )

@@ -65,12 +65,7 @@ class Prepared:
         try:
             return run(driver, given)
         except failure as error:
-            gone = getattr(driver, "closed", False)
-            if gone:
-                connection.invalidate()
-            raise sa_exc.DBAPIError.instance(
-                None, None, error, failure, connection_invalidated=gone
-            ) from error
+            raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
 
     def _on_postgresql(self, dialect: Dialect) -> Run:
         given_rows = sql_cast(bindparam("asked", required=False, type_=String()), JSONB)

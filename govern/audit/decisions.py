@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Index, insert, select, text
+from sqlalchemy import BigInteger, Index, insert, select
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from govern.db import Database, Session
+    from govern.db import Database
 
 # So long a process writes under one id: whoever seals need not look at older ones for ever.
 LIVES = timedelta(hours=1)
@@ -98,8 +98,8 @@ class Writer:
     ) -> list[str]:
         """Make rows durable, given as the table's columns after the number; returns their ids.
 
-        `connection` may be used where it is one to the access log's database that commits each
-        statement by itself. `RecordFailed` when they cannot be written.
+        `connection` is one of `Database.asking`, if there is one already: on PostgreSQL the access
+        log is there too. `RecordFailed` when they cannot be written.
         """
         if not rows:
             return []
@@ -109,23 +109,21 @@ class Writer:
             writer, first = self._id, self._next
             numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
             try:
-                if connection is not None and self._database.is_postgresql:
+                if not self._database.is_postgresql:
+                    self._database.access_transaction(
+                        lambda session: insert_many(session, _TABLE, numbered)
+                    )
+                elif connection is not None:
                     _INSERT.rows(connection, numbered)
                 else:
-                    self._database.access_transaction(lambda session: _add(session, numbered))
+                    with self._database.asking() as own:
+                        _INSERT.rows(own, numbered)
             except (sa_exc.SQLAlchemyError, errors.RecordFailed) as error:
                 # Whether the rows arrived is unknown: their numbers are not used again.
                 self._renew()
                 raise errors.RecordFailed("The access log cannot be written.") from error
             self._next += len(rows)
         return [f"{writer}-{first + place}" for place in range(len(rows))]
-
-
-def _add(session: Session, rows: list[tuple[Any, ...]]) -> None:
-    if session.database.is_postgresql:
-        # With the attempts that a transaction has, an answer waits two seconds for a locked table.
-        session.execute(text("SET LOCAL lock_timeout = '250ms'"))
-    insert_many(session, _TABLE, rows)
 
 
 _TABLE = cast("Table", Access.__table__)

@@ -14,8 +14,6 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import exc as sa_exc
-
 from govern import clock, errors, permissions
 from govern.access.evaluation.facts import evaluate_many
 from govern.access.evaluation.questions import Decision, Question
@@ -138,20 +136,16 @@ def _serve(owner: weakref.ref[Database], desk: queue.SimpleQueue[_Job | None]) -
         del database, jobs, job
 
 
-def _answer(database: Database, writer: Writer, jobs: list[_Job], *, anew: bool = False) -> None:
+def _answer(database: Database, writer: Writer, jobs: list[_Job]) -> None:
     try:
         answers = _together(database, writer, jobs)
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
-        if not anew and isinstance(error, sa_exc.DBAPIError) and error.connection_invalidated:
-            # The database went and came since the last question: nobody need hear of that.
-            _answer(database, writer, jobs, anew=True)
-            return
         if len(jobs) == 1:
             jobs[0].answer.set_exception(error)
             return
         # One of them may be at fault for all: each is asked by itself.
         for job in jobs:
-            _answer(database, writer, [job], anew=anew)
+            _answer(database, writer, [job])
         return
     for job, answer in zip(jobs, answers, strict=True):
         if isinstance(answer, Exception):

@@ -60,6 +60,8 @@ def authorize_done() -> Response:
 
 def _asked() -> ToolToken:
     """What the address asks for; the form only answers it."""
+    if guard.principal().suspended:
+        raise errors.Forbidden("Your own access is suspended, so you can give none to a tool.")
     found: ToolToken = server.get_consent_grant(Request(request.args))
     return found
 
