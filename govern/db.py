@@ -427,8 +427,10 @@ def alembic_config(settings: Settings, part: str) -> Config:
     from alembic.config import Config  # noqa: PLC0415 - a third of the start-up, for migrations only
 
     setup = Config(stdout=io.StringIO())  # what alembic says of a check is no one's output
-    setup.set_main_option("script_location", str(paths.MIGRATIONS))
-    setup.set_main_option("version_locations", str(paths.MIGRATIONS / part))
+    # A percent sign would begin an interpolation.
+    migrations = str(paths.MIGRATIONS).replace("%", "%%")
+    setup.set_main_option("script_location", migrations)
+    setup.set_main_option("version_locations", f"{migrations}/{part}")
     setup.set_main_option("path_separator", "os")
     setup.attributes["settings"] = settings
     setup.attributes["part"] = part

@@ -188,7 +188,7 @@ def resume(session: OrmSession, token: str) -> Caller | None:
 
 
 def touch(database: Database, session_id: str) -> None:
-    """Note that a session is in use, at most once a minute."""
+    """Note that a session is in use, at most once a minute; no page waits for that."""
 
     def work(session: Session) -> None:
         now = clock.now(session)
@@ -204,7 +204,7 @@ def touch(database: Database, session_id: str) -> None:
             select(WebSession.seen_at, clock.instant()).where(WebSession.id == session_id)
         ).one_or_none()
     if seen is not None and seen[1] - seen[0] > _TOUCH:
-        database.transaction(work)
+        database.note(work)
 
 
 def mine(session: OrmSession, *, by: Principal) -> list[WebSession]:
