@@ -56,10 +56,10 @@ def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figu
         before = _recorded(database)
         one = load.most(f"{url}/access/v1/evaluation", singles, headers,
                         connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
-        many = load.most(f"{url}/access/v1/evaluations", batches, headers,
-                         connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
         paced = load.paced(f"{url}/access/v1/evaluation", singles, headers,
                            rate=RATE, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+        many = load.most(f"{url}/access/v1/evaluations", batches, headers,
+                         connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
         kept, told = _recorded(database) - before, one.done + BATCH * many.done + paced.done
         if kept < told:
             raise SystemExit(f"bench decide: {told:,} answers, and {kept:,} rows of them")
