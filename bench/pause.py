@@ -147,7 +147,7 @@ def _against_import(kind: str, database: Database) -> Iterator[Figure]:
         bench="pause",
         name="import meanwhile",
         database=kind,
-        value=rows / elapsed,
+        value=rows.value / elapsed,
         unit="rows/s",
-        n=rows,
+        n=rows.value,
     )
