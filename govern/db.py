@@ -272,7 +272,7 @@ def _postgresql(engine: Engine, **settings: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _: Any) -> None:
-        with connection.cursor() as cursor:  # type: ignore[attr-defined]
+        with connection.cursor() as cursor:  # type: ignore[attr-defined]  # psycopg's
             cursor.execute(each)
         connection.commit()
 
@@ -331,7 +331,7 @@ def insert_if_absent(session: OrmSession, table: type[DeclarativeBase], **values
         dialect.insert(table).values(**values).on_conflict_do_nothing(),
         execution_options={"preserve_rowcount": True},
     )
-    return bool(done.rowcount == 1)  # type: ignore[attr-defined]
+    return bool(done.rowcount == 1)  # type: ignore[attr-defined]  # a DML result has it
 
 
 def insert_many(session: OrmSession, table: Table, rows: Sequence[Sequence[Any]]) -> None:

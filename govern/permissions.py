@@ -71,6 +71,18 @@ def scope(by: Principal, permission: str) -> frozenset[str] | None:
     return frozenset(role.client for role in held if role.client is not None)
 
 
+def knows(
+    by: Principal, clients: frozenset[str] | None, *, client: str | None, project: str | None
+) -> bool:
+    """Whether who has a permission over `clients` (see `scope`) may know of what is in a project.
+
+    An integration that is limited to projects may know of those alone.
+    """
+    if clients is not None and client not in clients:
+        return False
+    return by.projects is None or not by.projects.isdisjoint((project, client))
+
+
 def require(
     by: Principal, permission: str, *, client: str | None = None, now: datetime | None = None
 ) -> None:

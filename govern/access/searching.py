@@ -292,9 +292,7 @@ def _may_search(by: Principal) -> frozenset[str] | None:
 
 
 def _knows(clients: frozenset[str] | None, by: Principal, over: _Resource) -> bool:
-    if clients is not None and over.client not in clients:
-        return False
-    return by.projects is None or not by.projects.isdisjoint((over.project, over.client))
+    return permissions.knows(by, clients, client=over.client, project=over.project)
 
 
 def _effect(action: str, worked_at: datetime | None) -> tuple[Effect, datetime | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, not_, select
 
@@ -91,11 +91,10 @@ def find(database: Database, number: int) -> tuple[datetime, dict[int, int]]:
 
 
 @cache
-def _bad() -> Select[Any]:
+def _bad() -> Select[int, str]:
     """The one statement, built once."""
-    statement: Any = select(Token.list_index, tokens.of_bad()).where(
+    return select(Token.list_index, tokens.of_bad()).where(
         Token.list_number == bindparam("number"),
         Token.expires_at > clock.instant(),
         not_(tokens.good()),
     )
-    return statement  # type: ignore[no-any-return]

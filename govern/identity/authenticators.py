@@ -178,7 +178,7 @@ def _show_totp(session: Session, subject: Subject, code: str) -> Shown | None:
         update(Totp).where(Totp.id == totp.id, Totp.last_step < step).values(last_step=step),
         execution_options=RECORDED | {"synchronize_session": False},
     )
-    return Shown(("pwd", "otp", "mfa")) if won.rowcount == 1 else None  # type: ignore[attr-defined]
+    return Shown(("pwd", "otp", "mfa")) if won.rowcount == 1 else None  # type: ignore[attr-defined]  # a DML result has it
 
 
 def _show_recovery(session: Session, subject: Subject, code: str) -> Shown | None:
@@ -198,7 +198,7 @@ def _show_recovery(session: Session, subject: Subject, code: str) -> Shown | Non
             .values(ended_at=clock.now(session)),
             execution_options=RECORDED | {"synchronize_session": False},
         )
-        if won.rowcount == 1:  # type: ignore[attr-defined]
+        if won.rowcount == 1:  # type: ignore[attr-defined]  # a DML result has it
             return Shown(("pwd", "rec", "mfa"))
     return None
 

@@ -39,7 +39,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.register_blueprint(authzen.blueprint)
     app.register_blueprint(forward.blueprint)
     inner = forward.folded(app.wsgi_app)
-    app.wsgi_app = authzen.before(inner, database)  # type: ignore[assignment,method-assign]
+    app.wsgi_app = authzen.before(inner, database)  # type: ignore[assignment,method-assign]  # Flask's own way
     oauth.install(app)
     # Credentials come with each request, not from a browser's memory: nobody can borrow them.
     app.extensions["csrf"].exempt(authzen.blueprint)

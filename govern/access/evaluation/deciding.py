@@ -39,19 +39,13 @@ class Credentials(NamedTuple):
     secret: str
 
 
-class _Job:
+class _Job(NamedTuple):
     """Questions that came together, of one caller, and where their answer goes."""
 
-    __slots__ = ("answer", "by", "questions", "stop_at")
-
-    def __init__(
-        self,
-        questions: Sequence[Question],
-        stop_at: bool | None,  # noqa: FBT001
-        by: Principal | Credentials,
-        answer: Future[tuple[Principal, list[Decision]]],
-    ) -> None:
-        self.questions, self.stop_at, self.by, self.answer = questions, stop_at, by, answer
+    questions: Sequence[Question]
+    stop_at: bool | None
+    by: Principal | Credentials
+    answer: Future[tuple[Principal, list[Decision]]]
 
 
 def decide(database: Database, question: Question, *, by: Principal) -> Decision:
@@ -83,7 +77,7 @@ def decide_for(
     stop_at: bool | None = None,
     by: Principal | Credentials,
 ) -> tuple[Principal, list[Decision]]:
-    """The same, with who asks: who shows an id and a secret is found out by the same snapshot.
+    """The same, with who asks: who shows an id and a secret is found out after they asked, too.
 
     Raises `Unauthenticated` for credentials that do not count.
     """
@@ -138,7 +132,7 @@ def _serve(owner: weakref.ref[Database], desk: queue.SimpleQueue[_Job | None]) -
 
 def _answer(database: Database, writer: Writer, jobs: list[_Job]) -> None:
     try:
-        answers = _together(database, writer, jobs)
+        answers = list(zip(jobs, _together(database, writer, jobs), strict=True))
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
         if len(jobs) == 1:
             jobs[0].answer.set_exception(error)
@@ -147,7 +141,7 @@ def _answer(database: Database, writer: Writer, jobs: list[_Job]) -> None:
         for job in jobs:
             _answer(database, writer, [job])
         return
-    for job, answer in zip(jobs, answers, strict=True):
+    for job, answer in answers:
         if isinstance(answer, Exception):
             job.answer.set_exception(answer)
         else:
@@ -244,10 +238,8 @@ def _told(decision: Decision, row_id: str, by: Principal) -> Decision:
 
 
 def _is_hidden(clients: frozenset[str] | None, by: Principal, decision: Decision) -> bool:
-    if clients is not None and decision.client_id not in clients:
-        return True
-    return by.projects is not None and by.projects.isdisjoint(
-        (decision.project_id, decision.client_id)
+    return not permissions.knows(
+        by, clients, client=decision.client_id, project=decision.project_id
     )
 
 

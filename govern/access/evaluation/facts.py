@@ -146,12 +146,20 @@ def _decision(
         as_of, house_as_of, now, _,
     ) = rows[0][:_FACTS]  # fmt: skip
     facts = (as_of, house_as_of, subject_id, client_id, project_id, resource_id)
+
+    def told(reason: str, grant_id: str | None = None) -> Decision:
+        return Decision(reason == "permitted", reason, *facts, grant_id, now)
+
     if not subject_known:
-        return Decision(False, "subject_unknown", *facts, None, now)  # noqa: FBT003
+        return told("subject_unknown")
     if not resource_known:
-        return Decision(False, "resource_unknown", *facts, None, now)  # noqa: FBT003
-    if shape.worked and question.worked_at > (question.at or now):  # type: ignore[operator]
-        return Decision(False, "work_in_future", *facts, None, now)  # noqa: FBT003
+        return told("resource_unknown")
+    if (
+        question.worked_at is not None
+        and shape.worked
+        and question.worked_at > (question.at or now)
+    ):
+        return told("work_in_future")
     reason, furthest, grant_id = "no_grant", -1, None
     for row in rows:
         if row[7] is None:
@@ -160,10 +168,10 @@ def _decision(
         if failing is None:
             if shape.brief and row[11]:
                 return None
-            return Decision(True, "permitted", *facts, row[7], now)  # noqa: FBT003
+            return told("permitted", row[7])
         if place > furthest:
             reason, furthest, grant_id = failing, place, row[7]
-    return Decision(False, reason, *facts, grant_id, now)  # noqa: FBT003
+    return told(reason, grant_id)
 
 
 def _first_failing(clauses: list[grants.Clause], row: Row) -> tuple[int, str | None]:

@@ -216,17 +216,15 @@ def clear(database: Database) -> None:
 
 
 def _may_know(by: Principal, clients: frozenset[str] | None, token: Usable) -> bool:
-    if token.client_id is None:
-        return True
-    if clients is not None and token.client_id not in clients:
-        return False
-    return by.projects is None or not by.projects.isdisjoint((token.project_id, token.client_id))
+    return token.client_id is None or permissions.knows(
+        by, clients, client=token.client_id, project=token.project_id
+    )
 
 
 def _look(session: OrmSession, token: str) -> tuple[Usable | None, str]:
     """The token's row as it stands now, if it is one of ours, and its state or what is wrong."""
     claimed = keys.verified(session, token, type=TYPE)
-    base = session.database.settings.public_url  # type: ignore[attr-defined]
+    base = session.database.settings.public_url  # type: ignore[attr-defined]  # as all of ours
     if claimed is None or claimed.get("iss") != base:
         return None, "unknown"
     found, good, now = _read(session, str(claimed.get("jti", "")))
@@ -247,8 +245,7 @@ def _why(session: OrmSession, token_id: str) -> str:
 
 @cache
 def _reason() -> Select[Any]:
-    statement: Any = select(state.of_bad()).where(Token.id == bindparam("token"))
-    return statement  # type: ignore[no-any-return]
+    return select(state.of_bad()).where(Token.id == bindparam("token"))
 
 
 def _read(session: OrmSession, token_id: str) -> tuple[Usable | None, bool, datetime]:
@@ -289,9 +286,9 @@ def _read(session: OrmSession, token_id: str) -> tuple[Usable | None, bool, date
 
 
 @cache
-def _statement(*, hours: bool) -> Select[Any]:
+def _statement(*, hours: bool) -> Select[Token, bool, str, str, str, datetime]:
     """The one statement for a token, whether it may log hours or not: built once."""
-    statement: Any = (
+    return (
         select(
             Token,
             state.good(hours=hours).label("good"),
@@ -305,7 +302,6 @@ def _statement(*, hours: bool) -> Select[Any]:
         .outerjoin(Dataset, Dataset.id == Token.dataset_id)
         .where(Token.id == bindparam("token"))
     )
-    return statement  # type: ignore[no-any-return]
 
 
 def _row(

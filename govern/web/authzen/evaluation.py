@@ -65,7 +65,7 @@ def many(database: Database, body: bytes, *, by: Principal | Credentials) -> Ans
     return {"evaluations": list(_answers(database, items, stop_at=stop_at, by=by))}
 
 
-def _items(batch: Batch, stop_at: bool | None) -> Iterator[Question | errors.Invalid]:  # noqa: FBT001
+def _items(batch: Batch, stop_at: bool | None) -> Iterator[Question | errors.Invalid]:  # noqa: FBT001 - a semantic, not a flag
     """Each item as a question, or what is wrong with it; a denied one may end the batch.
 
     A member of an item replaces the whole default of that name: nothing is merged below it.

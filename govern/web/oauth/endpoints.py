@@ -97,4 +97,4 @@ def _answered(answer: Callable[[Request], Response]) -> Response:
     try:
         return answer(asked.once())
     except OAuth2Error as error:
-        return server.handle_error_response(asked, error)  # type: ignore[no-any-return]
+        return server.handle_error_response(asked, error)  # type: ignore[no-any-return]  # no types

@@ -175,7 +175,7 @@ class Proof(CodeChallenge):  # type: ignore[misc]  # Authlib has no types
         """What was sent then."""
         return code.row.challenge
 
-    def get_authorization_code_challenge_method(self, code: _Code) -> str:  # noqa: ARG002
+    def get_authorization_code_challenge_method(self, code: _Code) -> str:  # noqa: ARG002 - Authlib's own
         """There is one."""
         return "S256"
 

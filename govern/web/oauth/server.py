@@ -59,7 +59,7 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib has no types
         """Whether it is registered, letter for letter (RFC 9700 §2.1)."""
         return redirect_uri in self.row.redirect_uris
 
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's own
         """Whichever of ours it is able to use."""
         return method in METHODS
 
@@ -99,7 +99,7 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib has
     def resolve_client_public_key(self, client: Client) -> KeySet:
         if client.row.public_keys is None:
             raise InvalidClientError
-        return KeySet.import_key_set(client.row.public_keys)  # type: ignore[arg-type]
+        return KeySet.import_key_set(client.row.public_keys)  # type: ignore[arg-type]  # checked at registration
 
     def validate_jti(self, claims: dict[str, Any], jti: object) -> bool:
         """Whether it was not shown before, and need not be remembered for long."""
