@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pkgutil
@@ -61,6 +62,8 @@ def serve(desk: Desk, host: str) -> None:
 def server(application: str, *, host: str, port: int, one_writer: bool) -> _Server:
     """The server of an application, given by the name of what makes it."""
     cores = os.cpu_count() or 1
+    # Granian warns of more threads than cores; ours mostly wait, and are meant to.
+    logging.getLogger("_granian").addFilter(lambda told: "Python threads" not in told.getMessage())
     return _Server(
         application,
         factory=True,
