@@ -1,0 +1,51 @@
+"""Suspensions as people see them: what each covers by name, how it stands, how far its record is.
+
+Every reading is a few statements whatever it shows. Whoever is admitted to some clients alone sees
+of a suspension only what it does to those, and nothing of one that leaves them untouched.
+"""
+
+from govern.access.suspensions.reading.choosing import chosen
+from govern.access.suspensions.reading.measuring import measure
+from govern.access.suspensions.reading.single import (
+    Detail,
+    Found,
+    Happened,
+    Held,
+    Released,
+    detail,
+    find,
+    held,
+    progress,
+    releases,
+)
+from govern.access.suspensions.reading.standings import (
+    Progress,
+    Standing,
+    may_see,
+    open_ones,
+    page,
+    strictest,
+    titles,
+)
+
+__all__ = [
+    "Detail",
+    "Found",
+    "Happened",
+    "Held",
+    "Progress",
+    "Released",
+    "Standing",
+    "chosen",
+    "detail",
+    "find",
+    "held",
+    "may_see",
+    "measure",
+    "open_ones",
+    "page",
+    "progress",
+    "releases",
+    "strictest",
+    "titles",
+]

@@ -1,0 +1,83 @@
+"""Choosing what to suspend: `TYPE:CODE`s read in one statement, the first unknown one named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, literal, select, union_all
+
+from govern import clock, errors, permissions
+from govern.access.clients import Client, Dataset, Project
+from govern.access.suspension_tables import Scope
+from govern.access.suspensions.parts import Part
+from govern.db import listed
+from govern.identity.subjects import Organisation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+
+def chosen(
+    session: OrmSession, references: Iterable[str], *, by: Principal, field: str = "target"
+) -> list[Part]:
+    """Read many `TYPE:CODE`s in one statement; `Invalid` at `field` names the first unknown one.
+
+    What belongs to clients that the caller may not suspend is told from nothing as little as what
+    is not there.
+    """
+    clients = permissions.scope(by, "suspension:open")
+    if clients is not None and not clients:
+        permissions.require(by, "suspension:open")
+    wanted = list(dict.fromkeys(reference.strip() for reference in references))
+    codes: dict[Scope, list[str]] = {scope: [] for scope in Scope}
+    for reference in wanted:
+        kind, _, code = reference.partition(":")
+        if kind not in codes or not code or not code.isprintable():
+            raise errors.Invalid(f"“{reference}” is not TYPE:CODE.", field=field)
+        codes[Scope(kind)].append(code)
+    found: dict[str, Part] = {}
+    for row in session.execute(_looked_up(session, codes)) if wanted else ():
+        if clients is not None and row.client not in clients:
+            continue
+        part = Part(
+            id="", suspension_id="", kind=Scope(row.kind), target_id=row.id, code=row.code,
+            name=row.name, client=row.client, recorded_at=clock.utcnow(), ended_at=None,
+        )  # fmt: skip
+        found[f"{row.kind}:{row.typed}"] = part
+    for reference in wanted:
+        if reference not in found:
+            kind, _, code = reference.partition(":")
+            raise errors.Invalid(f"There is no {kind} “{code}”.", field=field)
+    return [found[reference] for reference in wanted]
+
+
+def _looked_up(session: OrmSession, codes: dict[Scope, list[str]]) -> Any:
+    def among(kind: Scope, table: Any, column: Any, name: Any, client: Any) -> Select[Any]:
+        given = listed(session, codes[kind])
+        return select(
+            literal(kind.value).label("kind"), table.id.label("id"), column.label("code"),
+            name.label("name"), client.label("client"), given.c.value.label("typed"),
+        ).join_from(table, given, column == given.c.value)  # fmt: skip
+
+    nobody = literal(None, Client.id.type)
+    by_mail = [code for code in codes[Scope.SUBJECT] if "@" in code]
+    mails = listed(session, by_mail)
+    return union_all(
+        among(Scope.CLIENT, Client, Client.code, Client.name, Client.id),
+        among(Scope.PROJECT, Project, Project.code, Project.code, Project.client_id),
+        among(Scope.DATASET, Dataset, Dataset.code, Dataset.code, Project.client_id).join(
+            Project, Project.id == Dataset.project_id
+        ),
+        among(Scope.SUBJECT, Subject, Subject.external_id, Subject.full_name, nobody),
+        among(Scope.ORGANISATION, Organisation, Organisation.name, Organisation.name, nobody),
+        select(
+            literal(Scope.SUBJECT.value), Subject.id, Subject.external_id, Subject.full_name,
+            nobody, mails.c.value,
+        ).join_from(Subject, mails, Subject.email == func.lower(mails.c.value)),
+    )  # fmt: skip

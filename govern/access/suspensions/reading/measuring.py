@@ -1,0 +1,106 @@
+"""How far the record of suspensions is, and how many people each holds now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, literal, select, union_all
+
+from govern import clock
+from govern.access import grants
+from govern.access.grants import Grant, Moment
+from govern.access.suspension_tables import Particulars, SuspensionRelease
+from govern.access.suspensions import particulars
+from govern.access.suspensions.previewing import digest_of
+from govern.access.suspensions.reading.standings import Progress, Standing, may_see
+from govern.access.suspensions.targets import covered
+from govern.db import listed
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
+
+
+def measure(session: OrmSession, standings: list[Standing], *, by: Principal) -> None:
+    """Fill in how many people each suspension holds now, and how far its latest act is recorded.
+
+    Two statements for all. What is left of an unfinished record is counted, not guessed.
+    """
+    if not standings:
+        return
+    clients = may_see(by)
+    tasks = _tasks(session, standings, clients)
+    latest = {
+        suspension: [task for task in group if task.as_at == group[0].as_at]
+        for suspension, group in tasks.items()
+    }
+    unfinished = [
+        task for group in latest.values() for task in group if task.finished_at is None
+    ][:TASKS_COUNTED]  # fmt: skip
+    questions = [_held_people(standing, clients) for standing in standings if standing.is_open]
+    questions += [_remaining(task) for task in unfinished]
+    counted = (
+        {row[0]: row[1] for row in session.execute(union_all(*questions))} if questions else {}
+    )
+    for standing in standings:
+        own = latest.get(standing.suspension.id, [])
+        standing.digest = _digest(standing, tasks.get(standing.suspension.id, []))
+        written = sum(task.written for task in own)
+        done = all(task.finished_at is not None for task in own)
+        ends = [task.finished_at for task in own if task.finished_at is not None]
+        standing.people = counted.get(standing.suspension.id, 0)
+        standing.progress = Progress(
+            recorded=written,
+            total=written + sum(counted.get(task.id, 0) for task in own),
+            done=done,
+            finished_at=max(ends) if done and ends else None,
+        )
+
+
+def _tasks(
+    session: OrmSession, standings: list[Standing], clients: frozenset[str] | None
+) -> dict[str, list[Particulars]]:
+    among = listed(session, [standing.suspension.id for standing in standings])
+    query = select(Particulars).join(among, among.c.value == Particulars.suspension_id)
+    if clients is not None:
+        query = query.where(Particulars.log_id.in_(clients))
+    found: dict[str, list[Particulars]] = {}
+    for task in session.execute(query.order_by(Particulars.as_at.desc())).scalars():
+        found.setdefault(task.suspension_id, []).append(task)
+    return found
+
+
+def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
+    opening = [task for task in tasks if task.as_at == standing.suspension.recorded_at]
+    if any(task.finished_at is None for task in opening):
+        return None
+    return digest_of({task.log_id: task.digest for task in opening if task.written})
+
+
+def _held_people(standing: Standing, clients: frozenset[str] | None) -> Select[Any]:
+    released = select(SuspensionRelease.subject_id).where(
+        SuspensionRelease.suspension_id == standing.suspension.id,
+        SuspensionRelease.ended_at.is_(None),
+    )
+    parts = [part.target for part in standing.parts if part.ended_at is None]
+    query = grants.facts(
+        literal(standing.suspension.id), func.count(Grant.subject_id.distinct())
+    ).where(
+        covered(parts), grants.all_of(grants.standing()), Grant.subject_id.not_in(released)
+    )  # fmt: skip
+    return query if clients is None else query.where(Grant.client_id.in_(clients))
+
+
+def _remaining(task: Particulars) -> Select[Any]:
+    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
+    return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
+        Grant.client_id == task.log_id,
+        Grant.id > task.cursor,
+        particulars.touched(task.event, task.suspension_id, at, before),
+    )
