@@ -40,7 +40,7 @@ EVENTS_SHOWN = 12
 # How far back in a log the last acts are looked for: first a glance, then past a long pause's
 # particulars.
 _GLANCES = (100, 4000)
-_EVERYDAY = (EventType.SESSION_OPENED, EventType.SESSION_ENDED)
+_EVERYDAY = (EventType.SESSION_OPENED, EventType.SESSION_ENDED, EventType.NOTICE_ACKNOWLEDGED)
 
 
 @dataclass(kw_only=True)

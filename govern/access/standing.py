@@ -26,6 +26,8 @@ from govern.access.suspension_tables import (
     SuspensionMode,
     SuspensionTarget,
 )
+from govern.access.suspensions import notices
+from govern.access.suspensions.notices import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +43,7 @@ class Hold:
     """One suspension as far as it concerns the person: through which scope, how much, since when.
 
     `since` is when its present mode began; `stopped_since` when it began to stop hours.
-    `dataset` is set when it covers a part of the project alone.
+    `dataset` is set when it covers a part of the project alone; `notices` are newest first.
     """
 
     suspension_id: str
@@ -50,10 +52,10 @@ class Hold:
     since: datetime
     stopped_since: datetime
     reason: str
-    note: str
     review_by: datetime
     hours_until: datetime | None
     dataset: str | None = None
+    notices: tuple[Version, ...] = ()
 
     @property
     def cut_off(self) -> datetime:
@@ -102,8 +104,10 @@ def of(session: Session, subject_id: str) -> list[Standing]:
     actions: dict[str, set[str]] = defaultdict(set)
     for entitlement_id, action in session.execute(_actions(subject_id)):
         actions[entitlement_id].add(action)
-    holds = _holds(session, _covering(subject_id))
-    parts = _holds(session, _parts(subject_id))
+    covering = session.execute(_covering(subject_id)).all()
+    over_parts = session.execute(_parts(subject_id)).all()
+    told = _told(session, [*covering, *over_parts], subject_id)
+    holds, parts = _holds(covering, told), _holds(over_parts, told)
     found = [_standing(group.rows, actions, holds, parts) for group in groups.values()]
     return sorted(found, key=lambda one: (one.ended is not None, one.project, one.dataset or ""))
 
@@ -119,7 +123,9 @@ def own(session: Session, subject_id: str) -> Hold | None:
             SuspensionTarget.ended_at.is_(None),
         )
     )
-    return next(iter(_holds(session, query).get(subject_id, [])), None)
+    rows = session.execute(query).all()
+    told = _told(session, rows, subject_id)
+    return next(iter(_holds(rows, told).get(subject_id, [])), None)
 
 
 # --- the statements ----------------------------------------------------------------------------
@@ -161,8 +167,8 @@ def _mode_rows(key: Any, scope: Scope, dataset: Any = None) -> Select[Any]:
         select(
             key.label("key"), literal(scope.value).label("scope"),
             (null() if dataset is None else dataset).label("dataset"),
-            Suspension.id.label("suspension_id"), Suspension.reason, Suspension.note,
-            Suspension.review_by, Suspension.hours_until,
+            Suspension.id.label("suspension_id"), Suspension.reason, Suspension.review_by,
+            Suspension.hours_until,
             SuspensionMode.mode, SuspensionMode.recorded_at, SuspensionMode.ended_at,
         )
         .select_from(Suspension)
@@ -201,14 +207,21 @@ def _unended() -> list[ColumnElement[bool]]:
 # --- putting it together -----------------------------------------------------------------------
 
 
-def _holds(session: Session, query: Any) -> dict[str, list[Hold]]:
+def _told(session: Session, rows: Iterable[Any], subject_id: str) -> dict[str, tuple[Version, ...]]:
+    """What was said of the suspensions that some rows are about, by suspension, newest first."""
+    ids = {row.suspension_id for row in rows}
+    posted = notices.versions(session, ids, reader=subject_id)
+    return {suspension_id: tuple(versions) for suspension_id, versions in posted.items()}
+
+
+def _holds(rows: Iterable[Any], told: dict[str, tuple[Version, ...]]) -> dict[str, list[Hold]]:
     """The suspensions of each key (a grant, or the person), strictest first."""
     intervals: dict[tuple[str, str, str | None], list[Any]] = defaultdict(list)
-    for row in session.execute(query):
+    for row in rows:
         intervals[row.key, row.suspension_id, row.dataset].append(row)
     found: dict[str, list[Hold]] = defaultdict(list)
-    for (key, _, _), rows in intervals.items():
-        hold = _hold(rows)
+    for (key, suspension_id, _), group in intervals.items():
+        hold = _hold(group, told.get(suspension_id, ()))
         if hold is not None:
             found[key].append(hold)
     for holds in found.values():
@@ -221,7 +234,7 @@ def _weight(hold: Hold) -> tuple[int, bool, datetime]:
     return _STRICTEST_FIRST.index(hold.mode), hold.scope is Scope.SUBJECT, hold.since
 
 
-def _hold(rows: list[Any]) -> Hold | None:
+def _hold(rows: list[Any], told: tuple[Version, ...]) -> Hold | None:
     rows = sorted(rows, key=lambda row: row.recorded_at)
     present = rows[-1]
     if present.ended_at is not None:
@@ -234,8 +247,8 @@ def _hold(rows: list[Any]) -> Hold | None:
     return Hold(
         suspension_id=present.suspension_id, scope=Scope(present.scope), mode=Mode(present.mode),
         since=present.recorded_at, stopped_since=stopped_since, reason=present.reason,
-        note=present.note, review_by=present.review_by, hours_until=present.hours_until,
-        dataset=present.dataset,
+        review_by=present.review_by, hours_until=present.hours_until,
+        dataset=present.dataset, notices=told,
     )  # fmt: skip
 
 

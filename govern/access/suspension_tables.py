@@ -1,11 +1,11 @@
-"""The tables of suspensions: a suspension, the intervals of its mode, its targets, its releases."""
+"""The tables of suspensions: a suspension, its modes, targets, releases, notices, particulars."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
@@ -36,15 +36,14 @@ class Reason(StrEnum):
 class Suspension(Audited, Base):
     """A deny overlay; `recorded_at` is its first entry's instant, `ended_at` the lift's.
 
-    `note` is for contractors, `internal_reason` for admins and auditors. `ordered_at` is when the
-    order reached us, for the time to effect.
+    `internal_reason` is for admins and auditors; what contractors read are its notices.
+    `ordered_at` is when the order reached us, for the time to effect.
     """
 
     __tablename__ = "suspension"
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     reason: Mapped[Code]
-    note: Mapped[str]
     internal_reason: Mapped[str]
     ordered_by: Mapped[str]
     incident: Mapped[str]
@@ -105,6 +104,40 @@ class SuspensionRelease(Audited, Base):
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class SuspensionNotice(Audited, Base):
+    """One version of what the people affected are told; nothing of it changes once it is posted.
+
+    `next_update_by` is when they hear again at the latest, `submit_by` until when they may hand in
+    hours.
+    """
+
+    __tablename__ = "suspension_notice"
+    __table_args__ = (
+        UniqueConstraint("suspension_id", "number", name="uq_suspension_notice_number"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
+    number: Mapped[int]
+    known: Mapped[str]
+    not_known: Mapped[str]
+    contact: Mapped[str] = mapped_column(text_column(200))
+    next_update_by: Mapped[datetime | None] = mapped_column(Utc())
+    submit_by: Mapped[datetime | None] = mapped_column(Utc())
+    posted_by: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+
+
+class NoticeAcknowledgement(Audited, Base):
+    """That a person says they have read one version of a notice."""
+
+    __tablename__ = "notice_acknowledgement"
+
+    notice_id: Mapped[Id] = mapped_column(references("suspension_notice.id"), primary_key=True)
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"), primary_key=True)
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
 
 
 class Particulars(Base):

@@ -50,6 +50,8 @@ class EventType(StrEnum):
     SUSPENSION_OPENED = "suspension.opened"
     SUSPENSION_MODE_CHANGED = "suspension.mode_changed"
     SUSPENSION_AMENDED = "suspension.amended"
+    NOTICE_POSTED = "suspension.notice_posted"
+    NOTICE_ACKNOWLEDGED = "notice.acknowledged"
     SUSPENSION_NARROWED = "suspension.narrowed"
     SUSPENSION_RELEASED = "suspension.released"
     SUSPENSION_LIFTED = "suspension.lifted"
@@ -99,7 +101,9 @@ SENTENCES: dict[EventType, str] = {
     EventType.GRANT_RESUMED: "The grant is in force again as it was.",
     EventType.SUSPENSION_OPENED: "Access was stopped over a scope, for every decision from here.",
     EventType.SUSPENSION_MODE_CHANGED: "A suspension stops more, or less, than before.",
-    EventType.SUSPENSION_AMENDED: "The note for contractors or the review date was changed.",
+    EventType.SUSPENSION_AMENDED: "The review date of a suspension was changed.",
+    EventType.NOTICE_POSTED: "The people whom a suspension affects were told something new.",
+    EventType.NOTICE_ACKNOWLEDGED: "A person said that they have read a notice.",
     EventType.SUSPENSION_NARROWED: "A part of its scope was taken out of a suspension.",
     EventType.SUSPENSION_RELEASED: "Some people were let out of a suspension early.",
     EventType.SUSPENSION_LIFTED: "A suspension ended.",

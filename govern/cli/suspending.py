@@ -1,4 +1,4 @@
-"""`suspend`, `mode` and `lift`: stopping takes one person, letting back in takes two."""
+"""`suspend`, `notice`, `mode`, `lift`: stopping takes one person, letting back in takes two."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _IN = {
 @click.option(
     "--reason", type=click.Choice([each.value for each in Reason]), required=True, help="Why."
 )
-@click.option("--note", default="", help="What contractors read.")
+@click.option("--note", default="", help="What is known: the first notice to contractors.")
 @click.option("--internal-reason", default="", help="What admins and auditors read.")
 @click.option("--review-by", type=instant, help="When it is looked at again; else in 72 hours.")
 @click.option("--hours-until", type=instant, help="Hours worked before this instant still count.")
@@ -121,6 +121,48 @@ def _preview(found: Preview) -> list[str]:
     ):  # fmt: skip
         lines += [f"  {title} {code}: {number(count, 'grant')}" for code, count in counts.items()]
     return lines
+
+
+@govern.command()
+@click.argument("id")
+@click.option("--known", default="", help="What is known.")
+@click.option("--not-known", default="", help="What is not known yet.")
+@click.option("--next-update-by", type=instant, help="When they hear again, at the latest.")
+@click.option("--contact", default="", help="Whom to ask, such as: Dana <dana@example.com>")
+@click.option("--submit-by", type=instant, help="Until when hours may be handed in.")
+@json_option
+@pass_desk
+def notice(
+    desk: Desk,
+    /,
+    *,
+    id: str,
+    known: str,
+    not_known: str,
+    next_update_by: datetime | None,
+    contact: str,
+    submit_by: datetime | None,
+) -> None:
+    """Tell the people whom a suspension affects something new.
+
+    ID is the suspension's. Each notice stands for itself; the ones before stay as they were, and
+    everyone affected can still read them.
+
+    Example: govern notice sus_0mh3… --known "We are checking one dataset." --contact "Dana Ng"
+    """
+    words = suspensions.notices.Words(
+        known=known, not_known=not_known, contact=contact, next_update_by=next_update_by,
+        submit_by=submit_by,
+    )  # fmt: skip
+    row = desk.database.transaction(
+        lambda session: suspensions.notices.post(
+            session, suspensions.find(session, id, by=desk.by), words, by=desk.by
+        )
+    )
+    desk.tell(
+        {"id": id, "notice": row.id, "number": row.number, "at": clock.text(row.recorded_at)},
+        f"Version {row.number} of the notice of {id} is shown since {day(row.recorded_at)}.",
+    )
 
 
 @govern.command("mode")

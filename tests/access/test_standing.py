@@ -87,11 +87,14 @@ def test_the_number_of_statements_does_not_grow_with_the_grants(world: World) ->
         return len(counted)
 
     world.grant(person, world.project("Kingfisher", client=aster))
+    world.suspend("client:ASTER", note="Hold on.")
     few = statements()
+    world.suspend("project:Kingfisher", note="This one too.")
+    boreal = world.client("BOREAL")
     for i in range(12):
-        world.grant(person, world.project(f"Project{i}", client=aster))
-    world.suspend("client:ASTER")
-    assert statements() == few <= 5
+        world.grant(person, world.project(f"Project{i}", client=boreal))
+    world.suspend("client:BOREAL", note="And here.")
+    assert statements() == few <= 6
 
 
 def test_hours_stop_when_the_mode_began_that_stops_them(world: World) -> None:

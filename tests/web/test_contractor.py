@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from govern import clock
 from govern.access import grants, offboarding
+from govern.access.suspensions import notices
 from govern.audit.log import Entry
 from govern.identity import sessions
 from tests.factory import OPERATOR, PASSWORD, T0
@@ -120,6 +121,61 @@ def test_who_has_left_is_out_at_once_and_stays_out(world: World, app: Flask) -> 
     visitor.get("/sign-in")
     answer = visitor.post("/sign-in", {"email": person.email, "password": PASSWORD})
     assert answer.status_code == 401
+
+
+def test_notices_are_told_version_by_version_and_a_late_update_is_owned_up_to(
+    world: World, visitor: Visitor
+) -> None:
+    person, aster = world.subject(), world.client("ASTER")
+    for code in ("Heron", "Kingfisher"):
+        world.grant(person, world.project(code, client=aster))
+    row = world.suspend("client:ASTER", note="A leak is looked into.")
+    now = clock.utcnow()
+    words = notices.Words(
+        known="One dataset was seen outside.", not_known="By whom.",
+        contact="Dana Ng <dana@aster.example>", next_update_by=now + timedelta(minutes=3),
+        submit_by=now + timedelta(days=2),
+    )  # fmt: skip
+    world.do(lambda s: notices.post(s, s.merge(row), words, by=OPERATOR))
+    page = _status(world, visitor, person)
+    assert re.search(
+        r"What we know as of .* One dataset was seen outside\. Not known yet By whom\. "
+        r"Next update by .* Hand in your hours by .* Whom to ask about it Dana Ng, "
+        r"dana@aster\.example I have read this One earlier version .* A leak is looked into\.",
+        page,
+    )
+    assert page.count("One dataset was seen outside.") == 1
+    assert "What we know is the same as for Heron" in page
+    assert "is late" not in page
+    with clock.at(now + timedelta(minutes=4)):
+        assert "An update was due and is late. We owe you an answer." in _status(
+            world, visitor, person
+        )
+
+
+def test_one_says_once_to_have_read_a_notice_even_when_suspended_oneself(
+    world: World, app: Flask
+) -> None:
+    person, stranger, project = world.subject(), world.subject(), world.project("Kingfisher")
+    world.grant(person, project)
+    row = world.suspend(f"subject:{person.external_id}", "project:Kingfisher", note="Call us.")
+    visitor, other = Visitor.of(app), Visitor.of(app)
+    for who, seat in ((person, visitor), (stranger, other)):
+        world.activate(who)
+        seat.seated(world, who)
+    (where,) = set(re.findall(r"/notices/not_\w+/acknowledge", visitor.get("/status").text))
+    assert other.post(where).status_code == 404
+    for _ in range(2):
+        assert visitor.post(where).status_code == 303
+    assert "You said that you have read this" in _words(visitor.get("/status").text)
+    entries = world.entries(project.client_id, "notice.acknowledged")
+    assert [entry["refs"]["subject"] for entry in entries] == [person.id]
+    assert len(world.entries("house", "notice.acknowledged")) == 1
+    with world.store.reading() as session:
+        (told,) = notices.versions(session, [row.id])[row.id]
+        assert notices.readers(session, told.id) == 1
+    world.lift(row)
+    assert visitor.post(where).status_code == 303
 
 
 def test_what_is_over_is_told_apart_from_what_is_held(world: World, visitor: Visitor) -> None:

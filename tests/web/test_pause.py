@@ -167,27 +167,60 @@ def test_tightening_is_at_once_and_a_mode_that_moved_meanwhile_makes_the_form_st
     assert ada.post(f"{where}/mode", {"mode": "sideways"}).status_code == 422
 
 
-def test_the_note_and_review_date_change_on_the_record_and_never_over_a_colleagues_words(
+def test_notice_and_review_date_change_on_the_record_and_never_over_a_colleagues_words(
     world: World, ada: Visitor
 ) -> None:
     client = world.client()
-    world.project(client=client)
+    world.grant(world.subject(), world.project(client=client))
     held = world.suspend("client:ASTER")
     where = f"/suspensions/{held.id}"
     page = ada.get(where).text
-    seen = re.search(r'name="seen" value="([0-9a-f]{64})"', page)
-    assert seen
-    first = {"note": "Back on Monday.", "review_at": "2099-01-01T00:00", "seen": seen[1]}
-    assert ada.post(f"{where}/note", first).status_code == 303
-    assert "Back on Monday." in ada.get(where).text
-    assert len(world.entries(client.id, "suspension.amended")) == 1
-    stale = ada.post(f"{where}/note", {**first, "note": "Another."})
+    assert "Contractors have no notice yet" in page
+    first = {"known": "Back on Monday.", "not_known": "Why.", "seen": "0", "contact": "Dana",
+             "next_update_by": "2099-01-01T00:00"}  # fmt: skip
+    assert ada.post(f"{where}/notice", first).status_code == 303
+    page = told(ada.get(where).text)
+    for words in ("Back on Monday.", "Why.", "Dana", "2099-01-01 00:00", "0 people, 1 not yet"):
+        assert words in page
+    stale = ada.post(f"{where}/notice", {**first, "known": "Another."})
     assert stale.status_code == 409
     assert "Another." in stale.text
-    late = ada.post(f"{where}/note", {"note": "x", "review_at": "2001-01-01T00:00"})
-    assert late.status_code == 422
-    assert 'href="#f-review_at"' in late.text
+    empty = ada.post(f"{where}/notice", {"seen": "1"})
+    assert 'href="#f-known"' in empty.text
+    past = ada.post(f"{where}/notice", {**first, "seen": "1", "submit_by": "2001-01-01T00:00"})
+    assert (past.status_code, 'href="#f-submit_by"' in past.text) == (422, True)
+    assert len(world.entries(client.id, "suspension.notice_posted")) == 1
+
+    seen = re.search(r'name="seen" value="([0-9a-f]{64})"', ada.get(where).text)
+    assert seen
+    later = {"review_at": "2099-01-01T00:00", "seen": seen[1]}
+    assert ada.post(f"{where}/review", later).status_code == 303
+    assert ada.post(f"{where}/review", later).status_code == 409
+    for wrong in ("2001-01-01T00:00", ""):
+        late = ada.post(f"{where}/review", {"review_at": wrong})
+        assert (late.status_code, 'href="#f-review_at"' in late.text) == (422, True)
     assert len(world.entries(client.id, "suspension.amended")) == 1
+
+
+def test_an_update_that_was_promised_and_is_late_needs_an_admin_now(
+    world: World, app: Flask
+) -> None:
+    start = clock.utcnow() + timedelta(seconds=1)
+    with clock.at(start):
+        world.grant(world.subject(), world.project())
+        held = world.suspend("project:Kingfisher", note="We are looking.")
+        ada = desk(app, world)
+        words = {
+            "known": "Still looking.",
+            "next_update_by": f"{start + timedelta(minutes=4):%FT%R}",
+        }
+        assert ada.post(f"/suspensions/{held.id}/notice", words).status_code == 303
+        assert "overdue" not in told(ada.get("/").text)
+    with clock.at(start + timedelta(minutes=5)):
+        assert "The update promised to contractors is overdue" in told(ada.get("/").text)
+        page = told(ada.get(f"/suspensions/{held.id}").text)
+        assert "The update promised to contractors is overdue" in page
+        assert "One earlier version" in page
 
 
 def test_who_opened_by_mistake_takes_back_alone_within_ten_minutes_and_nobody_else(

@@ -13,7 +13,7 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.access.suspensions import difference, particulars, reading
+from govern.access.suspensions import difference, notices, particulars, reading
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
     admitted,
@@ -62,6 +62,7 @@ __all__ = [
     "find",
     "mode_of",
     "move",
+    "notices",
     "open",
     "organisation_held",
     "particulars",

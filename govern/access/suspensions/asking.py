@@ -23,7 +23,7 @@ from govern.access.suspension_tables import Suspension, SuspensionTarget
 from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, set_mode
 from govern.access.suspensions.admission import returning, returning_digest, unmoved
 from govern.access.suspensions.finding import may_change, organisation_held
-from govern.access.suspensions.opening import TAKE_BACK_WITHIN, prose
+from govern.access.suspensions.opening import TAKE_BACK_WITHIN
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.targets import Target, logs_of
 from govern.audit import EventType
@@ -153,12 +153,11 @@ def amend(
     session: Session,
     suspension: Suspension,
     *,
-    note: str | None = None,
-    review_by: datetime | None = None,
+    review_by: datetime,
     seen: str | None = None,
     by: Principal,
 ) -> None:
-    """Say something else to contractors, or when it will be looked at again; None leaves a part.
+    """Say when it will be looked at again.
 
     `seen` is the `version` that the caller looked at: any other is `Stale`.
     """
@@ -167,26 +166,24 @@ def amend(
         permissions.require(by, "suspension:open", client=item.client)
     if suspension.ended_at is not None:
         raise errors.AlreadyEnded("This suspension was lifted before.")
-    before = version(suspension)
-    if seen is not None and seen != before:
-        raise errors.Stale("Someone changed the note or the review date meanwhile.")
-    if review_by is not None and review_by <= clock.now(session):
-        raise errors.WindowInvalid("The review date has passed already.", field="review_by")
-    note = suspension.note if note is None else prose(note, "note")
-    review_by = review_by or suspension.review_by
-    if (note, review_by) == (suspension.note, suspension.review_by):
+    before = suspension.review_by
+    if seen is not None and seen != version(suspension):
+        raise errors.Stale("Someone changed the review date meanwhile.")
+    if review_by == before:
         return
+    if review_by <= clock.now(session):
+        raise errors.WindowInvalid("The review date has passed already.", field="review_by")
 
     def recheck(session: OrmSession) -> None:
         now = session.execute(
-            select(Suspension.ended_at, Suspension.note, Suspension.review_by)
+            select(Suspension.ended_at, Suspension.review_by)
             .where(Suspension.id == suspension.id)
             .with_for_update()
         ).one()
-        if now.ended_at is not None or _version(now.note, now.review_by) != before:
+        if now.ended_at is not None or now.review_by != before:
             raise errors.Stale("Someone changed or lifted this suspension just now.")
 
-    suspension.note, suspension.review_by = note, review_by
+    suspension.review_by = review_by
     record(
         session,
         EventType.SUSPENSION_AMENDED,
@@ -194,19 +191,14 @@ def amend(
         by=by,
         refs={"suspension": suspension.id},
         data={"review_by": clock.text(review_by)},
-        private={"note": note},
         covers=[suspension],
         recheck=recheck,
     )
 
 
 def version(suspension: Suspension) -> str:
-    """What names the note and review date that someone saw."""
-    return _version(suspension.note, suspension.review_by)
-
-
-def _version(note: str, review_by: datetime) -> str:
-    return hashlib.sha256(f"{clock.text(review_by)}{note}".encode()).hexdigest()
+    """What names the review date that someone saw."""
+    return hashlib.sha256(clock.text(suspension.review_by).encode()).hexdigest()
 
 
 def move(

@@ -23,6 +23,8 @@ from govern.access.suspension_tables import (
     SuspensionMode,
     SuspensionTarget,
 )
+from govern.access.suspensions import notices
+from govern.access.suspensions.notices import prose
 from govern.access.suspensions.targets import Target, allowed, logs_of
 from govern.audit import EventType
 from govern.audit.log import HOUSE
@@ -61,6 +63,7 @@ def open(  # noqa: A001 - the verb of the domain
 
     One entry in each log concerned: the clients' own, and for people and organisations the house's
     and those of every client where they hold a grant. Only scope, mode and reason are required.
+    `note` is what is known, of the first notice; without one contractors wait for it.
     """
     now = clock.now(session)
     if not targets:
@@ -68,10 +71,10 @@ def open(  # noqa: A001 - the verb of the domain
     allowed(by, targets, permission="suspension:open", now=now)
     if review_by is not None and review_by <= now:
         raise errors.WindowInvalid("The review date has passed already.", field="review_by")
+    told = notices.Words(known=prose(note, "note"))
     row = Suspension(
         id=new_id("sus"),
         reason=reason,
-        note=prose(note, "note"),
         internal_reason=prose(internal_reason, "internal_reason"),
         ordered_by=prose(ordered_by, "ordered_by"),
         incident=prose(incident, "incident"),
@@ -108,7 +111,6 @@ def open(  # noqa: A001 - the verb of the domain
             "review_by": clock.text(row.review_by),
         },
         private={
-            "note": row.note,
             "internal_reason": row.internal_reason,
             "ordered_by": row.ordered_by,
             "incident": row.incident,
@@ -121,6 +123,8 @@ def open(  # noqa: A001 - the verb of the domain
         ],
         recheck=lambda session: settled(session, targets, touched),
     )
+    if told.known:
+        notices.add(session, row, told, number=1, logs=touched, by=by)
     return row
 
 
@@ -161,13 +165,3 @@ def pending_particulars(
         written=0,
         digest="",
     )
-
-
-def prose(value: str, field: str) -> str:
-    """Free text of an admin: several lines are welcome, other control characters are not."""
-    value = value.replace("\r\n", "\n").strip()
-    if any(ord(char) < 32 and char not in "\n\t" for char in value):  # noqa: PLR2004 - space
-        raise errors.Invalid(f"{field} holds a control character.", field=field)
-    if len(value) > 4000:  # noqa: PLR2004 - fits a leaf many times over
-        raise errors.Invalid(f"{field} is longer than 4,000 characters.", field=field)
-    return value

@@ -14,6 +14,7 @@ from govern.web.api.requests import Request
 from govern.web.api.routes import ACCEPTED, CREATED, OK, Routes
 from govern.web.api.shapes import (
     Asked,
+    Count,
     Digest,
     Instant,
     Page,
@@ -25,6 +26,8 @@ from govern.web.api.shapes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -43,6 +46,18 @@ class Part(Told):
     until: Instant | None
 
 
+class Notice(Told):
+    """One version of what the people affected are told."""
+
+    number: int
+    known: str
+    not_known: str
+    contact: str
+    next_update_by: Instant | None
+    submit_by: Instant | None = Field(description="Until when hours may be handed in.")
+    posted_at: Instant
+
+
 class SuspensionLine(Told):
     """A suspension. `mode` is the last one, once it is lifted."""
 
@@ -51,7 +66,8 @@ class SuspensionLine(Told):
     mode: Mode
     targets: list[Part] = Field(description="As far as the caller may know of them.")
     reason: Reason
-    note: str = Field(description="What contractors are told.")
+    notice: Notice | None = Field(description="What the people affected are told now.")
+    note: str = Field(description="What is known, of that notice.")
     hours_until: Instant | None
     review_by: Instant
     ordered_at: Instant
@@ -86,7 +102,9 @@ class Suspension(SuspensionLine):
     opened_by: str
     modes: list[ModeHeld]
     mode_version: str = Field(description="Names the mode seen, for changing it.")
-    version: str = Field(description="Names the note and review date seen, for changing them.")
+    version: str = Field(description="Names the review date seen, for changing it.")
+    notices: list[Notice] = Field(description="Every version, the newest first.")
+    acknowledged: int = Field(description="How many said to have read the newest.")
     people: int = Field(description="How many it holds now.")
     progress: Progress
     digest: str | None = Field(description="Of the grants that its opening touched, once written.")
@@ -109,7 +127,7 @@ class NewSuspension(Targets):
 
     mode: Mode
     reason: Reason
-    note: Prose = Field(default="", description="What contractors are told.")
+    note: Prose = Field(default="", description="What is known, of the first notice.")
     internal_reason: Prose = ""
     ordered_by: Prose = Field(default="", description="Who asked for it, and how.")
     ordered_at: Instant | None = None
@@ -169,18 +187,39 @@ class Change(Asked):
     reason: Words = ""
 
 
-class Amendment(Asked):
-    """Another note or review date; `version` is that of what was seen."""
+class NewNotice(Asked):
+    """What the people affected are told from now on; it stands for itself, whatever was before."""
 
-    note: Prose | None = None
-    review_by: Instant | None = None
+    known: Prose = ""
+    not_known: Prose = ""
+    contact: Words = ""
+    next_update_by: Instant | None = Field(default=None, description="When they hear again.")
+    submit_by: Instant | None = Field(
+        default=None, description="Until when hours may be handed in."
+    )
+    seen: Count | None = Field(
+        default=None, description="The number of the version seen; 0 if there was none."
+    )
+
+
+class Amendment(Asked):
+    """Another review date; `version` is that of what was seen."""
+
+    review_by: Instant
     version: Reference | None = None
 
 
 # --- reading -----------------------------------------------------------------------------------
 
 
-def _line(standing: suspensions.reading.Standing) -> SuspensionLine:
+def _notice(one: suspensions.notices.Version) -> Notice:
+    told = {name: getattr(one, name) for name in Notice.model_fields}
+    return Notice(**told)
+
+
+def _line(
+    standing: suspensions.reading.Standing, told: Sequence[suspensions.notices.Version]
+) -> SuspensionLine:
     row = standing.suspension
     return SuspensionLine(
         id=row.id,
@@ -194,7 +233,8 @@ def _line(standing: suspensions.reading.Standing) -> SuspensionLine:
             for part in standing.parts
         ],
         reason=Reason(row.reason),
-        note=row.note,
+        notice=_notice(told[0]) if told else None,
+        note=told[0].known if told else "",
         hours_until=row.hours_until,
         review_by=row.review_by,
         ordered_at=row.ordered_at,
@@ -209,7 +249,9 @@ def find(session: OrmSession, *, asked: Suspensions, by: Principal) -> Page[Susp
     rows, after = suspensions.reading.page(
         session, state=asked.state or "", after=asked.after, limit=asked.limit, by=by
     )
-    return Page[SuspensionLine](items=[_line(row) for row in rows], next=after)
+    told = suspensions.notices.versions(session, (row.suspension.id for row in rows))
+    items = [_line(row, told[row.suspension.id]) for row in rows]
+    return Page[SuspensionLine](items=items, next=after)
 
 
 @routes.get("/suspensions/<suspension>", Suspension)
@@ -219,8 +261,9 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
     standing, row = found.standing, found.standing.suspension
     suspensions.reading.measure(session, [standing], by=by)
     progress = standing.progress
+    told = suspensions.notices.versions(session, [row.id])[row.id]
     return Suspension(
-        **dict(_line(standing)),
+        **dict(_line(standing, told)),
         whole=found.whole,
         internal_reason=found.inner(row.internal_reason),
         ordered_by=found.inner(row.ordered_by),
@@ -232,6 +275,8 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         ],
         mode_version=standing.mode_id,
         version=suspensions.version(row),
+        notices=[_notice(one) for one in told],
+        acknowledged=suspensions.notices.readers(session, told[0].id) if told else 0,
         people=standing.people,
         progress=Progress(
             recorded=progress.recorded, total=progress.total, done=progress.done,
@@ -298,12 +343,22 @@ def open_(session: Session, *, asked: NewSuspension, by: Principal) -> Done:
 
 @routes.patch("/suspensions/<suspension>", {OK: Suspension}, body=Amendment)
 def amend(session: Session, suspension: str, *, asked: Amendment, by: Principal) -> Done:
-    """Say something else to contractors, or move the review date."""
+    """Move the review date."""
     row = suspensions.find(session, suspension, by=by)
-    suspensions.amend(
-        session, row, note=asked.note, review_by=asked.review_by, seen=asked.version, by=by
-    )
+    suspensions.amend(session, row, review_by=asked.review_by, seen=asked.version, by=by)
     return Done(OK, f"/suspensions/{row.id}")
+
+
+@routes.post("/suspensions/<suspension>/notices", {CREATED: Suspension}, body=NewNotice)
+def notify(session: Session, suspension: str, *, asked: NewNotice, by: Principal) -> Done:
+    """Tell the people affected something new."""
+    row = suspensions.find(session, suspension, by=by)
+    words = suspensions.notices.Words(
+        known=asked.known, not_known=asked.not_known, contact=asked.contact,
+        next_update_by=asked.next_update_by, submit_by=asked.submit_by,
+    )  # fmt: skip
+    suspensions.notices.post(session, row, words, seen=asked.seen, by=by)
+    return Done(CREATED, f"/suspensions/{row.id}")
 
 
 @routes.post("/suspensions/<suspension>/mode", {OK: Suspension, ACCEPTED: Request}, body=Change)

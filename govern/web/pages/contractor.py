@@ -13,7 +13,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from govern import clock
-from govern.access import standing
+from govern.access import standing, suspensions
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
 from govern.identity import account as accounts
@@ -65,12 +65,14 @@ def home() -> ResponseReturnValue:
         found = standing.of(session, by.id)
         own = standing.own(session, by.id)
         now = clock.now(session)
+    projects = [_project(one) for one in found if one.ended is None]
+    _place_notices(projects)
     return render_template(
         "contractor/home.html",
         person={"name": guard.caller().subject.full_name},
         now=now,
         own=_own(own),
-        projects=[_project(one) for one in found if one.ended is None],
+        projects=projects,
         past=[
             {"code": _code(one), "ended_at": one.ended_at, "why": _WHY_PAST[one.ended]}
             for one in found
@@ -84,8 +86,34 @@ def _own(hold: Hold | None) -> dict[str, Any] | None:
         return None
     return {
         "mode": hold.mode, "since": hold.since, "review_at": hold.review_by,
-        "hours_until": hold.hours_until, "note": hold.note, "contact": None,
+        "hours_until": hold.hours_until, "notice": _notice(hold),
     }  # fmt: skip
+
+
+def _notice(hold: Hold) -> dict[str, Any] | None:
+    """What is said of a suspension: its newest version, and those before it."""
+    if not hold.notices:
+        return None
+    newest, *earlier = hold.notices
+    return {
+        "suspension_id": hold.suspension_id, "newest": newest, "earlier": earlier,
+        "contact": _contact(newest.contact),
+    }  # fmt: skip
+
+
+def _place_notices(projects: list[dict[str, Any]]) -> None:
+    """A notice that is about several projects is shown at the first, and named at the others."""
+    shown: dict[str, str] = {}
+    for project in projects:
+        told = [each for each in project.pop("told") if each is not None]
+        project["notices"] = [each for each in told if each["suspension_id"] not in shown]
+        project["see"] = [
+            (each["suspension_id"], shown[each["suspension_id"]])
+            for each in told
+            if each["suspension_id"] in shown
+        ]
+        for each in project["notices"]:
+            shown[each["suspension_id"]] = project["code"]
 
 
 def _code(one: Standing) -> str:
@@ -95,7 +123,11 @@ def _code(one: Standing) -> str:
 def _project(one: Standing) -> dict[str, Any]:
     first = one.holds[0] if one.holds else None
     state = "running" if first is None else str(first.mode)
-    notes = [hold.note for hold in (*one.holds, *one.parts) if hold.scope is not Scope.SUBJECT]
+    told = {
+        hold.suspension_id: _notice(hold)
+        for hold in (*one.holds, *one.parts)
+        if hold.scope is not Scope.SUBJECT
+    }
     hours, until = _hours(one)
     parts = [_("use the dataset %(code)s", code=part.dataset) for part in one.parts]
     return {
@@ -105,7 +137,7 @@ def _project(one: Standing) -> dict[str, Any]:
         "temporary": state in {"paused", "read_only"},
         "not_about_you": first is not None and first.scope in {Scope.CLIENT, Scope.PROJECT},
         "reason": " ".join(_reasons(one, first)),
-        "note": "\n".join(dict.fromkeys(filter(None, notes))),
+        "told": list(told.values()),
         "may": [_ACTIONS.get(action, action) for action in one.may],
         "may_not": [*(_ACTIONS.get(action, action) for action in one.may_not), *parts],
         "hours": hours,
@@ -158,6 +190,23 @@ def _contact(text: str) -> dict[str, str] | None:
     if "@" not in email:
         return {"name": text, "email": ""}
     return {"name": name, "email": email}
+
+
+@blueprint.post("/notices/<notice_id>/acknowledge")
+def acknowledge(notice_id: str) -> ResponseReturnValue:
+    """Say that one has read a notice."""
+    return base.act(
+        lambda session, by: suspensions.notices.acknowledge(session, notice_id, by=by),
+        done=lambda _none: _noted(),
+        again=lambda _wrong: home(),
+        title=_("Say that you have read it"),
+        cancel="/status",
+    )
+
+
+def _noted() -> ResponseReturnValue:
+    flash(_("Thank you. It is noted that you have read it."), "success")
+    return redirect("/status", 303)
 
 
 # --- account -----------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def page() -> str:
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
         recent = overview.recent(session, by=by)
+        told = suspensions.notices.versions(session, (one.suspension.id for one in shown))
     reading.note(guard.database(), "overview", by=by)
     for line in lines:
         for project in line.projects:
@@ -48,7 +49,7 @@ def page() -> str:
         "admin/overview.html",
         now=clock.utcnow(),
         awaiting=[_waiting(item) for item in waiting],
-        suspensions=[words.suspension(standing) for standing in shown],
+        suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
         clients=lines,
         events=[
             SimpleNamespace(

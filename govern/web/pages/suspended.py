@@ -83,6 +83,8 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
     with guard.database().reading() as session:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
         seen = suspensions.effect(session, found.standing)
+        told = suspensions.notices.versions(session, [suspension_id])[suspension_id]
+        read = suspensions.notices.readers(session, told[0].id) if told else 0
     reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
     parts = [
@@ -110,7 +112,6 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
             lifted_at=row.ended_at,
             reason_code=row.reason,
             internal_reason=found.inner(row.internal_reason),
-            note=row.note,
             ordered_by=found.inner(row.ordered_by),
             ordered_how="",
             incident=found.inner(row.incident),
@@ -170,6 +171,9 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         ],
         seen_mode=standing.mode_id,
         seen=suspensions.version(row),
+        told=told,
+        read=read,
+        unread=max(standing.people - read, 0),
         form=request.form,
         errors=wrong,
         code_needed=base.code_needed(),
@@ -236,24 +240,44 @@ def change_mode(suspension_id: str) -> ResponseReturnValue:
     return _act(suspension_id, work, title=_("Change the mode"), told=_("The mode has changed."))
 
 
-@blueprint.post("/suspensions/<suspension_id>/note")
-def note(suspension_id: str) -> ResponseReturnValue:
-    """Say something else to contractors, or move the review date."""
+@blueprint.post("/suspensions/<suspension_id>/notice")
+def notice(suspension_id: str) -> ResponseReturnValue:
+    """Tell the people affected something new."""
 
     def work(session: Session, row: Suspension, by: Principal) -> None:
-        suspensions.amend(
-            session,
-            row,
-            note=base.typed("note"),
-            review_by=base.instant("review_at"),
-            seen=base.typed("seen") or None,
-            by=by,
+        words = suspensions.notices.Words(
+            known=base.typed("known"),
+            not_known=base.typed("not_known"),
+            contact=base.typed("contact"),
+            next_update_by=base.instant("next_update_by"),
+            submit_by=base.instant("submit_by"),
         )
+        seen = base.count("seen") if base.typed("seen") else None
+        suspensions.notices.post(session, row, words, seen=seen, by=by)
 
     return _act(
         suspension_id,
         work,
-        title=_("Change the note"),
+        title=_("Post a notice"),
+        told=_("Posted. Everyone affected sees it now."),
+    )
+
+
+@blueprint.post("/suspensions/<suspension_id>/review")
+def review(suspension_id: str) -> ResponseReturnValue:
+    """Move the review date."""
+
+    def work(session: Session, row: Suspension, by: Principal) -> None:
+        review_by = base.instant("review_at")
+        if review_by is None:
+            raise errors.Invalid(_("Please fill this in."), field="review_at")
+        seen = base.typed("seen") or None
+        suspensions.amend(session, row, review_by=review_by, seen=seen, by=by)
+
+    return _act(
+        suspension_id,
+        work,
+        title=_("Change the review date"),
         told=_("Saved. Contractors see it now."),
         fields={"review_by": "review_at"},
     )

@@ -40,8 +40,10 @@ def scope(names: Sequence[str]) -> str:
     return shown
 
 
-def suspension(standing: suspensions.reading.Standing) -> SimpleNamespace:
-    """What a list shows of a suspension."""
+def suspension(
+    standing: suspensions.reading.Standing, told: Sequence[suspensions.notices.Version] = ()
+) -> SimpleNamespace:
+    """What a list shows of a suspension; `told` are its notices, newest first."""
     row = standing.suspension
     return SimpleNamespace(
         id=row.id,
@@ -50,6 +52,7 @@ def suspension(standing: suspensions.reading.Standing) -> SimpleNamespace:
         mode=standing.mode.value,
         since=row.recorded_at,
         review_at=row.review_by,
+        update_by=told[0].next_update_by if told else None,
         hours_until=row.hours_until,
         reason_code=row.reason,
         recorded=standing.progress.recorded,

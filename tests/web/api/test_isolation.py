@@ -37,12 +37,14 @@ PLAIN: dict[str, Any] = {
     "ends_at": "2036-01-01T00:00:00Z", "entitlement": "annotator", "type": "project",
     "full_name": "New One", "kind": "annotator", "country": "KE", "email": "new@people.example",
     "external_id": "NEW", "organisation": "direct", "subjects": ["ASTER-person"],
+    "review_by": "2036-01-01T00:00:00Z", "known": "words",
 }  # fmt: skip
 # Parts that may be left out, and are.
 LEFT_OUT = {
     "limit", "after", "at", "action", "since", "until", "format", "state", "status", "starts_at",
     "outcome", "group", "digest", "mode_version", "version", "internal_reason", "ordered_by",
-    "ordered_at", "incident", "hours_until", "review_by", "preview_digest", "expertise", "contact",
+    "ordered_at", "incident", "hours_until", "preview_digest", "expertise", "contact",
+    "not_known", "next_update_by", "submit_by", "seen",
 }  # fmt: skip
 # Where a part of such a name is another thing: the code of something new; a person, who belongs to
 # no client and is looked up among all as in the browser.

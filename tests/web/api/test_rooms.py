@@ -138,10 +138,17 @@ def test_a_pause_is_previewed_opened_changed_and_taken_back(caller: Caller, worl
     assert made(caller.post(f"{path}/mode", stricter), 200)["mode"] == "paused"
     assert caller.post(f"{path}/mode", {"mode": "read_only", "mode_version": seen["mode_version"]}
                        ).json["code"] == "stale"  # fmt: skip
-    noted = caller.send("PATCH", path, {"note": "Until noon.", "version": seen["version"]})
-    assert made(noted, 200)["note"] == "Until noon."
-    again = caller.send("PATCH", path, {"note": "Other.", "version": seen["version"]})
-    assert again.json["code"] == "stale"
+    words = {"known": "Until noon.", "not_known": "Why.", "contact": "Dana", "seen": 1,
+             "next_update_by": "2036-01-01T00:00:00Z"}  # fmt: skip
+    noted = made(caller.post(f"{path}/notices", words))
+    assert (noted["note"], noted["acknowledged"]) == ("Until noon.", 0)
+    assert [one["known"] for one in noted["notices"]] == ["Until noon.", "Wait.\nPlease."]
+    assert noted["notice"] == noted["notices"][0]
+    assert noted["notice"].items() >= {"number": 2, "not_known": "Why.", "contact": "Dana"}.items()
+    assert caller.post(f"{path}/notices", words).json["code"] == "stale"
+    moved = {"review_by": "2036-01-01T00:00:00Z", "version": seen["version"]}
+    assert made(caller.send("PATCH", path, moved), 200)["review_by"].startswith("2036-01-01")
+    assert caller.send("PATCH", path, moved).json["code"] == "stale"
     assert caller.post(f"{path}/take-back").json["code"] == "needs_second_person"
     other = made(caller.post("/suspensions", asked | {"targets": ["client:ASTER"]}))
     assert made(caller.post(f"/suspensions/{other['id']}/take-back"), 200)["state"] == "lifted"
