@@ -1,6 +1,16 @@
 """The command line: words become one operation, its result becomes words; it never decides."""
 
-from govern.cli import access, data, evidence, integrations, keys, people, server, suspending
+from govern.cli import (
+    access,
+    data,
+    evidence,
+    integrations,
+    keys,
+    people,
+    proving,
+    server,
+    suspending,
+)
 from govern.cli.frame import EXIT, govern, main
 
 __all__ = [
@@ -13,6 +23,7 @@ __all__ = [
     "keys",
     "main",
     "people",
+    "proving",
     "server",
     "suspending",
 ]

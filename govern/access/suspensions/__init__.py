@@ -31,15 +31,20 @@ from govern.access.suspensions.asking import (
     take_back,
     version,
 )
-from govern.access.suspensions.effect import Effect, effect
+from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_to_effect
 from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
+from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
 from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
 from govern.access.suspensions.parts import Part, targets_of
 from govern.access.suspensions.previewing import Preview, preview
 from govern.access.suspensions.targets import Target, affected, target
 
 __all__ = [
+    "Answer",
+    "Asker",
     "Effect",
+    "Heard",
+    "Hearing",
     "Part",
     "Particulars",
     "Preview",
@@ -50,6 +55,7 @@ __all__ = [
     "SuspensionRelease",
     "SuspensionTarget",
     "Target",
+    "TimeToEffect",
     "admitted",
     "affected",
     "amend",
@@ -60,6 +66,7 @@ __all__ = [
     "difference",
     "effect",
     "find",
+    "hearing",
     "mode_of",
     "move",
     "notices",
@@ -76,5 +83,6 @@ __all__ = [
     "take_back",
     "target",
     "targets_of",
+    "time_to_effect",
     "version",
 ]

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, false, func, literal, select, text, true, union_all
 
+from govern import clock
 from govern.access.clients import Dataset
 from govern.access.suspension_tables import Scope
+from govern.access.suspensions import reading
+from govern.access.suspensions.hearing import Answer, Heard, Hearing, hearing
+from govern.access.suspensions.reading import Found
 from govern.audit import EventType
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.log import ACTS, HOUSE, Entry
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from govern.access.suspension_tables import Suspension
     from govern.access.suspensions.reading import Standing
     from govern.db import Session
+    from govern.principal import Principal
 
 _COLUMNS = {
     Scope.CLIENT: Access.client_id,
@@ -46,6 +51,75 @@ class Effect:
 
     last_permit_at: datetime | None = None
     first_deny_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeToEffect:
+    """All instants of one suspension's taking effect, and who heard of it, as seen at `seen_at`."""
+
+    found: Found
+    effect: Effect
+    hearing: Hearing
+    seen_at: datetime
+
+    @property
+    def milliseconds(self) -> float:
+        """From the order to the commit from which every decision refuses."""
+        row = self.found.standing.suspension
+        return max((row.recorded_at - row.ordered_at).total_seconds() * 1000, 0.0)
+
+    def told(self) -> dict[str, Any]:
+        """The same as JSON has it; instants as text, what was not seen as None."""
+        standing = self.found.standing
+        row = standing.suspension
+        return {
+            "id": row.id,
+            "state": "open" if standing.is_open else "lifted",
+            "mode": standing.mode.value,
+            "ordered_at": clock.text(row.ordered_at),
+            "committed_at": clock.text(row.recorded_at),
+            "milliseconds": self.milliseconds,
+            "last_permit_at": _text(self.effect.last_permit_at),
+            "first_deny_at": _text(self.effect.first_deny_at),
+            "recorded_at": _text(standing.progress.finished_at),
+            "grants_recorded": standing.progress.recorded,
+            "seen_at": clock.text(self.seen_at),
+            "whole": self.hearing.whole,
+            "counts": {each.value: self.hearing.count(each) for each in Heard},
+            "integrations": [
+                {
+                    "id": asker.id,
+                    "name": asker.name,
+                    "state": asker.heard.value,
+                    "since": _text(asker.since),
+                    "before": _answer(asker.before),
+                    "after": _answer(asker.after),
+                }
+                for asker in self.hearing.askers
+            ],
+        }
+
+
+def _text(at: datetime | None) -> str | None:
+    return clock.text(at) if at is not None else None
+
+
+def _answer(answer: Answer | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    return {"at": clock.text(answer.at), "permit": answer.permit, "reason": answer.reason}
+
+
+def time_to_effect(session: Session, suspension_id: str, *, by: Principal) -> TimeToEffect:
+    """Measure one suspension, as far as the caller may see it; `Unknown` where they may not."""
+    found = reading.find(session, suspension_id, by=by)
+    reading.measure(session, [found.standing], by=by)
+    return TimeToEffect(
+        found=found,
+        effect=effect(session, found.standing),
+        hearing=hearing(session, found, by=by),
+        seen_at=clock.now(session),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from govern.identity.integrations.operations import (
     rotate,
     suspend,
 )
-from govern.identity.integrations.reading import Shown, listing, names, shown
+from govern.identity.integrations.reading import Shown, listing, names, reaching, shown
 from govern.identity.integrations.registration import Registration
 from govern.identity.integrations.tables import (
     SCOPES,
@@ -52,6 +52,7 @@ __all__ = [
     "listing",
     "names",
     "principal_of",
+    "reaching",
     "record_act",
     "resume",
     "revoke",

@@ -17,8 +17,9 @@ from govern.identity.integrations.tables import Integration, IntegrationLimit, I
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -89,6 +90,42 @@ def names(session: OrmSession, ids: Sequence[str], *, by: Principal) -> dict[str
     among = listed(session, ids)
     rows = session.execute(_visible(by).join(among, among.c.value == Integration.id)).scalars()
     return {row.id: row.name for row in rows}
+
+
+def reaching(
+    session: OrmSession,
+    *,
+    clients: Sequence[str],
+    owners: Sequence[str],
+    projects: Sequence[str],
+    begin: datetime,
+    end: datetime | None,
+    by: Principal,
+) -> list[Integration]:
+    """Those that may know of some clients, or of some projects whose clients are `owners`.
+
+    Only those that were there at some time between `begin` and `end` (None: until now), as far as
+    the caller may know of them; without limits one may know of everything.
+    """
+
+    def limited(*tests: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists().where(IntegrationLimit.integration_id == Integration.id, *tests)
+
+    def among(column: Any, ids: Sequence[str]) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = column.in_(select(listed(session, list(ids)).c.value))
+        return found
+
+    wanted = _visible(by).where(
+        or_(Integration.ended_at.is_(None), Integration.ended_at > begin),
+        or_(
+            ~limited(),
+            limited(among(IntegrationLimit.client_id, clients)),
+            limited(among(IntegrationLimit.target_id, [*owners, *projects])),
+        ),
+    )
+    if end is not None:
+        wanted = wanted.where(Integration.recorded_at < end)
+    return list(session.execute(wanted.order_by(Integration.name)).scalars())
 
 
 def _visible(by: Principal) -> Select[Integration]:

@@ -9,6 +9,7 @@ from govern.web.pages import (
     auth,
     base,
     contractor,
+    effect,
     integrations,
     lift,
     overview,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, contractor, integrations, lift, overview, pause, people, projects, start,
+    auditor, auth, contractor, effect, integrations, lift, overview, pause, people, projects, start,
     suspended,
 )  # fmt: skip
 

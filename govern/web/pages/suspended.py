@@ -72,7 +72,6 @@ def _taking_effect(
             recorded_at=how_far.finished_at,
             last_permit_at=seen.last_permit_at,
             first_deny_at=seen.first_deny_at,
-            integrations=[],
         ),
     }
 

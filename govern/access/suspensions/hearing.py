@@ -1,0 +1,409 @@
+"""Who heard of a suspension: for each integration that could ask, when it last did, and the answer.
+
+What counts is what an answer had seen of the log, not its clock. `confirmed`: it was told no for
+the suspension's sake. `failed`: it was told yes where the mode then in force says no. `unknown`: it
+has not asked since; this is never taken for anything better. Hours are no access and never fail.
+Status lists are public, so who read one is on no record: whoever checks tokens offline is unknown
+here, and refuses once its copy of the list is too old. An answer that could not be recorded was a
+denial and left no row, so nothing is told by it either.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    String,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    union_all,
+    values,
+)
+
+from govern import permissions
+from govern.access.clients import Dataset
+from govern.access.evaluation.questions import REASONS
+from govern.access.modes import EFFECTS, STOPS, Effect, Mode
+from govern.access.suspension_tables import Scope, SuspensionRelease
+from govern.access.suspensions.reading import Found, may_see
+from govern.access.tokens.state import State
+from govern.audit.decisions import Access, AccessKind
+from govern.audit.log import ACTS, HOUSE, Entry
+from govern.clock import Utc
+from govern.db import listed
+from govern.identity import integrations
+from govern.identity.subjects import Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import CTE, ColumnElement
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+# So long a decision may be under way: its instant and its snapshot lie that far apart at most.
+_UNDER_WAY = timedelta(seconds=5)
+# Rows of the access log that one page goes through, whatever is covered: half by the things, half
+# by who asks.
+_MOST_ROWS = 40_000
+# Things covered that rows are compared with, and how many of these are looked up one by one.
+_MOST_THINGS = 2_000
+_MOST_WAYS = 50
+_ASKING = frozenset({"decision", "introspect"})
+# Refusals for the sake of a suspension; a token's says no more than that it is good no longer.
+_REFUSED = frozenset(
+    {reason for reason in REASONS if reason.endswith(("_paused", "_read_only"))}
+    | {"second_factor_required", State.SUSPENDED, State.INVALID}
+)
+_FOR_EVER = 2**62
+_BEFORE = "before"
+
+
+class Heard(StrEnum):
+    """What is known of an integration and a suspension."""
+
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an integration was told last, of anything covered."""
+
+    at: datetime
+    permit: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """One integration; `since` is its first refusal for the suspension's sake, or false permit."""
+
+    id: str
+    name: str
+    heard: Heard
+    before: Answer | None = None
+    after: Answer | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hearing:
+    """All integrations that could ask. Not `whole`: only the nearest rows were looked at."""
+
+    askers: tuple[Asker, ...] = ()
+    whole: bool = True
+
+    def count(self, heard: Heard) -> int:
+        """How many of them stand so."""
+        return sum(asker.heard is heard for asker in self.askers)
+
+
+@dataclass(kw_only=True)
+class _Covered:
+    """What is covered, between which places of the log, in which mode; and who was released."""
+
+    rows: list[tuple[str, bool, int, int, str]]
+    ways: list[ColumnElement[bool]]
+    released: dict[str, datetime]
+    logs: list[str]
+    projects: list[str]
+    whole: bool
+
+
+def hearing(session: Session, found: Found, *, by: Principal) -> Hearing:
+    """What the access log tells of each integration whose limits reach what is covered.
+
+    Four statements, whatever there is. Whoever reads some clients alone is told the names of these
+    clients' own integrations; of others their id, and only if they asked.
+    """
+    covered = _covered(session, found)
+    known = _reaching(session, found, covered, by=by)
+    seen, full = _seen(session, found, covered, known)
+    if may_see(by) is not None:
+        known |= {one: one for one in seen if one not in known}
+    askers = [_asker(one, name, seen.get(one, []), covered) for one, name in known.items()]
+    order = [Heard.FAILED, Heard.UNKNOWN, Heard.CONFIRMED]
+    askers.sort(key=lambda asker: (order.index(asker.heard), asker.name))
+    return Hearing(askers=tuple(askers), whole=covered.whole and not full)
+
+
+def _reaching(
+    session: Session, found: Found, covered: _Covered, *, by: Principal
+) -> dict[str, str]:
+    """Name by id of each integration that was there while it held, and may ask about any of it."""
+    if permissions.scope(by, "integration:read") == frozenset():
+        return {}
+    row, parts = found.standing.suspension, found.standing.parts
+    whole = [part.target_id for part in parts if part.kind is Scope.CLIENT]
+    if any(part.client is None for part in parts):
+        whole += covered.logs  # those where the people whom it covers hold grants
+    rows = integrations.reaching(
+        session,
+        clients=whole,
+        owners=[part.client for part in parts if part.client],
+        projects=covered.projects,
+        begin=row.recorded_at,
+        end=row.ended_at,
+        by=by,
+    )
+    return {one.id: one.name for one in rows if _ASKING.intersection(one.scopes)}
+
+
+def _covered(session: Session, found: Found) -> _Covered:
+    standing = found.standing
+    parts = standing.parts
+    places: dict[str, dict[datetime, int]] = defaultdict(dict)
+    inside: dict[str, list[str]] = defaultdict(list)
+    released: dict[str, datetime] = {}
+    projects = [part.target_id for part in parts if part.kind is Scope.PROJECT]
+    for kind, owner, thing, seq, at in session.execute(_facts(session, found)):
+        if kind == "entry":
+            places[owner][at] = seq
+        elif kind == "release":
+            released[thing] = min(at, released.get(thing, at))
+        elif kind == "owner":
+            projects.append(owner)
+        else:
+            inside[owner].append(thing)
+    rows: list[tuple[str, bool, int, int, str]] = []
+    ways: list[ColumnElement[bool]] = []
+    for part in parts:
+        house = part.client is None
+        acts = places[part.client or HOUSE]
+        opened = acts.get(part.recorded_at, -1)
+        narrowed = acts.get(part.ended_at, _FOR_EVER) if part.ended_at else _FOR_EVER
+        column_ = _column(part.kind)
+        own = [] if part.kind is Scope.ORGANISATION else [part.target_id]
+        for thing in (*own, *inside[part.target_id]):
+            rows.append((thing, house, -1, opened, _BEFORE))
+            for mode in found.modes:
+                since = max(opened, acts.get(mode.recorded_at, _FOR_EVER))
+                until = acts.get(mode.ended_at, _FOR_EVER) if mode.ended_at else _FOR_EVER
+                if since < min(until, narrowed):
+                    rows.append((thing, house, since, min(until, narrowed), mode.mode))
+            ways.append(column_ == thing)
+    full = len(inside) and max(map(len, inside.values())) > _MOST_THINGS
+    whole = not full and len(rows) <= _MOST_THINGS and {part.kind for part in parts} <= set(_KINDS)
+    return _Covered(
+        rows=rows[:_MOST_THINGS], ways=ways, released=released, projects=projects,
+        logs=[log_id for log_id in places if log_id != HOUSE], whole=whole,
+    )  # fmt: skip
+
+
+_KINDS = {
+    Scope.CLIENT: Access.client_id,
+    Scope.PROJECT: Access.resource_id,
+    Scope.DATASET: Access.resource_id,
+    Scope.SUBJECT: Access.subject_id,
+    Scope.ORGANISATION: Access.subject_id,
+}
+
+
+def _column(kind: Scope) -> Any:
+    return _KINDS.get(kind, Access.subject_id)
+
+
+def _facts(session: Session, found: Found) -> Any:
+    """Its acts' places, the datasets within, a firm's people, those released: one statement."""
+    standing = found.standing
+    projects = [part.target_id for part in standing.parts if part.kind is Scope.PROJECT]
+    firms = [part.target_id for part in standing.parts if part.kind is Scope.ORGANISATION]
+    no_place, no_time = literal(None, BigInteger()), literal(None, Utc())
+    data = [part.target_id for part in standing.parts if part.kind is Scope.DATASET]
+    among, firm, owned = (listed(session, each) for each in (projects, firms, data))
+    row = standing.suspension
+
+    def capped(query: Any) -> Any:
+        return select(query.limit(_MOST_THINGS + 1).subquery())
+
+    return union_all(
+        select(literal("entry"), Entry.log_id, literal(""), Entry.seq, Entry.at).where(
+            Entry.suspension_id == row.id, text(ACTS)
+        ),
+        select(
+            literal("release"), literal(""), SuspensionRelease.subject_id, no_place,
+            SuspensionRelease.recorded_at,
+        ).where(SuspensionRelease.suspension_id == row.id),
+        select(literal("owner"), Dataset.project_id, Dataset.id, no_place, no_time).join(
+            owned, owned.c.value == Dataset.id
+        ),
+        capped(
+            select(
+                literal("inside").label("kind"), Dataset.project_id, Dataset.id,
+                no_place.label("place"), no_time.label("time"),
+            ).join(among, among.c.value == Dataset.project_id)
+        ),
+        capped(
+            select(
+                literal("inside").label("kind"), Membership.organisation_id, Membership.subject_id,
+                no_place.label("place"), no_time.label("time"),
+            )
+            .join(firm, firm.c.value == Membership.organisation_id)
+            .where(Membership.ended_at.is_(None))
+        ),
+    )  # fmt: skip
+
+
+def _seen(
+    session: Session, found: Found, covered: _Covered, known: dict[str, str]
+) -> tuple[dict[str, list[Any]], bool]:
+    """Answers in groups, by integration; and whether there were more rows than were looked at."""
+    things = covered.ways if len(covered.ways) <= _MOST_WAYS else []
+    askers = [Access.principal == one for one in known]
+    looks = [
+        (look, max(_MOST_ROWS // (6 * len(ways)), 1))
+        for ways in (things, askers)
+        for way in ways
+        for look in _looks(found, way)
+    ]
+    if not covered.rows or not looks:
+        return {}, False
+    asked = union_all(
+        *(
+            select(
+                query.add_columns(literal(number).label("look"), literal(most).label("most"))
+                .where(Access.kind.in_([AccessKind.DECISION, AccessKind.INTROSPECTION]))
+                .limit(most)
+                .subquery()
+            )
+            for number, (query, most) in enumerate(looks)
+        )
+    ).cte("asked")
+    with session.database.access_reading() as access:
+        rows = access.execute(_grouped(asked, covered)).all()
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        if row.principal is not None and row.principal.startswith("int_"):
+            groups[row.principal].append(row)
+    return groups, any(row.principal is None for row in rows)
+
+
+def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
+    """Along one index: the rows after the opening, from both ends, and those before it."""
+    row = found.standing.suspension
+    columns: Any = (
+        Access.principal, Access.at, Access.kind, Access.permit, Access.reason, Access.action,
+        Access.client_id, Access.resource_id, Access.subject_id, Access.as_of, Access.house_as_of,
+    )  # fmt: skip
+    query = select(*columns).where(way)
+    after = query.where(Access.at >= row.recorded_at - _UNDER_WAY)
+    if row.ended_at is not None:
+        after = after.where(Access.at <= row.ended_at + _UNDER_WAY)
+    yield after.order_by(Access.at)
+    yield after.order_by(Access.at.desc())
+    before = query.where(Access.at <= row.recorded_at + _UNDER_WAY)
+    yield before.order_by(Access.at.desc())
+
+
+def _grouped(asked: CTE, covered: _Covered) -> Any:
+    """One line for each integration, mode, outcome and reason; for what may be false, a person.
+
+    And one without an integration for each look that found as many rows as it may.
+    """
+    things = (
+        values(
+            column("thing", String()), column("house", Boolean()), column("since", BigInteger()),
+            column("until", BigInteger()), column("mode", String()), name="things",
+        )
+        .data(covered.rows)
+        .cte("things")
+    )  # fmt: skip
+    cited = case((things.c.house, asked.c.house_as_of), else_=asked.c.as_of)
+    wrong = and_(asked.c.permit, _stopped(things.c.mode, asked.c.action))
+    lines = union_all(
+        *(
+            select(
+                asked.c.principal, things.c.mode, asked.c.permit, asked.c.reason, asked.c.at,
+                wrong.label("wrong"), case((wrong, asked.c.subject_id)).label("person"),
+            ).join(
+                things,
+                and_(
+                    things.c.thing == column_, cited > things.c.since, cited <= things.c.until,
+                ),
+            )
+            for column_ in (asked.c.client_id, asked.c.resource_id, asked.c.subject_id)
+        )
+    ).subquery()  # fmt: skip
+    keys = (
+        lines.c.principal, lines.c.mode, lines.c.permit, lines.c.reason, lines.c.wrong,
+        lines.c.person,
+    )  # fmt: skip
+    empty: list[Any] = [
+        *(cast(null(), key.type) for key in keys),
+        *(cast(null(), Utc()) for _ in range(2)),
+    ]
+    full = select(*empty).select_from(asked).group_by(asked.c.look)
+    return union_all(
+        select(
+            *keys, func.min(lines.c.at).label("first"), func.max(lines.c.at).label("last")
+        ).group_by(*keys),
+        full.having(func.count() >= func.min(asked.c.most)),
+    )
+
+
+def _stopped(mode: ColumnElement[str], action: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a mode stops an action; a token's actions are one text, and one of several counts."""
+    free = {
+        each: [name for name, effect in EFFECTS.items() if effect not in STOPS[each]]
+        for each in Mode
+    }
+    hours = [name for name, effect in EFFECTS.items() if effect is Effect.HOURS]
+    return case(
+        *(
+            (mode == each.value, action.not_in([*free[each], *hours]))
+            for each in Mode
+            if STOPS[each]
+        ),
+        else_=literal(False),  # noqa: FBT003 - SQL's word
+    )
+
+
+def _asker(id_: str, name: str, groups: list[Any], covered: _Covered) -> Asker:
+    false = [row for row in groups if row.wrong and _still_held(row, covered)]
+    refused = [
+        row
+        for row in groups
+        if row.mode != _BEFORE
+        and (row.mode == Mode.UNDER_REVIEW or (not row.permit and row.reason in _REFUSED))
+    ]
+    decisive = false or refused
+    heard = Heard.UNKNOWN
+    if decisive:
+        heard = Heard.FAILED if false else Heard.CONFIRMED
+    return Asker(
+        id=id_,
+        name=name,
+        heard=heard,
+        before=_latest([row for row in groups if row.mode == _BEFORE]),
+        after=_latest([row for row in groups if row.mode != _BEFORE]),
+        since=min((row.first for row in decisive), default=None),
+    )
+
+
+def _still_held(row: Any, covered: _Covered) -> bool:
+    """Whether a permit was about someone whom the suspension had not released by then."""
+    free = covered.released.get(row.person)
+    return free is None or row.first < free - _UNDER_WAY
+
+
+def _latest(groups: list[Any]) -> Answer | None:
+    last = max(groups, key=lambda row: row.last, default=None)
+    if last is None:
+        return None
+    return Answer(at=last.last, permit=bool(last.permit), reason=last.reason or "")

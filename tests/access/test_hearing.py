@@ -1,0 +1,191 @@
+"""Who heard of a suspension: what each integration was told last, and never better than that."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from govern.access import evaluation, suspensions
+from govern.access.evaluation import Question
+from govern.access.modes import Mode
+from govern.access.suspensions import Heard
+from govern.audit.decisions import AccessKind
+from govern.identity import integrations
+from tests.audit.test_sealing import write
+from tests.factory import OPERATOR, SECOND, World, person
+
+if TYPE_CHECKING:
+    from govern.access.clients import Dataset, Project
+    from govern.access.suspensions import Asker, Hearing, Suspension
+    from govern.identity.integrations import Integration
+    from govern.identity.subjects import Subject
+    from govern.principal import Principal
+
+
+def heard(world: World, suspension: Suspension, *, by: Principal = OPERATOR) -> Hearing:
+    with world.store.reading() as session:
+        found = suspensions.reading.find(session, suspension.id, by=by)
+        return suspensions.hearing(session, found, by=by)
+
+
+def of(world: World, suspension: Suspension, system: Integration) -> Asker:
+    (asker,) = [one for one in heard(world, suspension).askers if one.id == system.id]
+    return asker
+
+
+def ask(
+    world: World, system: Integration, who: Subject, what: Project | Dataset, action: str = "read"
+) -> evaluation.Decision:
+    with world.store.reading() as session:
+        by = integrations.principal_of(session, session.get_one(type(system), system.id))
+    kind = "dataset" if hasattr(what, "project_id") else "project"
+    question = Question(subject=who.external_id, action=action, kind=kind, code=what.code)
+    return evaluation.decide(world.store, question, by=by)
+
+
+def test_an_integration_is_confirmed_only_once_it_was_told_no(world: World) -> None:
+    project = world.project("Kingfisher")
+    data = world.dataset(project)
+    beside = world.project("Osprey")
+    ann = world.subject("P-ann")
+    for one in (project, beside):
+        world.grant(ann, one)
+    first, second = (world.integration(name)[0] for name in ("first", "second"))
+    before = ask(world, first, ann, data)
+    row = world.suspend("project:Kingfisher")
+    asker = of(world, row, first)
+    assert asker.heard is Heard.UNKNOWN
+    assert asker.before is not None
+    assert (asker.before.at, asker.before.permit) == (before.at, True)
+    assert asker.after is None
+    # Asked, but about something else; refused, but not for this.
+    assert ask(world, first, ann, beside).permit
+    ask(world, first, world.subject(), project)
+    asker = of(world, row, first)
+    assert asker.heard is Heard.UNKNOWN
+    assert asker.after is not None
+    assert asker.after.reason == "no_grant"
+    denied = ask(world, first, ann, data)
+    ask(world, first, ann, project)
+    asker = of(world, row, first)
+    assert (asker.heard, asker.since) == (Heard.CONFIRMED, denied.at)
+    assert asker.after is not None
+    assert asker.after.reason == "project_paused"
+    assert of(world, row, second).heard is Heard.UNKNOWN
+    # What was answered after the lift says nothing of it.
+    world.lift(row)
+    assert ask(world, second, ann, project).permit
+    assert of(world, row, second).heard is Heard.UNKNOWN
+
+
+def test_a_permit_that_had_seen_the_opening_is_a_failure_and_one_that_had_not_is_none(
+    world: World,
+) -> None:
+    project = world.project("Kingfisher")
+    system, other, third = (world.integration(name)[0] for name in ("one", "other", "third"))
+    row = world.suspend("project:Kingfisher", mode=Mode.READ_ONLY)
+    about = {"resource_id": project.id, "client_id": project.client_id, "action": "annotate"}
+    late = row.recorded_at + timedelta(milliseconds=3)
+    write(world.store, 1, at=late, as_of=1, principal=system.id, **about)
+    assert of(world, row, system).heard is Heard.UNKNOWN
+    write(world.store, 1, at=late, as_of=99, principal=other.id, **about)
+    write(world.store, 1, at=late, as_of=99, principal=third.id, **about | {"action": "read"})
+    assert (of(world, row, other).heard, of(world, row, other).since) == (Heard.FAILED, late)
+    # Read-only still permits reading, which tells nothing; neither do hours.
+    write(world.store, 1, at=late, as_of=99, principal=third.id, **about | {"action": "log_hours"})
+    assert of(world, row, third).heard is Heard.UNKNOWN
+
+
+def test_a_change_of_mode_and_a_release_are_judged_by_their_places_in_the_log(
+    world: World,
+) -> None:
+    project = world.project("Kingfisher")
+    ann = world.subject("P-ann")
+    world.grant(ann, project)
+    system = world.integration("one")[0]
+    row = world.suspend("project:Kingfisher", mode=Mode.UNDER_REVIEW)
+    ask(world, system, ann, project)
+    assert of(world, row, system).heard is Heard.CONFIRMED
+    second = world.integration("two")[0]
+    about = {"resource_id": project.id, "client_id": project.client_id, "subject_id": ann.id}
+    seen = len(world.entries(project.client_id))
+    write(world.store, 1, at=row.recorded_at, as_of=seen, principal=second.id, **about)
+    assert of(world, row, second).heard is Heard.CONFIRMED
+    world.do(
+        lambda s: suspensions.change_mode(
+            s, suspensions.find(s, row.id, by=OPERATOR), Mode.PAUSED, by=OPERATOR
+        )
+    )
+    assert of(world, row, second).heard is Heard.CONFIRMED
+    request = world.do(
+        lambda s: suspensions.ask_release(
+            s, suspensions.find(s, row.id, by=OPERATOR), [ann], reason="cleared", by=OPERATOR
+        )
+    )
+    world.approve(request, by=SECOND)
+    assert ask(world, second, ann, project).permit
+    assert of(world, row, second).heard is Heard.CONFIRMED
+    seen = len(world.entries(project.client_id))
+    someone = about | {"subject_id": "sub_other"}
+    write(world.store, 1, as_of=seen, principal=second.id, **someone)
+    assert of(world, row, second).heard is Heard.FAILED
+
+
+def test_an_introspection_counts_for_any_scope_that_covers_its_person_or_project(
+    world: World,
+) -> None:
+    project = world.project("Kingfisher")
+    ann = world.subject("P-ann")
+    world.grant(ann, project)
+    system = world.integration("tool", scopes=("introspect",))[0]
+    world.integration("feed", scopes=("audit.read",))
+    for reference in ("subject:P-ann", "organisation:direct", "project:Kingfisher"):
+        row = world.suspend(reference)
+        assert [one.name for one in heard(world, row).askers] == ["tool"]
+        assert of(world, row, system).heard is Heard.UNKNOWN
+        write(
+            world.store, 1, principal=system.id, kind=AccessKind.INTROSPECTION, permit=False,
+            reason="suspended", action="read annotate", subject_id=ann.id, resource_id=project.id,
+            client_id=project.client_id, as_of=len(world.entries(project.client_id)),
+            house_as_of=len(world.entries("house")),
+        )  # fmt: skip
+        assert of(world, row, system).heard is Heard.CONFIRMED, reference
+        world.lift(row)
+
+
+def test_only_those_whose_limits_reach_it_are_asked_for_and_a_client_reads_its_own(
+    world: World,
+) -> None:
+    aster, boreal = world.client("ASTER"), world.client("BOREAL")
+    project = world.project("Kingfisher", client=aster)
+    beside = world.project("Osprey", client=aster)
+    data = world.dataset(project)
+    ann = world.subject("P-ann")
+    world.grant(ann, project)
+
+    whole = world.integration("aster", clients=[aster.id])[0]
+    world.integration("boreal", clients=[boreal.id])
+    world.integration("kingfisher", projects={project.id: aster.id})
+    world.integration("osprey", projects={beside.id: aster.id})
+    everything = world.integration("everything")[0]
+    expected = {
+        "client:ASTER": {"aster", "kingfisher", "osprey", "everything"},
+        "project:Kingfisher": {"aster", "kingfisher", "everything"},
+        f"dataset:{data.code}": {"aster", "kingfisher", "everything"},
+        "subject:P-ann": {"aster", "kingfisher", "osprey", "everything"},
+    }
+    for reference, names in expected.items():
+        row = world.suspend(reference)
+        assert {one.name for one in heard(world, row).askers} == names, reference
+        world.lift(row)
+    row = world.suspend("project:Kingfisher")
+    auditor = person(world.staff("auditor", client=aster), "auditor", client=aster.id)
+    assert {one.name for one in heard(world, row, by=auditor).askers} == {"aster", "kingfisher"}
+    ask(world, whole, ann, project)
+    ask(world, everything, ann, project)
+    told = {one.name: one.heard for one in heard(world, row, by=auditor).askers}
+    assert told == {
+        "aster": Heard.CONFIRMED,
+        everything.id: Heard.CONFIRMED,
+        "kingfisher": Heard.UNKNOWN,
+    }
