@@ -2,6 +2,7 @@
 
     GovernError
     ├── Invalid                   what was asked makes no sense; `field` names the culprit
+    │   ├── UnknownPeople         some of many names are nobody's: `names`, by their lines
     │   └── WindowInvalid         ends before it starts, or never
     ├── Unknown                   no such thing, or none that the caller may know of
     ├── Unauthenticated           nobody is signed in, or no longer
@@ -58,6 +59,30 @@ class GovernError(Exception):
 
 class Invalid(GovernError):
     """What was asked makes no sense; `field` names the part at fault."""
+
+
+class UnknownPeople(Invalid):
+    """Some of many names are nobody's; `names` has each with its line."""
+
+    SHOWN = 20
+
+    def __init__(self, names: list[tuple[int, str]], *, of: int) -> None:
+        shown = [f"line {line} “{_fit(name)}”" for line, name in names[: self.SHOWN]]
+        if len(names) > self.SHOWN:
+            shown.append(f"and {len(names) - self.SHOWN:,} more")
+        verb = "name is" if len(names) == 1 else "names are"
+        super().__init__(
+            f"{len(names):,} of {of:,} {verb} nobody's: {', '.join(shown)}. Correct the list, or "
+            "say that they are left out.",
+            field="people",
+        )
+        self.names = names
+
+
+def _fit(name: str) -> str:
+    """A name as it may be repeated on a page or a terminal."""
+    name = name if name.isprintable() else ascii(name)[1:-1]
+    return name if len(name) <= 80 else f"{name[:80]}…"  # noqa: PLR2004 - a line's worth
 
 
 class WindowInvalid(Invalid):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from govern.access.grants import Grant
     from govern.access.requests import Request
     from govern.access.roster import Outcome
+    from govern.access.suspension_tables import PeopleList
     from govern.access.suspensions import Suspension
     from govern.db import Database, Session
     from govern.identity.integrations import Integration
@@ -231,6 +232,14 @@ class World:
     def approve(self, request: Request, *, by: Principal) -> Request:
         """The second person's approval, who types the number that the list showed."""
         return self.do(lambda s: requests.approve(s, request.id, number=request.number, by=by))
+
+    def people_list(self, *people: Subject) -> PeopleList:
+        """A list of people, to be suspended as one."""
+        names = [
+            suspensions.people.Name(line, person.external_id)
+            for line, person in enumerate(people, 1)
+        ]
+        return self.do(lambda s: suspensions.people.take(s, names, by=OPERATOR))
 
     def lift(self, suspension: Suspension) -> None:
         """A lift by two people at the machine."""

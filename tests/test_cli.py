@@ -310,6 +310,30 @@ def test_suspend_counts_what_it_stopped_and_writes_an_entry_for_each(
     assert entries == 4
 
 
+def test_suspend_takes_people_from_a_file_or_stdin_and_a_dataset_with_its_project(
+    run: Callable[..., Ran], world: World, tmp_path: Path
+) -> None:
+    project = world.project("Kingfisher")
+    world.dataset(project, "audio")
+    people = [world.subject() for _ in range(60)]
+    for person in people[:2]:
+        world.grant(person, project)
+    names = "".join(f"{person.email}\n" for person in people) + "nobody@people.example\n"
+    stop = ("suspend", "--reason", "conduct", "--json", "--people")
+    refused = run(*stop, "-", stdin=names)
+    assert (refused.status, refused.out) == (1, "")
+    assert "line 61 “nobody@people.example”" in refused.err
+    file = tmp_path / "people.txt"
+    file.write_text(names)
+    assert run(*stop, str(file), "--leave-out-unknown", "--dry-run").json["people"] == 2
+    done = run(*stop, str(file), "--leave-out-unknown").json
+    assert (done["grants"], done["people"], len(done["targets"])) == (2, 2, 1)
+    assert done["targets"][0].startswith("people:ppl_")
+    whole = run("suspend", "dataset:audio", "--with-project", "--reason", "legal", "--json").json
+    assert whole["targets"] == ["dataset:audio", "project:Kingfisher"]
+    assert run("suspend", "--reason", "legal").status == 2
+
+
 def test_a_lift_takes_two_people_and_the_number(
     run: Callable[..., Ran], world: World, paused: tuple[str, Any, Any]
 ) -> None:

@@ -20,7 +20,7 @@ from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.modes import Effect, Mode
-from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTarget
+from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTarget, naming
 from govern.access.suspensions import reading
 from govern.access.suspensions.reading import Standing
 from govern.db import listed
@@ -338,10 +338,11 @@ def profile(session: OrmSession, subject_id: str, *, by: Principal) -> Profile:
         suspensions=reading.open_ones(
             session,
             over=[
-                and_(SuspensionTarget.kind == kind, SuspensionTarget.target_id == target)
-                for kind, target in (
-                    (Scope.SUBJECT, subject.id), (Scope.ORGANISATION, organisation.id),
-                )
+                naming(SuspensionTarget, subject.id),
+                and_(
+                    SuspensionTarget.kind == Scope.ORGANISATION,
+                    SuspensionTarget.target_id == organisation.id,
+                ),
             ],
             by=by,
         ),
@@ -371,8 +372,7 @@ def _state() -> ColumnElement[str]:
     suspended = (
         exists()
         .where(
-            target.kind == Scope.SUBJECT,
-            target.target_id == Subject.id,
+            naming(target, Subject.id),
             target.ended_at.is_(None),
             mode.suspension_id == target.suspension_id,
             mode.ended_at.is_(None),

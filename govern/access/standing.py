@@ -25,6 +25,7 @@ from govern.access.suspension_tables import (
     Suspension,
     SuspensionMode,
     SuspensionTarget,
+    naming,
 )
 from govern.access.suspensions import notices
 from govern.access.suspensions.notices import Version
@@ -118,8 +119,7 @@ def own(session: Session, subject_id: str) -> Hold | None:
         _mode_rows(literal(subject_id), Scope.SUBJECT)
         .join(SuspensionTarget, SuspensionTarget.suspension_id == Suspension.id)
         .where(
-            SuspensionTarget.kind == Scope.SUBJECT,
-            SuspensionTarget.target_id == subject_id,
+            naming(SuspensionTarget, subject_id),
             SuspensionTarget.ended_at.is_(None),
         )
     )
@@ -239,13 +239,17 @@ def _hold(rows: list[Any], told: tuple[Version, ...]) -> Hold | None:
     present = rows[-1]
     if present.ended_at is not None:
         return None
+    scope = Scope(present.scope)
     stopped_since = present.recorded_at
     for row in reversed(rows):
         if Effect.HOURS not in STOPS[Mode(row.mode)]:
             break
         stopped_since = row.recorded_at
     return Hold(
-        suspension_id=present.suspension_id, scope=Scope(present.scope), mode=Mode(present.mode),
+        suspension_id=present.suspension_id,
+        # In a list or alone: it is they who are named.
+        scope=Scope.SUBJECT if scope is Scope.PEOPLE else scope,
+        mode=Mode(present.mode),
         since=present.recorded_at, stopped_since=stopped_since, reason=present.reason,
         review_by=present.review_by, hours_until=present.hours_until,
         dataset=present.dataset, notices=told,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ColumnElement, Index, UniqueConstraint, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
@@ -20,6 +21,7 @@ class Scope(StrEnum):
     DATASET = "dataset"
     SUBJECT = "subject"
     ORGANISATION = "organisation"
+    PEOPLE = "people"
 
 
 class Reason(StrEnum):
@@ -88,6 +90,51 @@ class SuspensionTarget(Audited, Base):
     target_id: Mapped[Id]
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class PeopleList(Base):
+    """Many people named at once; written once and never changed.
+
+    `digest` is over their opaque ids, sorted, one a line: what the log holds of a list. `left_out`
+    counts the names that whoever gave it agreed to leave out, for they are nobody's.
+    """
+
+    __tablename__ = "people_list"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+    left_out: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(text_column(64))
+    made_by: Mapped[str] = mapped_column(text_column(200))
+    made_at: Mapped[datetime] = mapped_column(Utc())
+
+
+class PeopleListItem(Base):
+    """One person of a list."""
+
+    __tablename__ = "people_list_item"
+    __table_args__ = (Index("ix_people_list_item_list", "list_id", "subject_id"),)
+
+    subject_id: Mapped[Id] = mapped_column(primary_key=True)
+    list_id: Mapped[Id] = mapped_column(primary_key=True)
+
+
+def listed_in(list_id: Any, subject_id: Any) -> ColumnElement[bool]:
+    """That a list names a person; both may be columns of the asking statement."""
+    return (
+        select(PeopleListItem.list_id)
+        .where(PeopleListItem.list_id == list_id, PeopleListItem.subject_id == subject_id)
+        .exists()
+        .correlate_except(PeopleListItem)
+    )
+
+
+def naming(target: Any, subject_id: Any) -> ColumnElement[bool]:
+    """That a target is a person themselves, alone or in a list, not what they work on or for."""
+    return or_(
+        and_(target.kind == Scope.SUBJECT, target.target_id == subject_id),
+        and_(target.kind == Scope.PEOPLE, listed_in(target.target_id, subject_id)),
+    )
 
 
 class SuspensionRelease(Audited, Base):

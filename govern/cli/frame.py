@@ -37,6 +37,7 @@ DONE, REFUSED, NOT_UNDERSTOOD = 0, 1, 2
 EXIT: dict[type[Exception], int] = {
     errors.GovernError: REFUSED,
     errors.Invalid: REFUSED,
+    errors.UnknownPeople: REFUSED,
     errors.WindowInvalid: REFUSED,
     errors.Unknown: REFUSED,
     errors.Unauthenticated: REFUSED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ from govern.access import requests, suspensions
 from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.requests import Request, RequestKind
-from govern.access.suspensions import Preview, Reason, Suspension
+from govern.access.suspensions import Preview, Reason, Suspension, Target
 from govern.cli.frame import (
     Desk,
     day,
@@ -39,7 +39,20 @@ _IN = {
 
 
 @govern.command()
-@click.argument("scopes", metavar="TYPE:CODE...", nargs=-1, required=True, type=reference)
+@click.argument("scopes", metavar="[TYPE:CODE]...", nargs=-1, type=reference)
+@click.option(
+    "--people",
+    "file",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="Suspend everyone named in a file (- for stdin), by external id or e-mail address.",
+)
+@click.option(
+    "--with-project", is_flag=True, help="Of each dataset named, suspend the whole project too."
+)
+@click.option(
+    "--leave-out-unknown", is_flag=True, help="Go on without names in FILE that are nobody's."
+)
 @click.option(
     "--mode", type=click.Choice([each.value for each in Mode]), default=Mode.PAUSED.value,
     show_default=True, help="How much it stops.",
@@ -61,6 +74,9 @@ def suspend(
     /,
     *,
     scopes: tuple[tuple[str, str], ...],
+    file: IO[bytes] | None,
+    leave_out_unknown: bool,
+    with_project: bool,
     mode: str,
     reason: str,
     review_by: datetime | None,
@@ -74,24 +90,38 @@ def suspend(
     """Stop access over what is named, from this instant.
 
     TYPE is client, project, dataset, subject or organisation. The stop is in force
-    before its entries, one a grant, are written.
+    before its entries, one a grant, are written. FILE has a name a line, or is a CSV with a column
+    external_id or email; a name that is nobody's is told with its line, and nothing is done.
 
     Example: govern suspend client:ASTER --reason client_request --note "Please stop for today."
     """
-    references = [f"{kind}:{code}" for kind, code in scopes]
+    if not scopes and file is None:
+        raise click.UsageError("Say what to suspend: TYPE:CODE, or --people FILE.")
+    names = suspensions.people.read(file.read()) if file is not None else []
+
+    def targets(session: Session) -> list[Target]:
+        found = [suspensions.target(session, f"{kind}:{code}") for kind, code in scopes]
+        if with_project:
+            found += suspensions.whole_projects(session, found).values()
+        if file is not None:
+            found += suspensions.people.targets(
+                session, names, leave_out_unknown=leave_out_unknown, by=desk.by
+            )
+        return found
+
+    # A list of people is kept before anything is laid over it: nobody waits while it is written.
+    over = desk.database.transaction(targets)
     if dry_run:
         with desk.database.reading() as session:
-            targets = [suspensions.target(session, reference) for reference in references]
-            found = suspensions.preview(session, targets, by=desk.by)
+            found = suspensions.preview(session, over, by=desk.by)
         desk.tell({"id": None, "dry_run": True, **asdict(found)}, *_preview(found))
         return
 
     def work(session: Session) -> Suspension:
         return suspensions.open(
-            session, [suspensions.target(session, reference) for reference in references],
-            mode=Mode(mode), reason=Reason(reason), review_by=review_by, hours_until=hours_until,
-            note=note, internal_reason=internal_reason, ordered_by=ordered_by,
-            incident=incident, by=desk.by,
+            session, over, mode=Mode(mode), reason=Reason(reason), review_by=review_by,
+            hours_until=hours_until, note=note, internal_reason=internal_reason,
+            ordered_by=ordered_by, incident=incident, by=desk.by,
         )  # fmt: skip
 
     row = desk.database.transaction(work)
@@ -100,7 +130,9 @@ def suspend(
     grants, people = _write_particulars(desk, row.id)
     desk.tell(
         {
-            "id": row.id, "mode": mode, "targets": references, "grants": grants, "people": people,
+            "id": row.id, "mode": mode,
+            "targets": [f"{target.kind}:{target.code}" for target in over],
+            "grants": grants, "people": people,
             "since": clock.text(row.recorded_at), "review_by": clock.text(row.review_by),
         },
         f"{row.id}: {number(grants, 'grant')} of {number(people, 'person', 'people')} "

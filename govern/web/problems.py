@@ -19,7 +19,7 @@ from urllib.parse import quote
 from flask import Response, g, make_response, redirect, render_template, request
 from flask_login import current_user
 from sqlalchemy import exc as sa_exc
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from govern import clock, errors
 from govern.audit import decisions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STATUS: dict[type[errors.GovernError], int] = {
     errors.Invalid: 422,
+    errors.UnknownPeople: 422,
     errors.WindowInvalid: 422,
     errors.Unknown: 404,
     errors.Unauthenticated: 401,
@@ -116,9 +117,12 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     """Werkzeug's own: no such address, wrong method, too large, a form without its token."""
+    sentence = error.description or error.name
+    if error.description == RequestEntityTooLarge.description and request.max_content_length:
+        sentence = f"Send at most {request.max_content_length >> 10:,} KiB at once."
     answer = _tell(Problem(
         status=error.code or 500, code=re.sub(r"[^a-z]+", "_", error.name.lower()),
-        sentence=error.description or error.name,
+        sentence=sentence,
     ))  # fmt: skip
     for name, value in error.get_headers(request.environ):
         if name != "Content-Type":

@@ -101,7 +101,8 @@ def by_mode() -> list[dict[str, Any]]:
             scope = target.partition(":")[0]
             asks = []
             for action, answer in answers.items():
-                held = answer.replace("held", f"{scope}_{mode}")
+                told = "subject" if scope == "people" else scope
+                held = answer.replace("held", f"{told}_{mode}")
                 row = ["ben", action, table["resource"]]
                 asks += [["T-1us", *row, "permitted"], ["T", *row, held],
                          ["T+1h-1us", *row, held], ["T+1h", *row, "permitted"]]  # fmt: skip
@@ -214,9 +215,17 @@ class Played:
         self.world.do(work)
 
     def _suspend(self, given: dict[str, Any]) -> None:
+        def over(written: str) -> str:
+            kind, _, who = written.partition(":")
+            if kind != "people":
+                return self.place.reference(written)
+            with self.world.store.reading() as session:
+                person = self._person(session, who)
+            return f"people:{self.world.people_list(person).id}"
+
         until = given.get("hours_until")
         self.named[given.get("name", "")] = self.world.suspend(
-            *map(self.place.reference, given["over"]), mode=Mode(given.get("mode", "paused")),
+            *map(over, given["over"]), mode=Mode(given.get("mode", "paused")),
             hours_until=self.place.instant(until) if until else None,
         )  # fmt: skip
 

@@ -66,6 +66,7 @@ class Model:
     client_of: dict[str, str]
     project_of: dict[str, str]
     firm_of: dict[str, str]
+    lists: dict[str, set[str]] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     grants: dict[str, G] = field(default_factory=dict)
     suspensions: dict[str, S] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Model:
             ("subject", grant.subject),
             ("organisation", self.firm_of[grant.subject]),
             ("dataset", dataset or grant.dataset or ""),
+            *(("people", name) for name, named in self.lists.items() if grant.subject in named),
         }
         return [
             each.mode
@@ -163,12 +165,16 @@ class History:
             self.rows[name] = world.entitlement(name, *actions)
         self.people = sorted(self.model.firm_of)
         self.projects = sorted(self.model.client_of)
+        named = self.people[:2]
+        self.rows["list"] = world.people_list(*(self.rows[name] for name in named))
+        self.model.lists[self.rows["list"].id] = set(named)
         self.scopes = [
             *(("client", name) for name in sorted(set(self.model.client_of.values()))),
             *(("project", name) for name in self.projects),
             *(("dataset", name) for name in sorted(self.model.project_of)),
             *(("subject", name) for name in self.people),
             *(("organisation", name) for name in sorted(set(self.model.firm_of.values()))),
+            ("people", self.rows["list"].id),
         ]
 
     # --- acts: each takes three small numbers and does what they make of it

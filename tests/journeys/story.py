@@ -122,7 +122,7 @@ def pause(page: Page, code: str, *, note: str) -> str:
     """Pause a client in three steps; returns the address of the suspension's page."""
     page.goto("/pause")
     page.check(f"input[name=target][value='client:{code}']")
-    page.click("form[action='/pause/preview'] button[type=submit]")
+    page.click("form[method=post][action='/pause'] button[type=submit]")
     page.select_option("[name=reason_code]", "client_request")
     page.fill("[name=note]", note)
     page.click("form[action='/suspensions'] button[type=submit]")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -283,3 +285,65 @@ def test_an_admin_of_one_client_pauses_that_and_meets_404_or_unknown_beyond_it(
     assert "Boreal" not in shared
     assert scoped.post(f"/suspensions/{both.id}/mode", {"mode": "read_only"}).status_code == 404
     assert stop(scoped, "project:Kingfisher")
+
+
+def test_a_long_list_is_taken_once_and_goes_on_as_one_target(world: World, ada: Visitor) -> None:
+    project = world.project("Kingfisher")
+    crowd = [world.subject() for _ in range(suspensions.people.ALONE + 1)]
+    world.grant(crowd[0], project)
+    world.grant(world.subject(), project)
+    lines = "\n".join(["external_id,email", *(f"{who.external_id},x" for who in crowd), "P0,y"])
+    sent = {"target": "project:Kingfisher", "list": (io.BytesIO(lines.encode()), "people.csv")}
+    refused = ada.post("/pause", sent, content_type="multipart/form-data")
+    assert refused.status_code == 422
+    assert f"1 of {len(crowd) + 1} name is nobody's: line {len(crowd) + 2} “P0”" in told(
+        refused.text
+    )
+    # The file comes back as text, to be corrected or sent again as it is.
+    sent = {"target": "project:Kingfisher", "subject": lines, "leave_out": "1"}
+    taken = ada.post("/pause", sent)
+    assert taken.status_code == 303, told(taken.text)
+    preview = ada.get(taken.headers["Location"])
+    assert "A list of 51 people" in told(preview.text)
+    assert crowd[7].external_id not in preview.text
+    chosen = hidden(preview.text[preview.text.index('value="project:Kingfisher"') + 1 :], "target")
+    back = ada.get(f"/pause?target={chosen}")
+    assert f'value="{chosen}" checked' in back.text
+    suspension = stop(ada, chosen)
+    assert not world.permits(crowd[0], project)
+    live = ada.get(f"/suspensions/{suspension}")
+    assert "51 people" in told(live.text)
+    assert crowd[7].external_id not in live.text
+
+
+def test_a_few_names_go_on_by_themselves_and_both_a_file_and_a_text_are_refused(
+    world: World, ada: Visitor
+) -> None:
+    ann = world.subject("ann")
+    answer = ada.post("/pause", {"subject": "ann, ANN@people.example\n\n"})
+    assert answer.headers["Location"] == "/pause/preview?subject=ann"
+    file = (io.BytesIO(b"ann"), "people.txt")
+    assert ada.post("/pause", {"subject": ann.email, "list": file}).status_code == 422
+    assert ada.post("/pause", {"list": (io.BytesIO(b"\xff"), "x")}).status_code == 422
+    assert ada.post("/pause").headers["Location"] == "/pause/preview"
+    assert ada.get("/pause/preview").status_code == 422
+
+
+def test_100_000_pasted_lines_pass_and_what_is_longer_is_refused_in_words(
+    world: World, ada: Visitor
+) -> None:
+    world.subject("ann")
+    lines = "\n".join(f"{n:06}@people.example" for n in range(100_000))
+    answer = ada.post("/pause", {"subject": lines}, content_type="multipart/form-data")
+    assert answer.status_code == 422
+    assert "100,000 of 100,000 names are nobody's" in told(answer.text[:40_000])
+    long = ada.post("/pause", {"subject": "x" * 17_000_000}, content_type="multipart/form-data")
+    assert long.status_code == 413
+    assert "a list of people holds up to 200,000 names and 16 MB" in told(long.text)
+
+
+def test_a_datasets_whole_project_is_one_click_away(world: World, ada: Visitor) -> None:
+    world.dataset(world.project("Kingfisher"), "audio")
+    page = ada.get("/pause/preview?target=dataset:audio").text
+    url = unescape(re.search(r'href="([^"]+)">Stop the whole project Kingfisher', page)[1])
+    assert url == "/pause/preview?target=project%3AKingfisher"

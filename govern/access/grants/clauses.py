@@ -37,6 +37,7 @@ from govern.access.grants.table import Grant
 from govern.access.modes import Effect, Mode
 from govern.access.requests import RequestItem
 from govern.access.suspension_tables import (
+    PeopleListItem,
     Scope,
     Suspension,
     SuspensionMode,
@@ -233,7 +234,9 @@ def _unheld(
             supposing,
             hours=effect is Effect.HOURS,
         )
-        found.append(Clause(scope, not_(holding.exists()), holding))
+        # Whoever is named in a list is told no other word than who is named alone.
+        reason = Scope.SUBJECT if scope is Scope.PEOPLE else scope
+        found.append(Clause(reason, not_(holding.exists()), holding))
     return found
 
 
@@ -273,7 +276,8 @@ def overlaid(*, dataset: SQLColumnExpression[str] | None = None) -> ColumnElemen
     for scope in Scope:
         target = aliased(SuspensionTarget)
         query = exists().where(target.kind == scope, target.ended_at.is_(None))
-        found.append(_over(query, scope, target, NOW, dataset).correlate_except(target, Membership))
+        over = _over(query, scope, target, NOW, dataset)
+        found.append(over.correlate_except(target, Membership, PeopleListItem))
     return or_(*found)
 
 
@@ -358,7 +362,9 @@ def _holding(
     if supposing is not None:
         query = query.where(supposing.still(target, stopping))
     held: Select[str, str] = _over(query, scope, target, moment, dataset)
-    return held.correlate_except(target, mode, Suspension, Membership, SuspensionRelease)
+    return held.correlate_except(
+        target, mode, Suspension, Membership, PeopleListItem, SuspensionRelease
+    )
 
 
 def laid(scope: Scope, *, dataset: SQLColumnExpression[str]) -> tuple[Select[str, str], Any, Any]:
@@ -366,7 +372,8 @@ def laid(scope: Scope, *, dataset: SQLColumnExpression[str]) -> tuple[Select[str
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
     query = _modes(target, mode).where(target.kind == scope)
     found: Select[str, str] = _over(query, scope, target, None, dataset)
-    return found.correlate_except(target, mode, Suspension, Membership), target, mode
+    found = found.correlate_except(target, mode, Suspension, Membership, PeopleListItem)
+    return found, target, mode
 
 
 def _over(
@@ -386,6 +393,11 @@ def _over(
             Membership.organisation_id == target.target_id,
             Membership.subject_id == Grant.subject_id,
             *now,
+        )
+    if scope is Scope.PEOPLE:
+        return query.where(
+            PeopleListItem.list_id == target.target_id,
+            PeopleListItem.subject_id == Grant.subject_id,
         )
     column = {
         Scope.CLIENT: Grant.client_id,

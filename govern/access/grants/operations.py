@@ -14,7 +14,12 @@ from govern.access.entitlements import Entitlement
 from govern.access.grants.table import Grant
 from govern.access.modes import Mode
 from govern.access.requests import RequestKind
-from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTarget
+from govern.access.suspension_tables import (
+    Scope,
+    SuspensionMode,
+    SuspensionTarget,
+    naming,
+)
 from govern.audit import EventType
 from govern.audit.record import record
 from govern.db import new_id
@@ -231,13 +236,13 @@ def refuse_held(
     targets = {
         Scope.CLIENT: project.client_id,
         Scope.PROJECT: project.id,
-        Scope.SUBJECT: subject.id,
         Scope.DATASET: dataset.id if dataset else None,
     }
     organisation = select(Membership.organisation_id).where(
         Membership.subject_id == subject.id, Membership.ended_at.is_(None)
     )
     over = or_(
+        naming(SuspensionTarget, subject.id),
         *(
             and_(SuspensionTarget.kind == kind, SuspensionTarget.target_id == target)
             for kind, target in targets.items()
@@ -253,17 +258,20 @@ def refuse_held(
         .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
         .where(over, SuspensionTarget.ended_at.is_(None), SuspensionMode.ended_at.is_(None))
     ).all()
-    stopped = [row for row in holding if row.mode != Mode.UNDER_REVIEW]
-    if stopped:
-        raise errors.Held(
-            f"The {stopped[0].kind} is suspended ({stopped[0].mode}): no new grants until it is "
-            "lifted.",
-            field=stopped[0].kind,
-        )
-    if holding and not two:
+    # In a list or alone, it is the person who is named.
+    held = [
+        (Scope.SUBJECT if row.kind == Scope.PEOPLE else Scope(row.kind), row.mode)
+        for row in holding
+    ]
+    for kind, mode in held:
+        if mode != Mode.UNDER_REVIEW:
+            raise errors.Held(
+                f"The {kind} is suspended ({mode}): no new grants until it is lifted.", field=kind
+            )
+    if held and not two:
         raise errors.NeedsSecondPerson(
-            f"The {holding[0].kind} is under review: a new grant takes a second approver.",
-            field=holding[0].kind,
+            f"The {held[0][0]} is under review: a new grant takes a second approver.",
+            field=held[0][0],
         )
 
 

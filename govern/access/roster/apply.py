@@ -175,7 +175,7 @@ def _grant(
             .with_for_update(read=True, of=[Subject, Organisation])
         ).scalars()
     )
-    now_held, had = holds(session), existing(session, ids)
+    now_held, had = holds(session, ids), existing(session, ids)
     late: list[Rejected] = []
     fresh: list[tuple[Row, str]] = []
     for row in rows:

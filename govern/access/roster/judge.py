@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 
 from govern import clock, errors
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.modes import Mode
-from govern.access.suspension_tables import Scope, SuspensionMode, SuspensionTarget
+from govern.access.suspension_tables import (
+    PeopleListItem,
+    Scope,
+    SuspensionMode,
+    SuspensionTarget,
+)
 from govern.db import listed, new_id
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Organisation, Particulars, Subject
@@ -332,12 +337,24 @@ def _differences(old: Particulars, new: Particulars) -> set[str]:
     return {name for name in names if getattr(old, name) != getattr(new, name)}
 
 
-def holds(session: OrmSession) -> Holds:
-    """Everything that is suspended now."""
+def holds(session: OrmSession, among: Sequence[str] | None = None) -> Holds:
+    """Everything that is suspended now; of those in lists, some people alone, where told."""
+    open_ones = (SuspensionTarget.ended_at.is_(None), SuspensionMode.ended_at.is_(None))
+    by_suspension = SuspensionMode.suspension_id == SuspensionTarget.suspension_id
+    named = (
+        select(literal(Scope.SUBJECT.value), PeopleListItem.subject_id, SuspensionMode.mode)
+        .join(SuspensionTarget, SuspensionTarget.target_id == PeopleListItem.list_id)
+        .join(SuspensionMode, by_suspension)
+        .where(SuspensionTarget.kind == Scope.PEOPLE, *open_ones)
+    )
+    if among is not None:
+        given = listed(session, among)
+        named = named.join(given, given.c.value == PeopleListItem.subject_id)
     rows = session.execute(
         select(SuspensionTarget.kind, SuspensionTarget.target_id, SuspensionMode.mode)
-        .join(SuspensionMode, SuspensionMode.suspension_id == SuspensionTarget.suspension_id)
-        .where(SuspensionTarget.ended_at.is_(None), SuspensionMode.ended_at.is_(None))
+        .join(SuspensionMode, by_suspension)
+        .where(*open_ones)
+        .union_all(named)
     )
     over: dict[tuple[str, str], str] = {}
     for kind, target, mode in rows:

@@ -13,7 +13,7 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.access.suspensions import difference, notices, particulars, reading
+from govern.access.suspensions import difference, notices, particulars, people, reading
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
     admitted,
@@ -35,7 +35,7 @@ from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_
 from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
 from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
-from govern.access.suspensions.parts import Part, targets_of
+from govern.access.suspensions.parts import Part, targets_of, whole_projects
 from govern.access.suspensions.previewing import Preview, preview
 from govern.access.suspensions.targets import Target, affected, target
 
@@ -73,6 +73,7 @@ __all__ = [
     "open",
     "organisation_held",
     "particulars",
+    "people",
     "preview",
     "reading",
     "returning",
@@ -85,4 +86,5 @@ __all__ = [
     "targets_of",
     "time_to_effect",
     "version",
+    "whole_projects",
 ]

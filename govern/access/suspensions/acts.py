@@ -25,7 +25,7 @@ from govern.access.suspensions.admission import (
     unmoved,
 )
 from govern.access.suspensions.finding import holding_organisation, may_change, organisation_held
-from govern.access.suspensions.opening import opening_event, pending_particulars, settled
+from govern.access.suspensions.opening import opening_event, pending_particulars, settling
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.targets import Target, logs_of
 from govern.audit import EventType
@@ -176,10 +176,11 @@ def set_mode(
         if log_id != HOUSE
     ]
     session.add_all([row, *pending])
+    settled = settling(session, targets, logs)
 
     def recheck(session: OrmSession) -> None:
         _unchanged(session, present)
-        settled(session, targets, logs)
+        settled(session)
 
     record(
         session,
@@ -226,10 +227,11 @@ def _record_admission(
             refuse_unlisted(session, supposing, shown_at)
 
     still_nobody = unmoved(session, logs, nobody_unlisted)
+    settled = settling(session, targets, logs)
 
     def recheck(session: OrmSession) -> None:
         _unchanged(session, present)
-        settled(session, targets, logs)
+        settled(session)
         still_nobody(session)
 
     record(

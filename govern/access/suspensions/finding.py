@@ -8,7 +8,13 @@ from sqlalchemy import select
 
 from govern import clock, errors, permissions
 from govern.access.modes import Mode
-from govern.access.suspension_tables import Scope, Suspension, SuspensionMode, SuspensionTarget
+from govern.access.suspension_tables import (
+    Scope,
+    Suspension,
+    SuspensionMode,
+    SuspensionTarget,
+    naming,
+)
 from govern.access.suspensions.parts import targets_of
 
 if TYPE_CHECKING:
@@ -77,8 +83,7 @@ def subject_held(session: OrmSession, subject_id: str) -> bool:
             select(SuspensionMode.id)
             .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
             .where(
-                SuspensionTarget.kind == Scope.SUBJECT,
-                SuspensionTarget.target_id == subject_id,
+                naming(SuspensionTarget, subject_id),
                 SuspensionTarget.ended_at.is_(None),
                 SuspensionMode.ended_at.is_(None),
                 SuspensionMode.mode != Mode.UNDER_REVIEW,

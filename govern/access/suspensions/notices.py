@@ -20,10 +20,10 @@ from govern.access.grants import Grant, Moment
 from govern.access.requests import signature
 from govern.access.suspension_tables import (
     NoticeAcknowledgement,
-    Scope,
     Suspension,
     SuspensionNotice,
     SuspensionTarget,
+    naming,
 )
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.targets import affected, logs_of
@@ -200,8 +200,7 @@ def _touching(session: OrmSession, suspension: Suspension, subject_id: str) -> l
         found.update(session.execute(query.distinct()).scalars())
     named = select(SuspensionTarget.id).where(
         SuspensionTarget.suspension_id == suspension.id,
-        SuspensionTarget.kind == Scope.SUBJECT,
-        SuspensionTarget.target_id == subject_id,
+        naming(SuspensionTarget, subject_id),
     )
     if session.execute(named).first() is not None:
         found.add(HOUSE)

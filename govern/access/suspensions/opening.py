@@ -25,14 +25,17 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions import notices
 from govern.access.suspensions.notices import prose
+from govern.access.suspensions.people import hold_lists
 from govern.access.suspensions.targets import Target, allowed, logs_of
 from govern.audit import EventType
-from govern.audit.log import HOUSE
+from govern.audit.log import HOUSE, Log, positions
 from govern.audit.record import record
 from govern.db import Again, listed, new_id
 from govern.identity.subjects import Organisation, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -89,6 +92,7 @@ def open(  # noqa: A001 - the verb of the domain
         for item in dict.fromkeys(targets)
     ]
     first = SuspensionMode(id=new_id("mod"), suspension_id=row.id, mode=mode)
+    lists = hold_lists(session, [item.id for item in targets if item.kind is Scope.PEOPLE])
     touched = logs_of(session, targets)
     pending = [
         pending_particulars(row, log_id, opening_event(mode), mode)
@@ -106,7 +110,15 @@ def open(  # noqa: A001 - the verb of the domain
         data={
             "mode": mode,
             "reason": reason,
-            "targets": [{"kind": item.kind, "id": item.id} for item in targets],
+            "targets": [
+                {"kind": item.kind, "id": item.id}
+                | (
+                    {"count": lists[item.id].number, "digest": lists[item.id].digest}
+                    if item.id in lists
+                    else {}
+                )
+                for item in targets
+            ],
             "hours_until": clock.text(hours_until) if hours_until else None,
             "review_by": clock.text(row.review_by),
         },
@@ -121,19 +133,46 @@ def open(  # noqa: A001 - the verb of the domain
             *((item, "recorded_at") for item in rows),
             *((item, "as_at") for item in pending),
         ],
-        recheck=lambda session: settled(session, targets, touched),
+        recheck=settling(session, targets, touched),
     )
     if told.known:
         notices.add(session, row, told, number=1, logs=touched, by=by)
     return row
 
 
-def settled(session: OrmSession, targets: list[Target], touched: list[str]) -> None:
-    """Under the heads' locks: the logs concerned are still these, or `Again`.
+def settling(
+    session: OrmSession, targets: list[Target], touched: list[str]
+) -> Callable[[OrmSession], None]:
+    """What asks under the heads' locks whether the logs concerned are still these, or `Again`.
 
-    People and firms are locked until the commit against a first grant in some other client's log
-    (`grants.issue` and imports lock them shared).
+    Against a first grant in some other client's log people and firms are locked until the commit
+    (`grants.issue` and imports lock them shared); for a list of people all firms, which are few,
+    and its people are looked at again only where another client's log has moved.
     """
+    if all(item.kind is not Scope.PEOPLE for item in targets):
+        return lambda session: _settled(session, targets, touched)
+    seen = _beside(session, touched)
+    if logs_of(session, targets) != touched:
+        raise Again
+
+    def again(session: OrmSession) -> None:
+        firms = select(Organisation.id).order_by(Organisation.id)
+        session.execute(firms.with_for_update(key_share=True)).all()
+        if _beside(session, touched) != seen and not set(touched).issuperset(
+            logs_of(session, targets)
+        ):
+            raise Again
+
+    return again
+
+
+def _beside(session: OrmSession, touched: list[str]) -> dict[str, int]:
+    """How far the clients' logs are that an act does not concern."""
+    others = select(Log.id).where(Log.id.not_in([*touched, HOUSE]))
+    return positions(session, session.execute(others).scalars())
+
+
+def _settled(session: OrmSession, targets: list[Target], touched: list[str]) -> None:
     for table, kind in ((Subject, Scope.SUBJECT), (Organisation, Scope.ORGANISATION)):
         ids = [item.id for item in targets if item.kind is kind]
         if ids:

@@ -13,7 +13,12 @@ from govern import errors, permissions
 from govern.access import clients, grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.grants import Grant, Moment
-from govern.access.suspension_tables import Scope, SuspensionTarget
+from govern.access.suspension_tables import (
+    PeopleList,
+    Scope,
+    SuspensionTarget,
+    listed_in,
+)
 from govern.audit.log import HOUSE
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Organisation, Subject
@@ -56,6 +61,10 @@ def target(session: OrmSession, reference: str) -> Target:
         return target_of(session, scope, clients.dataset(session, code).id)
     if scope is Scope.SUBJECT:
         return target_of(session, scope, subjects.find(session, code).id)
+    if scope is Scope.PEOPLE:
+        if session.get(PeopleList, code) is None:
+            raise errors.Unknown(f"There is no list of people {code}.", field="scope")
+        return target_of(session, scope, code)
     return target_of(session, scope, subjects.organisation_named(session, code).id)
 
 
@@ -72,6 +81,8 @@ def target_of(session: OrmSession, kind: Scope, target_id: str) -> Target:
         return Target(kind, target_id, dataset.code, owner)
     if kind is Scope.SUBJECT:
         return Target(kind, target_id, session.get_one(Subject, target_id).external_id, None)
+    if kind is Scope.PEOPLE:
+        return Target(kind, target_id, target_id, None)
     return Target(kind, target_id, session.get_one(Organisation, target_id).name, None)
 
 
@@ -89,6 +100,8 @@ def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnEle
                 )
                 .correlate(Grant)
             )
+        elif item.kind is Scope.PEOPLE:
+            tests.append(listed_in(item.id, Grant.subject_id))
         else:
             column = {
                 Scope.CLIENT: Grant.client_id,
@@ -127,11 +140,12 @@ def affected(
         )
         .correlate(Grant, target)
     )
+    named = listed_in(target.target_id, Grant.subject_id)
     found = exists().where(
         target.suspension_id == suspension_id,
         moment.stands(target),
         not_(grants.released(target, moment)),
-        or_(*same, member),
+        or_(*same, member, and_(target.kind == Scope.PEOPLE, named)),
     )
     if only is not None:
         found = found.where(target.id.in_(only))
@@ -141,8 +155,8 @@ def affected(
 def logs_of(session: OrmSession, targets: Iterable[Target]) -> list[str]:
     """The logs that an act over some targets concerns.
 
-    Clients' targets: the client's. People and organisations: the house's, and those of the
-    clients where they hold a grant that has not ended.
+    Clients' targets: the client's. People, lists of them and organisations: the house's, and those
+    of the clients where they hold a grant that has not ended.
     """
     targets = list(targets)
     found = {item.client for item in targets if item.client is not None}

@@ -13,6 +13,7 @@ from govern.web.api import (
     lifting,
     log,
     openapi,
+    people_lists,
     projects,
     requests,
     routes,
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from govern.web.api.routes import Operation
 
 PLACES = (
-    clients, projects, datasets, subjects, grants, suspensions, lifting, requests, log, who,
+    clients, projects, datasets, subjects, grants, suspensions, people_lists, lifting, requests,
+    log, who,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 
 blueprint = Blueprint("api", __name__)
-blueprint.url_value_preprocessor(routes.limit_body)
 routes.serve(blueprint, OPERATIONS)
 openapi.serve(blueprint, OPERATIONS)
 

@@ -52,6 +52,7 @@ class Operation:
     reads: bool
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    most_bytes: int = MOST_BYTES
     answers: Mapping[int, Any] = field(default_factory=dict)
 
     @property
@@ -78,10 +79,17 @@ class Routes:
         return self._add("POST", path, reads=True, body=body, answers={OK: answer})
 
     def post(
-        self, path: str, answers: Mapping[int, Any], *, body: type[BaseModel] | None = None
+        self,
+        path: str,
+        answers: Mapping[int, Any],
+        *,
+        body: type[BaseModel] | None = None,
+        most_bytes: int = MOST_BYTES,
     ) -> Callable[[View], View]:
         """Something to do; the function returns `Done`."""
-        return self._add("POST", path, reads=False, body=body, answers=answers)
+        return self._add(
+            "POST", path, reads=False, body=body, most_bytes=most_bytes, answers=answers
+        )
 
     def patch(
         self, path: str, answers: Mapping[int, Any], *, body: type[BaseModel]
@@ -106,11 +114,12 @@ def serve(blueprint: Blueprint, operations: list[Operation]) -> None:
     for item in operations:
         view = guard.credentials(_view(item, readers))
         blueprint.add_url_rule(PREFIX + item.path, item.name, view, methods=[item.method])
+    most = {f"{blueprint.name}.{item.name}": item.most_bytes for item in operations}
 
-
-def limit_body(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    """The first step of a request: whoever looks at its body afterwards meets the limit."""
-    request.max_content_length = MOST_BYTES
+    @blueprint.url_value_preprocessor
+    def limit_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+        """The first step of a request: whoever looks at its body afterwards meets the limit."""
+        request.max_content_length = most.get(endpoint or "", MOST_BYTES)
 
 
 def _view(operation: Operation, readers: dict[str, Operation]) -> Callable[..., Response]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -25,15 +26,21 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.access.suspensions import Preview, Suspension
+    from govern.access.suspensions import Suspension
     from govern.db import Session
     from govern.principal import Principal
 
 blueprint = Blueprint("pause", __name__)
 
 BETWEEN = re.compile(r"[\s,;]+")
+_MOST_TYPED = 16 * 1024 * 1024  # a list of 200,000 long addresses
 # What an operation calls a field, and what the form does.
-_FIELDS = {"review_by": "review_at", "scope": "target", "reason": "reason_code"}
+_FIELDS = {
+    "people": "subject",
+    "review_by": "review_at",
+    "scope": "target",
+    "reason": "reason_code",
+}
 _KINDS = {
     "annotator": lambda: _("Annotators"),
     "expert": lambda: _("Experts"),
@@ -48,18 +55,75 @@ def scope() -> ResponseReturnValue:
     return _scope_page({})
 
 
-def _scope_page(wrong: Mapping[str, str]) -> str:
+@blueprint.url_value_preprocessor
+def room_for_a_list(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Whoever looks at the form afterwards may find a long list of people in it."""
+    if endpoint == "pause.choose":
+        request.max_content_length = request.max_form_memory_size = _MOST_TYPED
+
+
+@blueprint.post("/pause")
+def choose() -> ResponseReturnValue:
+    """Step 1, sent: on to the numbers, when everyone named is known.
+
+    A long list is kept in the database and goes on as one target: neither an address nor a form
+    could carry 100,000 names from page to page.
+    """
+    file = request.files.get("list")
+    sent = file.read() if file is not None else b""
+    typed = request.form.get("subject", "")
+    nobodys: list[tuple[int, str]] = []
+
+    def work(session: Session, by: Principal) -> list[suspensions.Target]:
+        names = suspensions.people.read(sent or typed)
+        if sent and typed.strip():
+            raise errors.Invalid(_("Type the names or give a file, not both."), field="people")
+        if not names:
+            return []
+        try:
+            return suspensions.people.targets(
+                session, names, leave_out_unknown="leave_out" in request.form, by=by
+            )
+        except errors.UnknownPeople as error:
+            nobodys[:] = error.names
+            raise
+
+    def done(people: list[suspensions.Target]) -> ResponseReturnValue:
+        query = [("target", one) for one in request.form.getlist("target")]
+        query += [
+            ("subject", one.code) if one.kind == "subject" else ("target", f"{one.kind}:{one.code}")
+            for one in people
+        ]
+        return redirect(f"/pause/preview?{urlencode(query)}", 303)
+
+    def again(wrong: dict[str, str]) -> ResponseReturnValue:
+        told = {_FIELDS.get(name, name): sentence for name, sentence in wrong.items()}
+        return _scope_page(told, typed=_readable(sent) or typed, nobodys=len(nobodys))
+
+    return base.act(work, done=done, again=again, title=_("Pause"), cancel="/pause")
+
+
+def _readable(sent: bytes) -> str:
+    """A file's text, to be corrected on the page: a browser does not send a file again."""
+    try:
+        return sent.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _scope_page(wrong: Mapping[str, str], *, typed: str = "", nobodys: int = 0) -> str:
     by = guard.principal()
     if permissions.scope(by, "suspension:open") == frozenset():
         permissions.require(by, "suspension:open")
     query = request.args.get("q", "").strip()
-    chosen = list(dict.fromkeys(request.args.getlist("target")))
+    chosen = list(dict.fromkeys(request.values.getlist("target")))
     with guard.database().reading() as session:
         standings = suspensions.reading.open_ones(session, by=by)
         lines = overview.tree(session, standings, query=query, by=by)
         overview.add_datasets(session, lines, standings)
         firms = overview.organisations(session, by=by)
-    shown = {f"organisation:{name}" for name, _people in firms}
+        lists = _lists(session, chosen, by=by)
+    shown = {value for value, _words in lists} | {f"organisation:{name}" for name, _people in firms}
     for client in lines:
         client.open = bool(query) or len(lines) == 1  # type: ignore[attr-defined]
         shown.add(f"client:{client.code}")
@@ -74,13 +138,26 @@ def _scope_page(wrong: Mapping[str, str]) -> str:
         filter={"q": query},
         chosen=chosen,
         kept=[target for target in chosen if target not in shown],
-        form={"subject": " ".join(request.args.getlist("subject"))},
+        form={"subject": typed or "\n".join(request.args.getlist("subject"))},
+        lists=lists,
+        nobodys=nobodys,
         clients=lines,
         organisations=[
             SimpleNamespace(code=name, name=name, people=people) for name, people in firms
         ],
         errors=wrong,
     )
+
+
+def _lists(session: OrmSession, chosen: list[str], *, by: Principal) -> list[tuple[str, str]]:
+    """The lists of people among what was chosen, in words; without any that was forgotten."""
+    found = []
+    for value in chosen:
+        if value.startswith("people:"):
+            with suppress(errors.Invalid):
+                part = suspensions.reading.chosen(session, [value], by=by)[0]
+                found.append((value, _("A list of %(people)s", people=part.name)))
+    return found
 
 
 @blueprint.get("/pause/preview")
@@ -90,12 +167,9 @@ def preview() -> ResponseReturnValue:
     try:
         with guard.database().reading() as session:
             parts = _parts(session, targets, people, by=guard.principal())
-            found = suspensions.preview(
-                session, [part.target for part in parts], by=guard.principal()
-            )
+            return _preview_page(session, parts, {})
     except errors.Invalid as error:
         return base.refusal(error, _scope_page({error.field or "": error.message}))
-    return _preview_page(parts, found, {})
 
 
 def _parts(
@@ -114,11 +188,22 @@ def _parts(
     return found
 
 
-def _preview_page(parts: list[suspensions.Part], found: Preview, wrong: Mapping[str, str]) -> str:
+def _preview_page(
+    session: OrmSession, parts: list[suspensions.Part], wrong: Mapping[str, str]
+) -> str:
+    targets = [part.target for part in parts]
+    found = suspensions.preview(session, targets, by=guard.principal())
+    projects = suspensions.whole_projects(session, targets)
     things = [part for part in parts if part.kind != "subject"]
     people = [part for part in parts if part.kind == "subject"]
     query = [("target", f"{part.kind}:{part.code}") for part in things]
     query += [("subject", part.code) for part in people]
+    wholes = []
+    for dataset, project in projects.items():
+        gone = next(part.code for part in parts if part.target_id == dataset)
+        others = [pair for pair in query if pair != ("target", f"dataset:{gone}")]
+        url = f"/pause/preview?{urlencode([('target', f'project:{project.code}'), *others])}"
+        wholes.append(SimpleNamespace(code=project.code, url=url))
     contacts = sorted({share.names[3] for share in found.projects if share.names[3]})
     return render_template(
         "pause/preview.html",
@@ -151,6 +236,7 @@ def _preview_page(parts: list[suspensions.Part], found: Preview, wrong: Mapping[
             for share in found.projects
         ],
         by_kind=[(_KINDS[share.names[0]](), share.people, share.grants) for share in found.kinds],
+        wholes=wholes,
         losing=[
             SimpleNamespace(
                 name=person.name,
@@ -191,10 +277,9 @@ def stop() -> ResponseReturnValue:
         try:
             with guard.database().reading() as session:
                 parts = _parts(session, targets, people, by=by)
-                found = suspensions.preview(session, [part.target for part in parts], by=by)
+                return _preview_page(session, parts, told)
         except errors.Invalid:
             return _scope_page(told)
-        return _preview_page(parts, found, told)
 
     number = len(targets) + len(people)
     return base.act(

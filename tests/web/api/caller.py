@@ -60,5 +60,5 @@ def filled(world: World, code: str) -> dict[str, str]:
     return {
         "client": client.id, "project": project.id, "dataset": dataset.id,
         "subject": subject.id, "grant": grant.id, "suspension": suspension.id,
-        "request": request.id, "integration": tool.id,
+        "request": request.id, "people_list": world.people_list(subject).id, "integration": tool.id,
     }  # fmt: skip

@@ -74,6 +74,7 @@ def with_what_is_there(described: dict[str, Any], things: dict[str, str]) -> Non
         "project": ["ASTER-spare", "ASTER-project"],
         "targets": ["project:ASTER-spare", "client:ASTER", f"subject:{things['subject']}"],
         "subjects": ["ASTER-person"],
+        "names": ["ASTER-person", "nobody"],
         "entitlement": ["annotator"],
         "organisation": ["direct", "Elsewhere"],
         "country": ["KE"],

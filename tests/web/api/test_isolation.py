@@ -29,7 +29,7 @@ NAMES = {
     "client": "client", "project": "project", "dataset": "dataset", "subject": "subject",
     "grant": "grant", "suspension": "suspension", "request": "request",
     "integration": "integration", "log": "name", "targets": "target", "q": "name",
-    "code": "project",
+    "code": "project", "people_list": "people_list",
 }  # fmt: skip
 # Parts that name nothing of a client, and what to send.
 PLAIN: dict[str, Any] = {
@@ -38,6 +38,7 @@ PLAIN: dict[str, Any] = {
     "full_name": "New One", "kind": "annotator", "country": "KE", "email": "new@people.example",
     "external_id": "NEW", "organisation": "direct", "subjects": ["ASTER-person"],
     "review_by": "2036-01-01T00:00:00Z", "known": "words",
+    "names": ["ASTER-person"], "leave_out_unknown": True,
 }  # fmt: skip
 # Parts that may be left out, and are.
 LEFT_OUT = {

@@ -8,8 +8,8 @@ from sqlalchemy import func, literal, select, union_all
 
 from govern import clock, errors, permissions
 from govern.access.clients import Client, Dataset, Project
-from govern.access.suspension_tables import Scope
-from govern.access.suspensions.parts import Part
+from govern.access.suspension_tables import PeopleList, Scope
+from govern.access.suspensions.parts import Part, name_of, name_of_list
 from govern.db import listed
 from govern.identity.subjects import Organisation, Subject
 
@@ -47,7 +47,8 @@ def chosen(
             continue
         part = Part(
             id="", suspension_id="", kind=Scope(row.kind), target_id=row.id, code=row.code,
-            name=row.name, client=row.client, recorded_at=clock.utcnow(), ended_at=None,
+            name=name_of(row.kind, row.name), client=row.client, recorded_at=clock.utcnow(),
+            ended_at=None,
         )  # fmt: skip
         found[f"{row.kind}:{row.typed}"] = part
     for reference in wanted:
@@ -76,6 +77,7 @@ def _looked_up(session: OrmSession, codes: dict[Scope, list[str]]) -> Any:
         ),
         among(Scope.SUBJECT, Subject, Subject.external_id, Subject.full_name, nobody),
         among(Scope.ORGANISATION, Organisation, Organisation.name, Organisation.name, nobody),
+        among(Scope.PEOPLE, PeopleList, PeopleList.id, name_of_list(), nobody),
         select(
             literal(Scope.SUBJECT.value), Subject.id, Subject.external_id, Subject.full_name,
             nobody, mails.c.value,

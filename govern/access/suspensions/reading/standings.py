@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from govern import permissions
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Suspension, SuspensionMode, SuspensionTarget
-from govern.access.suspensions.parts import Part, named, part_of
+from govern.access.suspensions.parts import Part, name_of, named, part_of
 from govern.db import listed
 
 if TYPE_CHECKING:
@@ -165,5 +165,5 @@ def titles(session: OrmSession, ids: Iterable[str], *, by: Principal) -> dict[st
     query = named().join(among, among.c.value == SuspensionTarget.suspension_id)
     for row in session.execute(query.order_by(SuspensionTarget.id)):
         if clients is None or row.client in clients:
-            found.setdefault(row.suspension_id, []).append(row.name)
+            found.setdefault(row.suspension_id, []).append(name_of(row.kind, row.name))
     return found
