@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import decide, imports, pause, race
+from bench import decide, imports, pause, race, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "pause": pause.run,
     "decide": decide.run,
     "race": race.run,
+    "resume": resume.run,
 }
 
 

@@ -127,6 +127,7 @@ class Session(OrmSession):
     def __init__(self, bind: Engine, database: Database) -> None:
         super().__init__(bind, autoflush=False, expire_on_commit=False)
         self.database = database
+        self.looked: dict[object, Any] = {}
 
     def at_commit(self, step: Callable[[Session], None]) -> None:
         """Run `step` once, last, just before the commit."""
@@ -137,6 +138,19 @@ class Session(OrmSession):
 
 class Again(Exception):
     """The world moved between reading and locking; run the unit of work again."""
+
+
+class Beforehand(Exception):
+    """What takes too long for a writer: `look` is run in a snapshot of its own, then all anew.
+
+    When the unit of work is run again, what it found is the session's `looked[key]`; it is
+    forgotten when that run says `Again`.
+    """
+
+    def __init__(self, key: object, look: Callable[[Session], Any]) -> None:
+        super().__init__(str(key))
+        self.key = key
+        self.look = look
 
 
 class Database:
@@ -162,8 +176,8 @@ class Database:
     def transaction(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction and commit it: the one commit of govern.
 
-        Deadlocks, lock time-outs and `Again` roll back and run it anew, so `work` must do nothing
-        outside the database.
+        Deadlocks, lock time-outs, `Again` and `Beforehand` roll back and run it anew, so `work`
+        must do nothing outside the database.
         """
         return self._commit(self.writer, work)
 
@@ -172,15 +186,24 @@ class Database:
         return self._commit(self.access_writer, work)
 
     def _commit(self, engine: Engine, work: Callable[[Session], T]) -> T:
-        for attempt in range(_ATTEMPTS):
+        looked: dict[object, Any] = {}
+        attempt = 0
+        while attempt < _ATTEMPTS:
             with Session(engine, self) as session:
+                session.looked = looked
                 try:
                     result = work(session)
                     for step in session.info.pop("at_commit", ()):
                         step(session)
                     session.commit()
+                except Beforehand as first:
+                    session.rollback()
+                    with self.reading() as snapshot:
+                        looked[first.key] = first.look(snapshot)
+                    continue
                 except Again:
                     session.rollback()
+                    looked = {}
                 except errors.GovernError as refusal:
                     session.rollback()
                     if refusal.aftermath is not None:
@@ -193,6 +216,7 @@ class Database:
                 else:
                     return result
             time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, no secret
+            attempt += 1
         raise errors.RecordFailed(_BUSY)
 
     def note(self, work: Callable[[Session], object]) -> bool:

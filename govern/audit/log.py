@@ -10,7 +10,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, func, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors
@@ -117,6 +128,9 @@ def position(log_id: ColumnElement[str] | str) -> ColumnElement[int]:
     return func.coalesce(last + 1, 0)
 
 
+_POSITION = select(position(bindparam("log", type_=String())))
+
+
 def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
     """How many entries of each log the next statement's snapshot sees at least.
 
@@ -124,7 +138,8 @@ def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
     there meanwhile, and need not look again at what they read in between.
     """
     return {
-        log_id: session.execute(select(position(log_id))).scalar_one() for log_id in sorted(log_ids)
+        log_id: session.execute(_POSITION, {"log": log_id}).scalar_one()
+        for log_id in sorted(log_ids)
     }
 
 

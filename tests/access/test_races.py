@@ -186,6 +186,26 @@ def test_a_list_that_empties_while_a_lift_is_asked_for_binds_nobody(world: World
     assert not world.permits(subject, project)
 
 
+@pytest.mark.parametrize("what", ["lift", "weaken"])
+def test_of_two_who_ask_the_same_of_one_suspension_at_once_exactly_one_waits(
+    world: World, what: str
+) -> None:
+    """Both looked before either had written: two requests stood open, each with a list."""
+    world.grant(world.subject(), world.project("Kingfisher"))
+    pause = world.suspend("project:Kingfisher")
+
+    def ask(session: Session) -> Request:
+        row = session.get_one(type(pause), pause.id)
+        if what == "lift":
+            return suspensions.ask_lift(session, row, number=1, by=OPERATOR)
+        request = suspensions.change_mode(session, row, Mode.READ_ONLY, by=OPERATOR)
+        assert request is not None
+        return request
+
+    results = together(world.store, ask, ask)
+    assert sorted(type(result).__name__ for result in results) == ["AlreadyExists", "Request"]
+
+
 def lift_asked(world: World, code: str) -> tuple[Suspension, Request]:
     project = world.project(code)
     world.grant(world.subject(), project)

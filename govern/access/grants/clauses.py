@@ -357,7 +357,7 @@ def _holding(
     """
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
     query = _stopped(target, mode, stopping, moment, hours=hours).where(
-        target.kind == scope, not_(released(target, moment))
+        target.kind == scope, not_(released(target.suspension_id, moment))
     )
     if supposing is not None:
         query = query.where(supposing.still(target, stopping))
@@ -486,12 +486,12 @@ def _past_cut_off(mode: Any, moment: Moment) -> ColumnElement[bool]:
     )
 
 
-def released(target: Any, moment: Moment) -> ColumnElement[bool]:
-    """Whether the grant's person was let out of a target's suspension."""
+def released(suspension: Any, moment: Moment) -> ColumnElement[bool]:
+    """Whether the grant's person was let out of a suspension."""
     return (
         exists()
         .where(
-            SuspensionRelease.suspension_id == target.suspension_id,
+            SuspensionRelease.suspension_id == suspension,
             SuspensionRelease.subject_id == Grant.subject_id,
             moment.stands(SuspensionRelease),
             moment.begun(SuspensionRelease),

@@ -189,7 +189,8 @@ class _Laid:
         query = query.where(at > since, or_(*stopped))
         for moment in moments:
             query = query.where(
-                not_(released(target, moment)), *(moment.unended(fact) for fact in facts)
+                not_(released(target.suspension_id, moment)),
+                *(moment.unended(fact) for fact in facts),
             )
         return query.exists()
 

@@ -16,7 +16,6 @@ from govern.access.suspension_tables import (
 from govern.access.suspensions import difference, notices, particulars, people, reading
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
-    admitted,
     returning,
     returning_digest,
     returning_people,
@@ -56,7 +55,6 @@ __all__ = [
     "SuspensionTarget",
     "Target",
     "TimeToEffect",
-    "admitted",
     "affected",
     "amend",
     "ask_lift",

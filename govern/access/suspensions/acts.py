@@ -226,7 +226,9 @@ def _record_admission(
         else:
             refuse_unlisted(session, supposing, shown_at)
 
-    still_nobody = unmoved(session, logs, nobody_unlisted)
+    still_nobody = unmoved(
+        session, suspension, logs, nobody_unlisted, key=(event, supposing, shown_at)
+    )
     settled = settling(session, targets, logs)
 
     def recheck(session: OrmSession) -> None:

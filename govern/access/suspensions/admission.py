@@ -2,113 +2,263 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, distinct, func, not_, or_
+from sqlalchemy import and_, bindparam, distinct, except_, false, func, not_, or_, select
 
 from govern import clock, errors
-from govern.access import grants
+from govern.access import grants, modes
 from govern.access.grants import Grant, Moment, Supposing
-from govern.access.modes import Effect
-from govern.access.suspension_tables import Suspension
+from govern.access.modes import Effect, Mode
+from govern.access.suspension_tables import Scope, Suspension, SuspensionMode, SuspensionTarget
 from govern.access.suspensions.previewing import chain
-from govern.audit.log import HOUSE, positions
+from govern.access.suspensions.targets import within
+from govern.audit import EventType
+from govern.audit.log import HOUSE, Entry, positions
 from govern.clock import Utc
+from govern.db import Again, Beforehand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Result, Select
     from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
 
 
 _LOOKED_AT = (Effect.OBSERVE, Effect.CHANGE)  # change, take and hours are stopped together
 # To make a statement of the rule costs more than to ask it, under the locks too: so these are made
 # once for each kind of act, and bound to the act's own ids and instant when they are run.
 _SHOWN_AT = bindparam("shown_at", type_=Utc())
+_SHOWN = Moment(at=_SHOWN_AT)
 
 
-def admitted(supposing: Supposing, moment: Moment = grants.NOW) -> ColumnElement[bool]:
-    """Which grants an act would let do something that they are held from now."""
-    return and_(
-        grants.all_of(grants.standing(moment)),
-        or_(
-            *(
-                and_(
-                    grants.held(effect, moment),
-                    not_(grants.held(effect, moment, supposing=supposing)),
-                )
-                for effect in _LOOKED_AT
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How an act lets in: the effect that it frees, from its suspension, over these `kinds`.
+
+    Whoever may change something once a pause ends may look by then too, for all that forbids to
+    look forbids to change: so one effect tells who comes back. `None` if the act frees nothing.
+    `others` are the kinds of scope over which anything else may hold: the rest need no asking.
+    """
+
+    effect: Effect | None = None
+    kinds: tuple[Scope, ...] = ()
+    others: tuple[Scope, ...] = ()
+
+
+def way(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> Way:
+    """Look up how an act on a suspension lets in at a moment."""
+    standing = (
+        select(SuspensionMode.mode, SuspensionTarget.kind)
+        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
+        .where(moment.stands(SuspensionMode), moment.stands(SuspensionTarget))
+        .distinct()
+    )
+    own = standing.where(SuspensionMode.suspension_id == supposing.suspension)
+    found = session.execute(own).all()
+    if supposing.moved is not None or not found:
+        return Way()
+    still = modes.STOPS[supposing.mode] if supposing.mode else frozenset()
+    freed = modes.STOPS[Mode(found[0].mode)] - still
+    effect = next((each for each in _LOOKED_AT if each in freed), None)
+    if effect is None:
+        return Way()
+    others = standing.where(SuspensionMode.mode.in_(modes.stopping(effect)))
+    if supposing.released is None and supposing.narrowed is None:
+        others = others.where(SuspensionMode.suspension_id != supposing.suspension)
+    return Way(
+        effect=effect,
+        kinds=tuple(sorted({Scope(row.kind) for row in found})),
+        others=tuple(sorted({Scope(row.kind) for row in session.execute(others)})),
+    )
+
+
+def back(supposing: Supposing, by: Way) -> Select[str, str]:
+    """The grants that an act would let do something that they are held from, and whose they are.
+
+    A statement of `id` and `subject_id`; to run it bind the values of `supposing.outline()`.
+    """
+    return _back(supposing.outline()[0], by, shown=False)
+
+
+@lru_cache(maxsize=64)
+def _back(supposing: Supposing, by: Way, *, shown: bool) -> Select[str, str]:
+    moment = _SHOWN if shown else grants.NOW
+    query: Select[str, str] = grants.facts(Grant.id, Grant.subject_id, moment=moment).where(
+        grants.all_of(grants.standing(moment))
+    )
+    if supposing.moved is not None:
+        return query.where(Grant.subject_id == supposing.moved, _freed(supposing, moment))
+    if by.effect is None:
+        return query.where(false())
+    # Each condition stands by itself, so that a database may join what holds instead of looking
+    # for it grant by grant.
+    return query.where(
+        within(supposing.suspension, by.kinds, moment),  # type: ignore[arg-type]  # it has one
+        not_(grants.released(supposing.suspension, moment)),
+        *unfreed(supposing, by, moment),
+    )
+
+
+def unfreed(
+    supposing: Supposing, by: Way, moment: Moment = grants.NOW
+) -> list[ColumnElement[bool]]:
+    """That nothing else holds a grant after the act: a condition for each kind of scope."""
+    if by.effect is None:
+        return [grants.all_of(grants.unheld(Effect.CHANGE, moment, supposing=supposing))]
+    clauses = grants.unheld(by.effect, moment, supposing=supposing)
+    # A list of people holds by the same word as a person named alone.
+    asked = {Scope.SUBJECT if kind is Scope.PEOPLE else kind for kind in by.others}
+    return [clause.test for clause in clauses if clause.reason in asked]
+
+
+def _freed(supposing: Supposing, moment: Moment) -> ColumnElement[bool]:
+    """Which grants an act frees from all that stops them, whichever suspensions these are."""
+    return or_(
+        *(
+            and_(
+                grants.held(effect, moment),
+                not_(grants.held(effect, moment, supposing=supposing)),
             )
-        ),
+            for effect in _LOOKED_AT
+        )
     )
 
 
 def returning(session: OrmSession, supposing: Supposing) -> int:
     """How many grants would come back."""
-    outlined, values = supposing.outline()
-    return int(session.execute(_returning(outlined), values).scalar_one())
+    query = back(supposing, way(session, supposing)).subquery()
+    return int(_run(session, select(func.count()).select_from(query), supposing).scalar_one())
 
 
-@lru_cache(maxsize=32)
-def _returning(supposing: Supposing) -> Select[int]:
-    return grants.facts(func.count(Grant.id)).where(admitted(supposing))
-
-
-def unmoved(
-    session: OrmSession, logs: Iterable[str], check: Callable[[OrmSession], None]
-) -> Callable[[OrmSession], None]:
-    """Run `check` now, and make what runs it again under the heads' locks if anything moved.
-
-    It looks at every grant of a scope: too long to hold a log's head for, and without need when
-    nothing was recorded since. Whatever can change its outcome is recorded in the logs of the
-    scope or in the house's.
-    """
-    among = {*logs, HOUSE}
-    seen = positions(session, among)
-    check(session)
-
-    def again(session: OrmSession) -> None:
-        if positions(session, among) != seen:
-            check(session)
-
-    return again
-
-
-def returning_people(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> int:
+def returning_people(session: OrmSession, supposing: Supposing) -> int:
     """How many people would get something back."""
-    query = grants.facts(func.count(distinct(Grant.subject_id)), moment=moment)
-    return int(session.execute(query.where(admitted(supposing, moment))).scalar_one())
+    query = back(supposing, way(session, supposing)).subquery()
+    return int(
+        _run(session, select(func.count(distinct(query.c.subject_id))), supposing).scalar_one()
+    )
 
 
 def returning_digest(session: OrmSession, suspension: Suspension) -> str:
     """The digest of the grants that a lift would bring back now: it names the list shown."""
-    query = grants.facts(Grant.id).where(admitted(Supposing(suspension=suspension.id)))
+    supposing = Supposing(suspension=suspension.id)
+    query = back(supposing, way(session, supposing)).with_only_columns(Grant.id)
+    ordered = query.order_by(Grant.id).execution_options(yield_per=5000)
     digest = ""
-    for grant_id in session.execute(
-        query.order_by(Grant.id).execution_options(yield_per=5000)
-    ).scalars():
+    for grant_id in _run(session, ordered, supposing).scalars():
         digest = chain(digest, grant_id)
     return digest
+
+
+def _run(session: OrmSession, query: Any, supposing: Supposing) -> Result[Any]:
+    return session.execute(query, supposing.outline()[1])
 
 
 def refuse_unlisted(session: OrmSession, supposing: Supposing, shown_at: datetime) -> None:
     """Raise `ReturnsUnlisted` when someone would come back who was not on the list shown."""
     outlined, values = supposing.outline()
-    extra = session.execute(_unlisted(outlined), {**values, _SHOWN_AT.key: shown_at}).first()
-    if extra is not None:
+    then = way(session, supposing, Moment.past(shown_at))
+    query = _unlisted(outlined, way(session, supposing), then)
+    if session.execute(query, {**values, _SHOWN_AT.key: shown_at}).first() is not None:
         raise errors.ReturnsUnlisted(
             "Since the list was shown, others would come back too. Nothing was lifted: ask again "
             "with the list as it is now."
         )
 
 
-@lru_cache(maxsize=32)
-def _unlisted(supposing: Supposing) -> Select[str]:
-    listed = and_(Grant.recorded_at <= _SHOWN_AT, admitted(supposing, Moment(at=_SHOWN_AT)))
-    return grants.facts(Grant.id).where(admitted(supposing), not_(listed)).limit(1)
+@lru_cache(maxsize=64)
+def _unlisted(supposing: Supposing, now: Way, then: Way) -> Select[str]:
+    returns = _back(supposing, now, shown=False).with_only_columns(Grant.id)
+    listed = _back(supposing, then, shown=True).with_only_columns(Grant.id)
+    return select(except_(returns, listed).subquery().c.id).limit(1)
+
+
+# --- under the locks ---------------------------------------------------------------------------
+
+# What can change nobody's return, however often it is recorded.
+_INDIFFERENT = frozenset(
+    {
+        *(kind for kind in EventType if kind.partition(".")[0] in {
+            "integration", "key", "role", "activation", "password", "totp", "recovery_codes",
+            "recovery_code", "sign_in", "session", "request", "roster", "access", "entitlement",
+        }),
+        EventType.CLIENT_CREATED, EventType.PROJECT_CREATED, EventType.DATASET_CREATED,
+        EventType.SUBJECT_REGISTERED, EventType.SUBJECT_CHANGED,
+        EventType.GRANT_SUSPENDED, EventType.GRANT_REVIEW_REQUIRED, EventType.GRANT_RESUMED,
+        EventType.SUSPENSION_RECORDED, EventType.SUSPENSION_AMENDED,
+    }
+)  # fmt: skip
+# What can, of the one person that its entry names.
+_OF_ONE = frozenset(
+    {
+        EventType.GRANT_ISSUED, EventType.GRANT_REVOKED,
+        EventType.SUBJECT_MOVED, EventType.SUBJECT_OFFBOARDED,
+    }
+)  # fmt: skip
+
+
+def unmoved(
+    session: Session,
+    suspension: Suspension,
+    logs: Iterable[str],
+    check: Callable[[OrmSession], None],
+    *,
+    key: object,
+) -> Callable[[OrmSession], None]:
+    """Run `check` beforehand; make what asks, under the heads' locks, if it might fail since.
+
+    It looks at every grant of a scope: too long to keep other writers waiting. Whatever can change
+    its outcome is recorded in the logs of the scope or in the house's, or is a window that opens:
+    if any of it came in between, all is done again from the beginning. `key` names the check.
+    """
+    among = {*logs, HOUSE}
+    over = within(suspension.id, _kinds(session, suspension))
+
+    def look(session: Session) -> tuple[dict[str, int], datetime | None]:
+        seen = positions(session, among)
+        opens = select(func.min(Grant.starts_at)).where(
+            over, Grant.ended_at.is_(None), Grant.starts_at > clock.instant()
+        )
+        found: tuple[dict[str, int], datetime | None] = (seen, session.scalar(opens))
+        check(session)
+        return found
+
+    if key not in session.looked:
+        raise Beforehand(key, look)
+    seen, opens = session.looked[key]
+    if seen.keys() != among:
+        raise Again
+
+    def still(session: OrmSession) -> None:
+        if opens is not None and opens <= clock.now(session):
+            raise Again
+        for log_id, size in positions(session, among).items():
+            if size != seen[log_id] and _stirred(session, log_id, seen[log_id], over):
+                raise Again
+
+    return still
+
+
+def _kinds(session: OrmSession, suspension: Suspension) -> list[Scope]:
+    """The kinds of all that a suspension covers, or covered once."""
+    found = select(SuspensionTarget.kind).where(SuspensionTarget.suspension_id == suspension.id)
+    return [Scope(kind) for kind in session.execute(found.distinct()).scalars()]
+
+
+def _stirred(session: OrmSession, log_id: str, since: int, over: ColumnElement[bool]) -> bool:
+    """Whether a log holds, from a position on, what may change which grants `over` come back."""
+    newer = and_(Entry.log_id == log_id, Entry.seq >= since)
+    kinds = set(session.execute(select(Entry.type).where(newer).distinct()).scalars())
+    if not kinds <= _INDIFFERENT | _OF_ONE:
+        return True
+    named = select(Entry.subject_id).where(newer, Entry.type.in_(sorted(_OF_ONE)))
+    theirs = select(Grant.id).where(Grant.subject_id.in_(named), over).limit(1)
+    return session.execute(theirs).first() is not None
 
 
 def refuse_more_than_before(session: OrmSession, suspension: Suspension) -> None:

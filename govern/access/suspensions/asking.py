@@ -54,12 +54,12 @@ def ask_lift(
     With `digest`, that of the list that was shown, a list that moved since is `Stale`.
     """
     may_change(session, suspension, by=by)
-    if digest is not None and digest != returning_digest(session, suspension):
-        raise errors.Stale(
-            "The list of who comes back has changed since you saw it. Look at it again."
-        )
 
     def counted(session: OrmSession) -> None:
+        if digest is not None and digest != returning_digest(session, suspension):
+            raise errors.Stale(
+                "The list of who comes back has changed since you saw it. Look at it again."
+            )
         count = returning(session, Supposing(suspension=suspension.id))
         if number != count:
             raise errors.Brake(
@@ -67,7 +67,10 @@ def ask_lift(
             )
 
     # The list that binds is that of the request's entry: the number must be its number.
-    recheck = unmoved(session, logs_of(session, targets_of(session, suspension.id)), counted)
+    logs = logs_of(session, targets_of(session, suspension.id))
+    recheck = unmoved(
+        session, suspension, logs, counted, key=(RequestKind.LIFT, suspension.id, number, digest)
+    )
     return _ask(
         session,
         RequestKind.LIFT,
@@ -261,13 +264,22 @@ def _ask(
     recheck: Callable[[OrmSession], None] | None = None,
     by: Principal,
 ) -> Request:
-    waiting = session.execute(
-        select(Request.id).where(
+    def first(session: OrmSession) -> None:
+        waiting = select(Request.id).where(
             Request.suspension_id == suspension.id, Request.kind == kind, Request.ended_at.is_(None)
         )
-    ).first()
-    if waiting is not None:
-        raise errors.AlreadyExists("That was asked for already, and awaits a second person.")
+        if session.execute(waiting).first() is not None:
+            raise errors.AlreadyExists("That was asked for already, and awaits a second person.")
+        ended = select(Suspension.ended_at).where(Suspension.id == suspension.id)
+        if session.execute(ended).scalar_one() is not None:
+            raise errors.AlreadyEnded("This suspension was lifted just now.")
+
+    def under_the_locks(session: OrmSession) -> None:
+        first(session)
+        if recheck is not None:
+            recheck(session)
+
+    first(session)
     targets = targets_of(session, suspension.id)
     owners = {item.client for item in targets}
     return requests.ask(
@@ -280,6 +292,6 @@ def _ask(
         items=items,
         number=number,
         reason=reason,
-        recheck=recheck,
+        recheck=under_the_locks,
         by=by,
     )

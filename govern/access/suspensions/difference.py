@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, literal, not_, null, or_, select
+from sqlalchemy import and_, case, func, literal, not_, null, or_, select, true, union_all
 
 from govern.access import grants
 from govern.access.clients import Dataset, Project
@@ -21,15 +21,13 @@ from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect
 from govern.access.requests import RequestItem
 from govern.access.suspensions import reading
-from govern.access.suspensions.admission import admitted
+from govern.access.suspensions.admission import Way, back, unfreed, way
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -75,21 +73,22 @@ class Line:
 
 def counts(session: OrmSession, standing: Standing | None, supposing: Supposing) -> Counts:
     """Count each group, in one statement; `standing` is None for a person who moves."""
-    group = _group(standing, supposing)
-    inner = _of_interest(
-        standing, supposing, group.label("part"), Grant.subject_id.label("subject_id")
-    ).subquery()
+    how = way(session, supposing)
+    interest = _of_interest(standing, supposing)
+    returns = back(supposing, how).where(interest).subquery()
+    group = _group(standing, supposing, how).label("part")
+    rest = grants.facts(group).where(interest, _stays(supposing, how)).subquery()
     rows = session.execute(
-        select(inner.c.part, func.count(), func.count(inner.c.subject_id.distinct()))
-        .where(inner.c.part.is_not(None))
-        .group_by(inner.c.part)
-    )
-    found: dict[str, int] = {}
-    for part, number, people in rows:
-        found[part] = number
-        if part == "returns":
-            found["returns_people"] = people
-    return Counts(**found)
+        union_all(
+            select(literal("returns"), func.count(), func.count(returns.c.subject_id.distinct())),
+            select(rest.c.part, func.count(), literal(0))
+            .where(rest.c.part.is_not(None))
+            .group_by(rest.c.part),
+        ),
+        supposing.outline()[1],
+    ).all()
+    people = sum(row[2] for row in rows)
+    return Counts(**{part: number for part, number, _ in rows}, returns_people=people)
 
 
 def page(
@@ -104,26 +103,36 @@ def page(
 ) -> tuple[list[Line], str | None, dict[str, list[str]]]:
     """One page of a group by grant id, where the next begins, and the titles of who else holds."""
     instant = Moment().instant
-    query = (
-        _of_interest(
-            standing, supposing,
-            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,
-            Dataset.code, Entitlement.name, Grant.ends_at,
-            case(
-                (Subject.ended_at.is_not(None), Subject.ended_at),
-                (Grant.ended_at.is_not(None), Grant.ended_at),
-                (Grant.ends_at <= instant, Grant.ends_at),
-                else_=null(),
-            ),
-            _holder(supposing) if group == "held_elsewhere" else null(),
+    how = way(session, supposing)
+    query = grants.facts(
+        Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,
+        Dataset.code, Entitlement.name, Grant.ends_at,
+        case(
+            (Subject.ended_at.is_not(None), Subject.ended_at),
+            (Grant.ended_at.is_not(None), Grant.ended_at),
+            (Grant.ends_at <= instant, Grant.ends_at),
+            else_=null(),
+        ),
+        _holder(supposing, how) if group == "held_elsewhere" else null(),
+    )  # fmt: skip
+    if group == "returns":
+        returns = back(supposing, how).where(_of_interest(standing, supposing), Grant.id > after)
+        first = returns.order_by(Grant.id).limit(limit + 1).subquery()
+        query = query.join(first, first.c.id == Grant.id)
+    else:
+        query = query.where(
+            _of_interest(standing, supposing),
+            _stays(supposing, how),
+            _group(standing, supposing, how) == literal(group),
         )
-        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
+    query = (
+        query.join(Entitlement, Entitlement.id == Grant.entitlement_id)
         .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
-        .where(_group(standing, supposing) == literal(group), Grant.id > after)
+        .where(Grant.id > after)
         .order_by(Grant.id)
         .limit(limit + 1)
-    )  # fmt: skip
-    rows = session.execute(query).all()
+    )
+    rows = session.execute(query, supposing.outline()[1]).all()
     lines = [
         Line(
             grant_id=row[0], subject_id=row[1], external_id=row[2], name=row[3],
@@ -136,18 +145,22 @@ def page(
     return lines, lines[-1].grant_id if len(rows) > limit else None, holders
 
 
-def _of_interest(standing: Standing | None, supposing: Supposing, *columns: object) -> Select[Any]:
-    """Grants that the act could concern: narrowed by what the suspension ever covered."""
-    query = grants.facts(*columns)
+def _of_interest(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
+    """Grants that the act could concern: what one may see of all that it ever covered."""
     if standing is None:
-        return query.where(Grant.subject_id == supposing.moved)
+        return Grant.subject_id == supposing.moved
     parts = [part.target for part in standing.parts]
     opening = Moment.past(standing.suspension.recorded_at)
-    return query.where(or_(covered(parts), covered(parts, opening)))
+    return or_(covered(parts), covered(parts, opening))
 
 
-def _group(standing: Standing | None, supposing: Supposing) -> ColumnElement[str | None]:
-    """The group of a grant, or NULL: the rule's clauses now, over what the opening touched."""
+def _stays(supposing: Supposing, how: Way) -> ColumnElement[bool]:
+    """What does not come back, for the rule fails it still, or something else holds it."""
+    return not_(and_(grants.all_of(grants.standing()), *unfreed(supposing, how)))
+
+
+def _group(standing: Standing | None, supposing: Supposing, how: Way) -> ColumnElement[str | None]:
+    """Why a grant does not return, or NULL: the rule's clauses over what the opening touched."""
     touched = _touched(standing, supposing)
     failing = [
         (and_(touched, not_(clause.test)), _FAILING[clause.reason])
@@ -156,14 +169,13 @@ def _group(standing: Standing | None, supposing: Supposing) -> ColumnElement[str
     ]
     standing_now = grants.all_of(grants.standing())
     return case(
-        (admitted(supposing), "returns"),
         *failing,
         (
             and_(
                 touched,
                 standing_now,
                 _named(standing, supposing),
-                grants.held(Effect.CHANGE, supposing=supposing),
+                not_(and_(true(), *unfreed(supposing, how))),
             ),
             "held_elsewhere",
         ),
@@ -201,10 +213,10 @@ def _named(standing: Standing | None, supposing: Supposing) -> ColumnElement[boo
     return Grant.id.is_not(None)
 
 
-def _holder(supposing: Supposing) -> ColumnElement[str | None]:
+def _holder(supposing: Supposing, how: Way) -> ColumnElement[str | None]:
     """Another suspension that holds a grant: the one with the lowest id of the first scope."""
     holders = []
-    for clause in grants.unheld(Effect.CHANGE, supposing=supposing):
+    for clause in grants.unheld(how.effect or Effect.CHANGE, supposing=supposing):
         assert clause.holding is not None  # noqa: S101 - every clause of `unheld` has one
         mode = clause.holding.selected_columns[0].table
         holders.append(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, and_, cast, func, select
+from sqlalchemy import String, and_, bindparam, cast, func, select
 from sqlalchemy.orm import aliased
 
 from govern.access.clients import Client, Dataset, Project
@@ -52,8 +53,9 @@ def name_of(kind: str, name: str) -> str:
     return f"{int(name):,} people" if kind == Scope.PEOPLE else name
 
 
+@cache
 def named() -> Select[Any]:
-    """Targets with what they are called and whose they are: one statement for all kinds."""
+    """Targets with what they are called and whose they are: made once, for all kinds."""
     target, owner = SuspensionTarget, aliased(Project)
 
     def on(kind: Scope, column: Any) -> ColumnElement[bool]:
@@ -125,9 +127,17 @@ def whole_projects(session: OrmSession, targets: Iterable[Target]) -> dict[str, 
 
 def targets_of(session: OrmSession, suspension_id: str) -> list[Target]:
     """What a suspension covers now."""
-    rows = session.execute(
+    rows = session.execute(_present(), {"suspension": suspension_id})
+    return [Target(Scope(row.kind), row.target_id, row.code, row.client) for row in rows]
+
+
+@cache
+def _present() -> Select[Any]:
+    return (
         named()
-        .where(SuspensionTarget.suspension_id == suspension_id, SuspensionTarget.ended_at.is_(None))
+        .where(
+            SuspensionTarget.suspension_id == bindparam("suspension", type_=String()),
+            SuspensionTarget.ended_at.is_(None),
+        )
         .order_by(SuspensionTarget.id)
     )
-    return [Target(Scope(row.kind), row.target_id, row.code, row.client) for row in rows]

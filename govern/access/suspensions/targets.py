@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, exists, false, not_, or_, select
 from sqlalchemy.orm import aliased
@@ -15,6 +15,7 @@ from govern.access.clients import Client, Dataset, Project
 from govern.access.grants import Grant, Moment
 from govern.access.suspension_tables import (
     PeopleList,
+    PeopleListItem,
     Scope,
     SuspensionTarget,
     listed_in,
@@ -86,6 +87,17 @@ def target_of(session: OrmSession, kind: Scope, target_id: str) -> Target:
     return Target(kind, target_id, session.get_one(Organisation, target_id).name, None)
 
 
+# By which column of a grant it lies under a target; a firm's and a list's are those of its people.
+_COLUMNS: dict[Scope, Any] = {
+    Scope.CLIENT: Grant.client_id,
+    Scope.PROJECT: Grant.project_id,
+    Scope.DATASET: Grant.dataset_id,
+    Scope.SUBJECT: Grant.subject_id,
+    Scope.ORGANISATION: Grant.subject_id,
+    Scope.PEOPLE: Grant.subject_id,
+}
+
+
 def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnElement[bool]:
     """Which grants some targets cover; a firm covers those who belong to it at the moment."""
     tests: list[ColumnElement[bool]] = []
@@ -103,13 +115,33 @@ def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnEle
         elif item.kind is Scope.PEOPLE:
             tests.append(listed_in(item.id, Grant.subject_id))
         else:
-            column = {
-                Scope.CLIENT: Grant.client_id,
-                Scope.PROJECT: Grant.project_id,
-                Scope.DATASET: Grant.dataset_id,
-                Scope.SUBJECT: Grant.subject_id,
-            }[item.kind]
-            tests.append(column == item.id)
+            tests.append(_COLUMNS[item.kind] == item.id)
+    return or_(false(), *tests)
+
+
+def within(
+    suspension_id: SomeId, kinds: Iterable[Scope], moment: Moment = grants.NOW
+) -> ColumnElement[bool]:
+    """Which grants lie under the targets of a suspension, of the kinds that these are.
+
+    What `covered` says of targets that are listed, for however many; and like it, whether they
+    were released or not.
+    """
+    tests: list[ColumnElement[bool]] = []
+    for kind in kinds:
+        target = aliased(SuspensionTarget)
+        query = select(target.target_id).where(
+            target.suspension_id == suspension_id, target.kind == kind, moment.stands(target)
+        )
+        if kind is Scope.ORGANISATION:
+            query = query.where(
+                Membership.organisation_id == target.target_id, moment.stands(Membership)
+            ).with_only_columns(Membership.subject_id)
+        elif kind is Scope.PEOPLE:
+            query = query.where(PeopleListItem.list_id == target.target_id).with_only_columns(
+                PeopleListItem.subject_id
+            )
+        tests.append(_COLUMNS[kind].in_(query))
     return or_(false(), *tests)
 
 
@@ -144,7 +176,7 @@ def affected(
     found = exists().where(
         target.suspension_id == suspension_id,
         moment.stands(target),
-        not_(grants.released(target, moment)),
+        not_(grants.released(target.suspension_id, moment)),
         or_(*same, member, and_(target.kind == Scope.PEOPLE, named)),
     )
     if only is not None:
