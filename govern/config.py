@@ -1,15 +1,17 @@
 """Settings: read once from GOVERN_* variables, frozen, and refused when they are not safe.
 
-Everything secret lives in files of the data directory that `govern db upgrade` makes, readable by
-their owner alone; a variable may name another place for them, never hold one.
+Everything secret that is ours lives in files of the data directory that `govern db upgrade` makes,
+readable by their owner alone; a variable holds at most the password of the database or of the mail
+server, inside its address.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,7 +21,8 @@ from govern import errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,9 @@ class Settings:
 
     `data_dir` holds the SQLite files, the keys and the signer's memory. `origin` is the C2SP name
     under which the logs are signed; it is taken at the first `db upgrade` and never changes.
-    `access_log_days` is how long rows of the access log stay, 0 for ever.
+    `access_log_days` is how long rows of the access log stay, 0 for ever. Mail goes out from
+    `mail_from` by the server at `smtp_url` (`smtp://USER:PASSWORD@HOST:PORT`, or `smtps://`, each
+    part encoded as in any address); without one nobody is mailed.
     """
 
     data_dir: Path
@@ -38,11 +43,13 @@ class Settings:
     followers: bool = True
     port: int = 8000
     access_log_days: int = 400
+    smtp_url: str = field(default="", repr=False)
+    mail_from: str = ""
 
     def __post_init__(self) -> None:
         """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
         url = urlsplit(self.public_url)
-        if url.scheme != "https" and (url.scheme, url.hostname in _LOOPBACK) != ("http", True):
+        if url.scheme != "https" and (url.scheme, url.hostname in LOOPBACK) != ("http", True):
             raise errors.Invalid(
                 f"GOVERN_PUBLIC_URL: {self.public_url} is neither https nor this machine's own",
                 field="GOVERN_PUBLIC_URL",
@@ -55,6 +62,30 @@ class Settings:
             raise errors.Invalid(
                 "GOVERN_DATABASE_URL: only sqlite:/// and postgresql+psycopg:// are served",
                 field="GOVERN_DATABASE_URL",
+            )
+        self._check_mail()
+
+    def _check_mail(self) -> None:
+        """Refuse a mail server that cannot be meant; its address may be secret and is not told."""
+        try:
+            server = urlsplit(self.smtp_url)
+            sensible = server.scheme in {"smtp", "smtps"} and bool(server.hostname)
+            # The port is read when asked for, and raises when it is none.
+            sensible &= server.port != 0 and (server.path, server.query) in {("", ""), ("/", "")}
+            sensible &= (server.username is None) == (server.password is None)
+        except ValueError:
+            sensible = False
+        if self.smtp_url and not sensible:
+            raise errors.Invalid(
+                "GOVERN_SMTP_URL is not smtp:// or smtps://, a user with a password, or none, "
+                "a host and a port",
+                field="GOVERN_SMTP_URL",
+            )
+        if self.smtp_url and not _ADDRESS.fullmatch(self.mail_from):
+            raise errors.Invalid(
+                "GOVERN_MAIL_FROM: mail takes an address that it comes from, such as "
+                "access@example.com",
+                field="GOVERN_MAIL_FROM",
             )
 
     @property
@@ -101,6 +132,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         "GOVERN_ORIGIN",
         "GOVERN_FOLLOWERS",
         "GOVERN_ACCESS_LOG_DAYS",
+        "GOVERN_SMTP_URL",
+        "GOVERN_MAIL_FROM",
     }
     unknown = sorted(name for name in env if name.startswith("GOVERN_") and name not in known)
     if unknown:
@@ -124,6 +157,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         followers=followers == "1",
         port=int(port),
         access_log_days=int(days),
+        smtp_url=env.get("GOVERN_SMTP_URL", ""),
+        mail_from=env.get("GOVERN_MAIL_FROM", ""),
     )
 
 

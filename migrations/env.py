@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, pool
 import govern.access
 import govern.audit
 import govern.identity
+import govern.signals
 from govern.db import AccessBase, Base
 
 settings = context.config.attributes["settings"]

@@ -50,6 +50,16 @@ def test_postgresql_holds_both_logs_in_one_database() -> None:
         ({"GOVERN_PORT": "-1"}, "GOVERN_PORT"),
         ({"GOVERN_FOLLOWERS": "yes"}, "GOVERN_FOLLOWERS"),
         ({"GOVERN_ACCESS_LOG_DAYS": "-1"}, "GOVERN_ACCESS_LOG_DAYS"),
+        ({"GOVERN_SMTP_URL": "smtp://mail.example"}, "GOVERN_MAIL_FROM"),
+        (
+            {"GOVERN_SMTP_URL": "smtp://mail.example", "GOVERN_MAIL_FROM": "a@b\n"},
+            "GOVERN_MAIL_FROM",
+        ),
+        ({"GOVERN_SMTP_URL": "http://mail.example"}, "GOVERN_SMTP_URL"),
+        ({"GOVERN_SMTP_URL": "smtp://mail.example:99999"}, "GOVERN_SMTP_URL"),
+        ({"GOVERN_SMTP_URL": "smtp://user@mail.example"}, "GOVERN_SMTP_URL"),
+        ({"GOVERN_SMTP_URL": "smtp://user:pass/word@mail.example"}, "GOVERN_SMTP_URL"),
+        ({"GOVERN_SMTP_URL": "mail.example"}, "GOVERN_SMTP_URL"),
     ],
 )
 def test_what_is_unsafe_misspelt_or_senseless_is_refused_by_name(
@@ -58,6 +68,7 @@ def test_what_is_unsafe_misspelt_or_senseless_is_refused_by_name(
     with pytest.raises(errors.Invalid) as refusal:
         from_environment(env)
     assert refusal.value.field == field
+    assert "pass/word" not in str(refusal.value)
     assert field in refusal.value.message
 
 

@@ -1,7 +1,7 @@
 """The followers: they sign and seal what the logs gained, and write what is owed to them.
 
-A pause still owes its grants' entries; what is past its time in the access log has to go, and so
-have tokens that expired.
+A pause still owes its grants' entries, and people a mail about it; what is past its time in the
+access log has to go, and so have tokens that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -19,6 +19,7 @@ from govern.access import suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
 from govern.principal import SYSTEM
+from govern.signals import mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ CLEAR_EVERY = 60.0
 SEAL_EVERY = 2.0
 SEALS_APART = timedelta(seconds=2)
 EXPIRE_EVERY = 600.0
+MAIL_EVERY = 2.0
 LONGEST_WAIT = 30.0
 
 
@@ -76,6 +78,9 @@ class Followers:
             if before is not None:
                 expiry.expire(database, before, by=SYSTEM, progress=go_on)
 
+        def tell() -> None:
+            mail.work(database, progress=go_on)
+
         self._threads = [
             threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
             for name, work, pause in (
@@ -84,6 +89,7 @@ class Followers:
                 ("tokens", lambda: tokens.clear(database), CLEAR_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),
+                ("mail", tell, MAIL_EVERY if database.settings.smtp_url else CLEAR_EVERY),
             )
         ]
 

@@ -121,7 +121,8 @@ def _end_with_parent() -> None:
 def worker(desk: Desk) -> None:
     """Run the followers alone.
 
-    They sign the logs every second, and write the entries that pauses and lifts still owe.
+    They sign the logs every second, write the entries that pauses and lifts still owe, and mail
+    people about what was done to their access.
     """
     ordered = threading.Event()
     for order in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,7 @@
 
 `/healthz` says only that the process answers. `/readyz` is 200 when the database answers, its
 schema is this version's, and it is not behind the log's signer; whoever balances load reads that.
+`warnings` names what an admin should look at, though every question is answered.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import exc as sa_exc
 
 from govern import db, errors
 from govern.audit.signer import Signer
+from govern.signals import mail
 from govern.web import guard
 
 if TYPE_CHECKING:
@@ -45,7 +47,13 @@ def readyz() -> tuple[dict[str, object], int]:
     database = guard.database()
     checks = {name: _passes(name, check, database) for name, check in CHECKS.items()}
     ready = all(checks.values())
-    return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
+    status, warnings = "ready" if ready else "not ready", _warnings(database) if ready else []
+    return {"status": status, "checks": checks, "warnings": warnings}, 200 if ready else 503
+
+
+def _warnings(database: Database) -> list[str]:
+    with database.reading() as session:
+        return ["mail"] if mail.trouble(session) is not None else []
 
 
 def _reachable(database: Database) -> None:

@@ -30,6 +30,7 @@ def test_a_sound_installation_is_ready(app: Flask, world: World) -> None:
     assert answer.json == {
         "status": "ready",
         "checks": {"database": True, "schema": True, "log": True},
+        "warnings": [],
     }
 
 

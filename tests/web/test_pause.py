@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
 
-from govern import clock
+from govern import clock, create_app, errors
 from govern.access import suspensions
 from govern.access.modes import Mode
+from govern.signals import mail
+from tests.support.processes import free_port
 from tests.web.desks import desk, hidden, stopped, told
 from tests.web.visitor import Visitor
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from govern.config import Settings
+    from govern.db import Database
     from tests.factory import World
 
 
@@ -223,6 +228,27 @@ def test_an_update_that_was_promised_and_is_late_needs_an_admin_now(
         page = told(ada.get(f"/suspensions/{held.id}").text)
         assert "The update promised to contractors is overdue" in page
         assert "One earlier version" in page
+
+
+def test_who_could_not_be_told_by_mail_is_shown_and_the_server_stays_ready(
+    settings: Settings, store: Database, world: World
+) -> None:
+    dead = replace(settings, smtp_url=f"smtp://127.0.0.1:{free_port()}", mail_from="a@b.example")
+    silent = create_app(dead)
+    world.grant(world.subject(), world.project())
+    with clock.at(clock.utcnow() + timedelta(minutes=10)):
+        held = world.suspend("project:Kingfisher")
+        ada = desk(silent, world)
+        assert silent.test_client().get("/readyz").json["warnings"] == []
+        with pytest.raises(errors.Unavailable):
+            mail.work(silent.extensions["govern"])
+        assert re.search(
+            r"Nobody can be told by mail .* refused\.? 2 mails wait", told(ada.get("/").text)
+        )
+        assert "0 mails sent, 1 on the way" in told(ada.get(f"/suspensions/{held.id}").text)
+        answer = silent.test_client().get("/readyz")
+        assert (answer.status_code, answer.json["warnings"]) == (200, ["mail"])
+    silent.extensions["govern"].dispose()
 
 
 def test_who_opened_by_mistake_takes_back_alone_within_ten_minutes_and_nobody_else(

@@ -30,6 +30,7 @@ from govern.access.suspensions.asking import (
     take_back,
     version,
 )
+from govern.access.suspensions.audience import ADMITTING, audience, named, places
 from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_to_effect
 from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
@@ -39,6 +40,7 @@ from govern.access.suspensions.previewing import Preview, preview
 from govern.access.suspensions.targets import Target, affected, target
 
 __all__ = [
+    "ADMITTING",
     "Answer",
     "Asker",
     "Effect",
@@ -60,6 +62,7 @@ __all__ = [
     "ask_lift",
     "ask_narrow",
     "ask_release",
+    "audience",
     "change_mode",
     "difference",
     "effect",
@@ -67,11 +70,13 @@ __all__ = [
     "hearing",
     "mode_of",
     "move",
+    "named",
     "notices",
     "open",
     "organisation_held",
     "particulars",
     "people",
+    "places",
     "preview",
     "reading",
     "returning",

@@ -25,8 +25,9 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
     naming,
 )
+from govern.access.suspensions.audience import concerned
 from govern.access.suspensions.parts import targets_of
-from govern.access.suspensions.targets import affected, logs_of
+from govern.access.suspensions.targets import logs_of
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
@@ -195,7 +196,7 @@ def _touching(session: OrmSession, suspension: Suspension, subject_id: str) -> l
         query = grants.facts(Grant.client_id, moment=moment).where(
             Grant.subject_id == subject_id,
             grants.all_of(grants.standing(moment)),
-            affected(suspension.id, moment),
+            concerned(suspension.id, moment),
         )
         found.update(session.execute(query.distinct()).scalars())
     named = select(SuspensionTarget.id).where(

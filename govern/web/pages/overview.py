@@ -12,6 +12,7 @@ from govern import clock, errors
 from govern.access import overview, requests, suspensions
 from govern.access.requests import RequestKind
 from govern.audit import reading
+from govern.signals import mail
 from govern.web import guard
 from govern.web.pages import base, words
 from govern.web.pages.lift import difference_context
@@ -40,6 +41,7 @@ def page() -> str:
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
         recent = overview.recent(session, by=by)
+        silent = mail.trouble(session)
         told = suspensions.notices.versions(session, (one.suspension.id for one in shown))
     reading.note(guard.database(), "overview", by=by)
     for line in lines:
@@ -50,6 +52,7 @@ def page() -> str:
         now=clock.utcnow(),
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
+        silent=silent,
         clients=lines,
         events=[
             SimpleNamespace(

@@ -15,6 +15,7 @@ from govern.access.modes import Mode, tighter
 from govern.audit import reading
 from govern.audit.events import SENTENCES
 from govern.identity import subjects
+from govern.signals import mail
 from govern.web import guard
 from govern.web.pages import base, words
 from govern.web.pages.pause import BETWEEN
@@ -83,6 +84,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
         seen = suspensions.effect(session, found.standing)
         told = suspensions.notices.versions(session, [suspension_id])[suspension_id]
+        mailed = mail.told(session, suspension_id)
         read = suspensions.notices.readers(session, told[0].id) if told else 0
     reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
@@ -171,6 +173,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         seen_mode=standing.mode_id,
         seen=suspensions.version(row),
         told=told,
+        mailed=mailed,
         read=read,
         unread=max(standing.people - read, 0),
         form=request.form,

@@ -1,0 +1,5 @@
+"""Signals: followers of the logs that tell the world what happened."""
+
+from govern.signals import mail
+
+__all__ = ["mail"]

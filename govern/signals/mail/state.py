@@ -1,0 +1,65 @@
+"""How mail stands, for those who answer for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from govern.signals.mail.sending import SERVER
+from govern.signals.mail.tables import MailAct, MailDelivery, MailServer, State
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """The mail server takes no mail: since when, what is wrong, and how many wait to be told."""
+
+    since: datetime
+    error: str
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How many mails about a suspension are sent, are on their way, and were given up."""
+
+    sent: int = 0
+    waiting: int = 0
+    given_up: int = 0
+
+
+def trouble(session: Session) -> Trouble | None:
+    """What is wrong with the mail server; None while it takes mail, or there is none."""
+    if not session.database.settings.smtp_url:  # type: ignore[attr-defined]  # ours has it
+        return None
+    waiting = select(func.count()).where(MailDelivery.next_try_at.is_not(None)).scalar_subquery()
+    row = session.execute(
+        select(MailServer.failing_since, MailServer.error, waiting).where(
+            MailServer.id == SERVER, MailServer.failing_since.is_not(None)
+        )
+    ).one_or_none()
+    return Trouble(since=row[0], error=row[1], waiting=row[2]) if row is not None else None
+
+
+def told(session: Session, suspension_id: str) -> Told | None:
+    """How far people were told of what was done to a suspension; None where nobody was to be."""
+    rows = dict(
+        session.execute(
+            select(MailDelivery.state, func.count())
+            .join(MailAct, MailAct.id == MailDelivery.act_id)
+            .where(MailAct.suspension_id == suspension_id)
+            .group_by(MailDelivery.state)
+        ).all()
+    )
+    if not rows:
+        return None
+    return Told(
+        sent=rows.get(State.SENT, 0),
+        waiting=rows.get(State.WAITING, 0) + rows.get(State.FAILED, 0),
+        given_up=rows.get(State.GIVEN_UP, 0),
+    )

@@ -1,0 +1,268 @@
+"""What a mail says: what was done, what it means for this person, and where to read on.
+
+It holds nothing that the person's own page does not: their own projects' codes, what the notice
+says, no one else's name, no client. What an admin typed is set in, so that it cannot pass for ours.
+The subject tells no code, since it shows on a locked screen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from dataclasses import dataclass
+from datetime import timedelta
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_, select
+
+from govern import clock
+from govern.access import suspensions
+from govern.access.clients import Dataset, Project
+from govern.access.entitlements import Entitlement
+from govern.access.grants import Grant
+from govern.access.modes import STOPS, Effect, Mode
+from govern.access.suspensions import Suspension, SuspensionMode
+from govern.audit import EventType
+from govern.audit.log import Entry
+from govern.db import listed
+from govern.identity.subjects import Subject
+from govern.signals.mail.following import GRANTS, ON_GRANTS, TOGETHER
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from govern.config import Settings
+    from govern.signals.mail.tables import MailAct
+
+_SAME_COMMIT = timedelta(milliseconds=1)
+_STATE = {
+    Mode.PAUSED: "paused",
+    Mode.READ_ONLY: "read-only: you may look, but change and download nothing",
+    Mode.UNDER_REVIEW: "under review: work goes on, with a code from your authenticator every "
+    "12 hours",
+}
+_SUBJECTS = {
+    EventType.SUSPENSION_OPENED: "A change to your access",
+    EventType.SUSPENSION_MODE_CHANGED: "A change to your access",
+    EventType.NOTICE_POSTED: "News about your suspended access",
+    EventType.SUSPENSION_RELEASED: "Your access is given back",
+    EventType.SUSPENSION_NARROWED: "Your access is given back",
+    EventType.SUSPENSION_LIFTED: "Your access is given back",
+}
+
+
+def compose(
+    session: Session, settings: Settings, act: MailAct, people: list[str]
+) -> dict[str, EmailMessage]:
+    """The mails about one act to some people; without whom it cannot or need not reach."""
+    among = listed(session, sorted(people))
+    addresses = dict(
+        session.execute(
+            select(Subject.id, Subject.email).join(among, among.c.value == Subject.id)
+        ).all()
+    )
+    bodies = (
+        _of_grants(session, act, people)
+        if act.type == GRANTS
+        else _of_suspension(session, act, people)
+    )
+    found = {}
+    for person, lines in bodies.items():
+        message = _message(settings, act, person, addresses[person], lines)
+        if message is not None:
+            found[person] = message
+    return found
+
+
+def _message(
+    settings: Settings, act: MailAct, person: str, address: str, lines: list[str]
+) -> EmailMessage | None:
+    message = EmailMessage()
+    try:
+        message["To"] = Address(addr_spec=address)
+    except (ValueError, IndexError, MessageError):  # all of them are what the parser raises
+        return None
+    title = "Your access has changed" if act.type == GRANTS else _SUBJECTS[EventType(act.type)]
+    message["From"] = Address("govern", addr_spec=settings.mail_from)
+    message["Subject"] = title
+    message["Date"] = format_datetime(clock.utcnow())
+    message["Message-ID"] = message_id(settings, act.id, person)
+    # RFC 3834: so that no holiday notice answers a machine.
+    message["Auto-Submitted"] = "auto-generated"
+    foot = [
+        f"How things stand now is on your own page: {settings.public_url}/status",
+        "",
+        "This was sent by a machine that reads no answers.",
+    ]
+    message.set_content("\n".join([*lines, "", *foot, ""]))
+    return message
+
+
+def message_id(settings: Settings, act_id: str, person: str) -> str:
+    """The same for one act and person however often it is sent, so that a copy is known as one."""
+    digest = hashlib.sha256(f"{act_id} {person}".encode()).hexdigest()[:32]
+    return f"<{digest}@{settings.mail_from.rpartition('@')[2]}>"
+
+
+def _when(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+# --- suspensions -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What was so at an act's instant."""
+
+    event: EventType
+    at: datetime
+    mode: Mode | None
+    cut_off: datetime | None
+    notice: suspensions.notices.Version | None
+
+
+def _of_suspension(session: Session, act: MailAct, people: list[str]) -> dict[str, list[str]]:
+    facts = _facts(session, act)
+    named = suspensions.named(session, act.suspension_id or "", facts.event, act.at, people=people)
+    places = suspensions.places(
+        session, act.suspension_id or "", facts.event, act.at, people=people
+    )
+    found = {}
+    for person in people:
+        lines = _first(facts, places.get(person, []), named=person in named)
+        if facts.event not in suspensions.ADMITTING:
+            lines += _meaning(facts, named=person in named)
+            lines += _notice(facts.notice)
+        found[person] = lines
+    return found
+
+
+def _facts(session: Session, act: MailAct) -> _Facts:
+    row = session.get_one(Suspension, act.suspension_id)
+    modes = (
+        session.execute(
+            select(SuspensionMode)
+            .where(SuspensionMode.suspension_id == row.id, SuspensionMode.recorded_at <= act.at)
+            .order_by(SuspensionMode.recorded_at.desc())
+        )
+        .scalars()
+        .all()
+    )
+    stopping_since = None
+    for each in modes:
+        if Effect.HOURS not in STOPS[Mode(each.mode)]:
+            break
+        stopping_since = each.recorded_at
+    told = suspensions.notices.versions(session, [row.id])[row.id]
+    return _Facts(
+        event=EventType(act.type),
+        at=act.at,
+        mode=Mode(modes[0].mode) if modes else None,
+        cut_off=(row.hours_until or stopping_since) if stopping_since else None,
+        notice=next((one for one in told if one.posted_at < act.at + _SAME_COMMIT), None),
+    )
+
+
+def _first(facts: _Facts, places: list[str], *, named: bool) -> list[str]:
+    on = [f"  {place}" for place in places]
+    if facts.event in suspensions.ADMITTING:
+        lines = [f"A suspension of your access ended on {_when(facts.at)}."]
+        return [*lines, "It no longer holds you on:", *on] if on else lines
+    state = _STATE[facts.mode or Mode.PAUSED]
+    if facts.event is EventType.NOTICE_POSTED:
+        lines = ["There is news about your suspended access."]
+    elif named:
+        lines = [f"Since {_when(facts.at)} your own access is {state}."]
+    else:
+        lines = [f"Since {_when(facts.at)} work is {state}."]
+    return [*lines, "", "Your projects that this is about:", *on] if on else lines
+
+
+def _meaning(facts: _Facts, *, named: bool) -> list[str]:
+    if facts.event is EventType.NOTICE_POSTED:
+        return []
+    lines = [""]
+    if not named:
+        lines += ["This is not about you: it covers everyone who works there."]
+    if facts.mode is not Mode.UNDER_REVIEW:
+        lines += ["Nothing is asked of you, and what you hold is kept meanwhile."]
+    if facts.cut_off is not None:
+        lines += [f"Hours worked before {_when(facts.cut_off)} count, and can still be logged."]
+    return lines
+
+
+def _notice(notice: suspensions.notices.Version | None) -> list[str]:
+    if notice is None:
+        return []
+    lines = []
+    for title, words in (("What we know:", notice.known), ("Not known yet:", notice.not_known)):
+        if words:
+            lines += ["", title, "", textwrap.indent(words, "  ", lambda _: True)]
+    facts = [
+        ("Next update by", notice.next_update_by and _when(notice.next_update_by)),
+        ("Hand in your hours by", notice.submit_by and _when(notice.submit_by)),
+        ("Whom to ask", notice.contact),
+    ]
+    told = [f"{title}: {value}" for title, value in facts if value]
+    return [*lines, "", *told] if told else lines
+
+
+# --- grants ------------------------------------------------------------------------------------
+
+
+def _of_grants(session: Session, act: MailAct, people: list[str]) -> dict[str, list[str]]:
+    """What was given and ended within the time that the act stands for, by others."""
+    among = listed(session, sorted(people))
+    place: Any = Project.code
+    rows = session.execute(
+        select(
+            Entry.subject_id, Entry.type, Entry.at, Grant.starts_at, Grant.ends_at,
+            place, Dataset.code, Entitlement.name,
+        )
+        .join(among, among.c.value == Entry.subject_id)
+        .join(
+            Grant,
+            (Grant.subject_id == Entry.subject_id)
+            & or_(
+                (Entry.type == EventType.GRANT_ISSUED) & (Grant.recorded_at == Entry.at),
+                (Entry.type == EventType.GRANT_REVOKED) & (Grant.ended_at == Entry.at),
+            )
+            & (Grant.client_id == Entry.log_id),
+        )
+        .join(Project, Project.id == Grant.project_id)
+        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
+        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+        .where(
+            Entry.type.in_(ON_GRANTS),
+            Entry.at >= act.at,
+            Entry.at < act.at + TOGETHER,
+            Entry.actor != Entry.subject_id,
+        )
+        .order_by(Entry.subject_id, Entry.at)
+    )  # fmt: skip
+    given: dict[str, list[str]] = {}
+    ended: dict[str, list[str]] = {}
+    for person, type_, at, starts, ends, project, dataset, entitlement in rows:
+        what = f"  {project} / {dataset}" if dataset else f"  {project}"
+        if type_ == EventType.GRANT_ISSUED:
+            line = f"{what} ({entitlement}), from {_when(starts)} until {_when(ends)}"
+            given.setdefault(person, []).append(line)
+        else:
+            ended.setdefault(person, []).append(f"{what} ({entitlement}), on {_when(at)}")
+    found = {}
+    for person in people:
+        lines: list[str] = []
+        if person in given:
+            lines += ["You were given access to:", "", *given[person]]
+        if person in ended:
+            lines += [*([""] if lines else []), "Your access ended to:", "", *ended[person]]
+        if lines:
+            found[person] = lines
+    return found
