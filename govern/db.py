@@ -287,6 +287,7 @@ def _asking_engine(url: str) -> Engine:
         create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20, pool_pre_ping=True),
         plan_cache_mode="force_generic_plan",
         lock_timeout="2s",
+        statement_timeout="10s",
     )
 
 

@@ -10,16 +10,16 @@ import json
 import re
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from psycopg import RawCursor
 from psycopg import errors as pg_errors
 from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus
-from sqlalchemy import String, bindparam, column, func, select, type_coerce
+from sqlalchemy import bindparam, column, func, select, type_coerce
 from sqlalchemy import cast as sql_cast
 from sqlalchemy import exc as sa_exc
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from govern.clock import Utc, micros, text
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     Run = Callable[[Any, Sequence[Sequence[Any]]], list[tuple[Any, ...]]]
 
 _NAMED = re.compile(r"%\((\w+)\)s|%%")
+_GIVEN = "given_{}"
+_PLAIN = "-"
+_ESCAPED = re.compile(r'["\\]')
+_encoded = json.JSONEncoder(default=text, ensure_ascii=False).encode
 _numbers = count()
 
 
@@ -68,48 +72,46 @@ class Prepared:
             raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
 
     def _on_postgresql(self, dialect: Dialect) -> Run:
-        given_rows = sql_cast(bindparam("asked", required=False, type_=String()), JSONB)
         each = (
-            func.jsonb_array_elements(given_rows)
-            .table_valued(column("value", JSONB), with_ordinality="n", name="each_asked")
-            .render_derived()
+            func.unnest(
+                *(
+                    sql_cast(bindparam(_GIVEN.format(place), required=False), ARRAY(kind))
+                    for place, kind in enumerate(self._columns.values())
+                )
+            )
+            .table_valued(
+                *(column(name, kind) for name, kind in self._columns.items()), with_ordinality="n"
+            )
+            .render_derived(name="asked")
         )
-        asked = select(
-            *(
-                sql_cast(each.c.value[place].astext, kind).label(name)
-                for place, (name, kind) in enumerate(self._columns.items())
-            ),
-            each.c.n,
-        ).subquery("asked")
-        named, constants = _compiled(self._build(asked), dialect)
-        order: list[str] = []
+        named, fixed, living = _compiled(self._build(each), dialect)
+        given_names = [_GIVEN.format(place) for place in range(len(self._columns))]
+        order = [*given_names, *living]
 
         def numbered(match: re.Match[str]) -> str:
             name = match[1]
             if name is None:
                 return "%"
-            if name not in order:
-                order.append(name)
-            return f"${order.index(name) + 1}"
+            # What never changes is part of the statement, where the planner sees it.
+            return f"${order.index(name) + 1}" if name in order else _literal(fixed[name])
 
         statement = _NAMED.sub(numbered, named)
         own_name = f"govern_{next(_numbers)}".encode()
-        prepared: WeakSet[Any] = WeakSet()
+        transformers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
         def run(driver: Any, given: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-            values = constants()
-            values["asked"] = json.dumps(given, default=text)
-            ordered = [values[name] for name in order]
+            values: list[str | None] = [_array(together) for together in zip(*given, strict=True)]
+            values += [_as_text(value()) for value in living.values()]
             if not driver.autocommit:  # the driver is to begin the transaction
                 with RawCursor(driver) as cursor:
-                    cursor.execute(statement, ordered, prepare=True)
+                    cursor.execute(statement, values, prepare=True)
                     return cursor.fetchall() if cursor.description else []
-            if driver not in prepared:
+            transformer = transformers.get(driver)
+            if transformer is None:
                 _checked(driver, driver.pgconn.prepare(own_name, statement.encode()))
-                prepared.add(driver)
-            sent = [None if value is None else _as_text(value) for value in ordered]
+                transformer = transformers[driver] = Transformer(driver)
+            sent = [None if value is None else value.encode() for value in values]
             result = _checked(driver, driver.pgconn.exec_prepared(own_name, sent))
-            transformer = Transformer(driver)
             transformer.set_pgresult(result)
             return transformer.load_rows(0, result.ntuples, tuple)
 
@@ -127,7 +129,7 @@ class Prepared:
             (each.c.key + 1).label("n"),
         ).subquery("asked")
         statement = self._build(asked)
-        told, constants = _compiled(statement, dialect)
+        told, fixed, living = _compiled(statement, dialect)
         instants = {
             place
             for place, each_column in enumerate(getattr(statement, "selected_columns", ()))
@@ -136,7 +138,7 @@ class Prepared:
         read = Utc().process_result_value
 
         def run(driver: Any, given: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-            values = constants()
+            values = fixed | {name: value() for name, value in living.items()}
             values["asked"] = json.dumps(given, default=micros)
             found = driver.execute(told, values).fetchall()
             return [
@@ -156,12 +158,36 @@ def _checked(driver: Any, result: Any) -> Any:
     return result
 
 
-def _as_text(value: str | int | datetime) -> bytes:
-    return (value if isinstance(value, str | int) else text(value)).__str__().encode()
+def _as_text(value: str | int | datetime | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) else text(value)
 
 
-def _compiled(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[], dict[str, Any]]]:
-    """The statement's text, and what gives its constants: some, as a test's clock, may change."""
+def _literal(value: str | int | datetime | None) -> str:
+    if value is None or isinstance(value, int):
+        return "NULL" if value is None else str(value)
+    return "'" + (value if isinstance(value, str) else text(value)).replace("'", "''") + "'"
+
+
+def _array(values: Sequence[Any]) -> str:
+    """A column of parameters as PostgreSQL writes an array.
+
+    Both quote a string alike, and spell null, numbers and truth so; but what JSON escapes by a
+    letter or number stands for itself in an array, so that such strings are written without it.
+    """
+    written = _encoded(values)
+    if "\\" in written:
+        written = _encoded([_PLAIN if isinstance(v, str) else v for v in values])
+        strings = (_ESCAPED.sub(r"\\\g<0>", v) for v in values if isinstance(v, str))
+        written = re.sub(re.escape(f'"{_PLAIN}"'), lambda _: f'"{next(strings)}"', written)
+    return "{" + written[1:-1] + "}"
+
+
+def _compiled(
+    statement: Executable, dialect: Dialect
+) -> tuple[str, dict[str, Any], dict[str, Callable[[], Any]]]:
+    """The statement's text, its constants, and what gives those that change, as a test's clock."""
     style = "pyformat" if dialect.name == "postgresql" else "named"
     own: Dialect = cast("Any", type(dialect))(paramstyle=style)
     compiled: Any = cast("Any", statement).compile(
@@ -173,12 +199,15 @@ def _compiled(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[]
         adapt = None if bound is None else bound.type.dialect_impl(own).bind_processor(own)
         return value if adapt is None or value is None else adapt(value)
 
-    fixed = {name: adapted(name, value) for name, value in compiled.params.items()}
-    living = {name: bound for name, bound in compiled.binds.items() if bound.callable is not None}
+    def present(bound: Any) -> Callable[[], Any]:
+        return lambda: adapted(bound.key, bound.effective_value)
 
-    def constants() -> dict[str, Any]:
-        return fixed | {
-            name: adapted(name, bound.effective_value) for name, bound in living.items()
-        }
-
-    return compiled.string, constants
+    living = {
+        name: present(bound)
+        for name in compiled.params
+        if (bound := compiled.binds.get(name)) is not None and bound.callable is not None
+    }
+    fixed = {
+        name: adapted(name, value) for name, value in compiled.params.items() if name not in living
+    }
+    return compiled.string, fixed, living

@@ -1,6 +1,6 @@
 """Evaluation: questions, decisions by the one rule, and lists of who can."""
 
-from govern.access.evaluation.deciding import Credentials, decide, decide_for, decide_many
+from govern.access.evaluation.deciding import Credentials, answer, decide, decide_many
 from govern.access.evaluation.facts import evaluate, evaluate_many
 from govern.access.evaluation.listing import Reach, search
 from govern.access.evaluation.questions import REASONS, Decision, Question
@@ -11,8 +11,8 @@ __all__ = [
     "Decision",
     "Question",
     "Reach",
+    "answer",
     "decide",
-    "decide_for",
     "decide_many",
     "evaluate",
     "evaluate_many",

@@ -12,13 +12,18 @@ import queue
 import threading
 import weakref
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import ExitStack
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors, permissions
 from govern.access.evaluation.facts import evaluate_many
 from govern.access.evaluation.questions import Decision, Question
 from govern.audit.decisions import AccessKind, Writer
 from govern.identity import integrations
+from govern.identity.integrations import Known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 # Questions answered together, at most: one snapshot must not make the first wait for long.
 _TOGETHER = 1000
+# Seconds without a question after which the connection is given back.
+_LULL = 0.1
 
 
 class Credentials(NamedTuple):
@@ -39,13 +46,60 @@ class Credentials(NamedTuple):
     secret: str
 
 
-class _Job(NamedTuple):
-    """Questions that came together, of one caller, and where their answer goes."""
+class Inquiry(Protocol):
+    """Questions that come together, of one caller: read, and told, on the thread that answers.
 
+    There both are done in turn, for all who ask at once; on the askers' own threads they would take
+    the interpreter from the one thread that everybody waits for.
+    """
+
+    def questions(self) -> Sequence[Question]:
+        """What is asked; what this raises is raised to who asked."""
+
+    def stop_at(self) -> bool | None:
+        """The decision that ends the list; what comes after is not recorded."""
+
+    def told(self, by: Principal, decisions: list[Decision]) -> Any:
+        """The answer, as whoever asked wants it."""
+
+
+class _Plain(NamedTuple):
+    """Questions that need no reading, and whose answer are the decisions."""
+
+    asked: Sequence[Question]
+    stops_at: bool | None
+
+    def questions(self) -> Sequence[Question]:
+        return self.asked
+
+    def stop_at(self) -> bool | None:
+        return self.stops_at
+
+    def told(self, _: Principal, decisions: list[Decision]) -> list[Decision]:
+        return decisions
+
+
+class _Job(NamedTuple):
+    """An inquiry, who makes it, and where its answer goes."""
+
+    inquiry: Inquiry
+    by: Principal | Credentials
+    answer: Future[Any]
+
+
+class _Asked(NamedTuple):
+    """A job that was read."""
+
+    job: _Job
     questions: Sequence[Question]
     stop_at: bool | None
-    by: Principal | Credentials
-    answer: Future[tuple[Principal, list[Decision]]]
+
+
+class _Caller(NamedTuple):
+    """Who asks, and about which clients they may (None: all)."""
+
+    by: Principal
+    clients: frozenset[str] | None
 
 
 def decide(database: Database, question: Question, *, by: Principal) -> Decision:
@@ -67,23 +121,18 @@ def decide_many(
 
     `stop_at` ends the list with the first decision that says so; what comes after is not recorded.
     """
-    return decide_for(database, questions, stop_at=stop_at, by=by)[1]
+    found: list[Decision] = answer(database, _Plain(questions, stop_at), by=by)
+    return found
 
 
-def decide_for(
-    database: Database,
-    questions: Sequence[Question],
-    *,
-    stop_at: bool | None = None,
-    by: Principal | Credentials,
-) -> tuple[Principal, list[Decision]]:
-    """The same, with who asks: who shows an id and a secret is found out after they asked, too.
+def answer(database: Database, inquiry: Inquiry, *, by: Principal | Credentials) -> Any:
+    """The same for what is still to be read: who shows an id and a secret is found out then, too.
 
     Raises `Unauthenticated` for credentials that do not count.
     """
-    answer: Future[tuple[Principal, list[Decision]]] = Future()
-    _desk(database).put(_Job(questions, stop_at, by, answer))
-    return answer.result()
+    waiting: Future[Any] = Future()
+    _desk(database).put(_Job(inquiry, by, waiting))
+    return waiting.result()
 
 
 _desks: weakref.WeakKeyDictionary[Database, queue.SimpleQueue[_Job | None]] = (
@@ -110,114 +159,191 @@ def _desk(database: Database) -> queue.SimpleQueue[_Job | None]:
 def _serve(owner: weakref.ref[Database], desk: queue.SimpleQueue[_Job | None]) -> None:
     """Answer all that is waiting, again and again, until the database is let go."""
     writer: Writer | None = None
-    while (job := desk.get()) is not None:
-        jobs, size = [job], len(job.questions)
-        while size < _TOGETHER:
-            try:
-                more = desk.get_nowait()
-            except queue.Empty:
-                break
-            if more is None:
-                desk.put(None)
-                break
-            jobs.append(more)
-            size += len(more.questions)
+    known = Known()
+    job = desk.get()
+    while job is not None:
         database = owner()
         if database is None:
             return
         writer = writer or Writer(database)
-        _answer(database, writer, jobs)
-        del database, jobs, job
+        line = _Line(database)
+        while job is not None:
+            _answer(line, writer, known, _waiting(job, desk))
+            if not database.is_postgresql:
+                line.close()  # its snapshot would grow old
+            try:
+                job = desk.get(timeout=_LULL)
+            except queue.Empty:
+                break
+        else:
+            return
+        line.close()
+        del database, line
+        job = desk.get()
 
 
-def _answer(database: Database, writer: Writer, jobs: list[_Job]) -> None:
+def _waiting(job: _Job, desk: queue.SimpleQueue[_Job | None]) -> list[_Asked]:
+    """This job and all that wait behind it, read."""
+    asked: list[_Asked] = []
+    size = 0
+    while True:
+        one = _read(job)
+        if one is not None:
+            asked.append(one)
+            size += len(one.questions)
+        if size >= _TOGETHER or desk.empty():
+            return asked
+        following = desk.get()
+        if following is None:
+            desk.put(None)
+            return asked
+        job = following
+
+
+class _Line:
+    """The connection that questions are answered by: had when needed, kept while there are more."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held = ExitStack()
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        """The one there is, or another."""
+        if self._connection is None:
+            self._connection = self._held.enter_context(self._database.asking())
+        return self._connection
+
+    def close(self) -> None:
+        """Give it back."""
+        self._connection = None
+        self._held.close()
+
+
+def _read(job: _Job) -> _Asked | None:
+    """The job with its questions; none if they cannot be read, which is told at once."""
     try:
-        answers = list(zip(jobs, _together(database, writer, jobs), strict=True))
+        return _Asked(job, job.inquiry.questions(), job.inquiry.stop_at())
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear of it
+        job.answer.set_exception(error)
+        return None
+
+
+def _answer(line: _Line, writer: Writer, known: Known, asked: list[_Asked]) -> None:
+    if not asked:
+        return
+    try:
+        try:
+            found = _together(line.connection(), writer, known, asked)
+        except sa_exc.DBAPIError:
+            # It may have died since it was last used. What fails here has recorded nothing.
+            line.close()
+            found = _together(line.connection(), writer, known, asked)
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
-        if len(jobs) == 1:
-            jobs[0].answer.set_exception(error)
+        line.close()
+        if len(asked) == 1:
+            asked[0].job.answer.set_exception(error)
             return
         # One of them may be at fault for all: each is asked by itself.
-        for job in jobs:
-            _answer(database, writer, [job])
+        for one in asked:
+            _answer(line, writer, known, [one])
         return
-    for job, answer in answers:
+    # Whoever is woken wants the interpreter: none is before there is an answer for each.
+    answers = [_outcome(one, who, decisions) for one, who, decisions in found]
+    for (one, _, _), answer in zip(found, answers, strict=True):
         if isinstance(answer, Exception):
-            job.answer.set_exception(answer)
+            one.job.answer.set_exception(answer)
         else:
-            job.answer.set_result(answer)
+            one.job.answer.set_result(answer)
+
+
+def _outcome(asked: _Asked, who: _Caller | Exception, decisions: list[Decision]) -> Any:
+    if isinstance(who, Exception):
+        return who
+    try:
+        return asked.job.inquiry.told(who.by, decisions)
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear of it
+        return error
 
 
 def _together(
-    database: Database, writer: Writer, jobs: list[_Job]
-) -> list[tuple[Principal, list[Decision]] | Exception]:
-    """Find out who asks, answer and record: three statements for all jobs."""
-    with database.asking() as connection:
-        callers = _callers(connection, jobs)
-        questions = [
-            question
-            for job, by in zip(jobs, callers, strict=True)
-            if not isinstance(by, Exception)
-            for question in job.questions
+    connection: Connection, writer: Writer, known: Known, asked: list[_Asked]
+) -> list[tuple[_Asked, _Caller | Exception, list[Decision]]]:
+    """Find out who asks, answer and record: three statements at most for all."""
+    callers = _callers(connection, known, asked)
+    questions: list[Question] = []
+    for one, who in zip(asked, callers, strict=True):
+        if not isinstance(who, Exception):
+            questions += one.questions
+    decisions = evaluate_many(connection, questions)
+    following = iter(decisions)
+    given = [
+        [] if isinstance(who, Exception) else list(islice(following, len(one.questions)))
+        for one, who in zip(asked, callers, strict=True)
+    ]
+    if any(decision.house_as_of != known.as_of for decision in decisions):
+        known.forget()
+        callers = [
+            who if isinstance(who, Exception) else now
+            for who, now in zip(callers, _callers(connection, known, asked), strict=True)
         ]
-        decisions = iter(evaluate_many(connection, questions))
-        answers: list[tuple[Principal, list[Decision]] | Exception] = []
-        rows: list[tuple[object, ...]] = []
-        for job, by in zip(jobs, callers, strict=True):
-            if isinstance(by, Exception):
-                answers.append(by)
-                continue
-            told: list[Decision] = []
-            clients = permissions.scope(by, "decision:ask")
-            for question in job.questions:
-                decision = _as_known_to(clients, by, next(decisions))
-                if told and told[-1].permit is job.stop_at:
-                    continue
-                told.append(decision)
-                rows.append(_row(question, decision, by))
-            answers.append((by, told))
-        try:
-            ids = iter(writer.write(rows, connection))
-        except errors.RecordFailed:
-            return [
-                answer if isinstance(answer, Exception) else (answer[0], _all_denied(job))
-                for job, answer in zip(jobs, answers, strict=True)
-            ]
+    found: list[tuple[_Asked, _Caller | Exception, list[Decision]]] = []
+    rows: list[tuple[object, ...]] = []
+    for one, who, mine in zip(asked, callers, given, strict=True):
+        counted: list[Decision] = []
+        found.append((one, who, counted))
+        if isinstance(who, Exception):
+            continue
+        for question, decided in zip(one.questions, mine, strict=True):
+            if counted and counted[-1].permit is one.stop_at:
+                break
+            decision = _as_known_to(who, decided)
+            counted.append(decision)
+            rows.append(_row(question, decision, who.by))
+    try:
+        ids = iter(writer.write(rows, connection))
+    except errors.RecordFailed:
+        return [(one, who, _all_denied(one)) for one, who, _ in found]
     return [
-        answer
-        if isinstance(answer, Exception)
-        else (answer[0], [_told(decision, next(ids), answer[0]) for decision in answer[1]])
-        for answer in answers
+        (
+            one,
+            who,
+            counted
+            if isinstance(who, Exception)
+            else [_told(decision, next(ids), who) for decision in counted],
+        )
+        for one, who, counted in found
     ]
 
 
-def _all_denied(job: _Job) -> list[Decision]:
+def _all_denied(asked: _Asked) -> list[Decision]:
     """What is told when nothing can be recorded."""
     denied = Decision(permit=False, reason="record_failed")
-    return [denied] * (1 if job.stop_at is False else len(job.questions))
+    return [denied] * (1 if asked.stop_at is False else len(asked.questions))
 
 
-def _callers(connection: Connection, jobs: list[_Job]) -> list[Principal | Exception]:
+def _callers(
+    connection: Connection, known: Known, asked: list[_Asked]
+) -> list[_Caller | Exception]:
     """Who asks, job by job, as it is now; `Unauthenticated` or `Forbidden` for who may not."""
-    shown = {job.by: None for job in jobs if isinstance(job.by, Credentials)}
-    known: dict[Credentials, Principal | Exception] = dict(
-        zip(
-            shown,
-            integrations.authenticate_many(connection, [(who.id, who.secret) for who in shown]),
-            strict=True,
-        )
-    )
-    callers: list[Principal | Exception] = []
-    for job in jobs:
-        by = known[job.by] if isinstance(job.by, Credentials) else job.by
-        if not isinstance(by, Exception):
-            clients = permissions.scope(by, "decision:ask")
-            if clients is not None and not clients:
-                by = errors.Forbidden(
-                    "This takes the permission decision:ask, which you do not hold."
-                )
-        callers.append(by)
-    return callers
+    callers = [one.job.by for one in asked]
+    shown = list(dict.fromkeys(by for by in callers if isinstance(by, Credentials)))
+    found: dict[Credentials, Principal | Exception] = {
+        by: kept for by in shown if (kept := known.find(by)) is not None
+    }
+    if len(found) < len(shown):  # then of all: those found together are known together
+        authenticated = integrations.authenticate_many(connection, shown, known)
+        found = dict(zip(shown, authenticated, strict=True))
+    return [_caller(found[by] if isinstance(by, Credentials) else by) for by in callers]
+
+
+def _caller(by: Principal | Exception) -> _Caller | Exception:
+    if isinstance(by, Exception):
+        return by
+    clients = permissions.scope(by, "decision:ask")
+    if clients is not None and not clients:
+        return errors.Forbidden("This takes the permission decision:ask, which you do not hold.")
+    return _Caller(by, clients)
 
 
 def _row(question: Question, decision: Decision, by: Principal) -> tuple[object, ...]:
@@ -230,27 +356,27 @@ def _row(question: Question, decision: Decision, by: Principal) -> tuple[object,
     )  # fmt: skip
 
 
-def _told(decision: Decision, row_id: str, by: Principal) -> Decision:
+def _told(decision: Decision, row_id: str, who: _Caller) -> Decision:
     """The decision as it leaves: what is hidden, without the facts that its row keeps."""
-    if _is_hidden(permissions.scope(by, "decision:ask"), by, decision):
+    if _is_hidden(who, decision):
         return Decision(permit=False, reason="resource_unknown", id=row_id)
     return decision._replace(id=row_id)
 
 
-def _is_hidden(clients: frozenset[str] | None, by: Principal, decision: Decision) -> bool:
+def _is_hidden(who: _Caller, decision: Decision) -> bool:
     return not permissions.knows(
-        by, clients, client=decision.client_id, project=decision.project_id
+        who.by, who.clients, client=decision.client_id, project=decision.project_id
     )
 
 
-def _as_known_to(clients: frozenset[str] | None, by: Principal, decision: Decision) -> Decision:
+def _as_known_to(who: _Caller, decision: Decision) -> Decision:
     """The decision as it is told to who may ask about some clients (None: all) or projects alone.
 
     Another's project is no different from none, nor a person who is known to others only from one
     who is known to nobody.
     """
-    if _is_hidden(clients, by, decision):
+    if _is_hidden(who, decision):
         return decision._replace(permit=False, reason="resource_unknown", grant_id=None)
-    if clients is not None and decision.reason == "subject_unknown":
+    if who.clients is not None and decision.reason == "subject_unknown":
         return decision._replace(reason="no_grant")
     return decision

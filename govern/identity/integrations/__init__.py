@@ -1,6 +1,7 @@
 """Integrations: other systems that ask; each has an id, a secret shown once, scopes and limits."""
 
 from govern.identity.integrations.credentials import (
+    Known,
     authenticate,
     authenticate_many,
     check_secret,
@@ -38,6 +39,7 @@ __all__ = [
     "Integration",
     "IntegrationLimit",
     "IntegrationSecret",
+    "Known",
     "LimitKind",
     "Registration",
     "Shown",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import String, and_, or_, select, update
 
 from govern import clock, errors
+from govern.audit import log
+from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED
 from govern.identity.integrations.tables import (
     Integration,
@@ -76,10 +78,41 @@ def authenticate(session: OrmSession, client_id: str, client_secret: str) -> Pri
     return found
 
 
+class Known:
+    """Who was found behind an id and a secret while the house's log was as long as `as_of`.
+
+    Whatever changes an integration is an entry of that log, so they still count for an answer whose
+    own snapshot saw it as long as that, and for no other.
+    """
+
+    def __init__(self) -> None:
+        self.as_of: int | None = None
+        self._found: dict[tuple[str, str], Principal] = {}
+
+    def find(self, shown: tuple[str, str]) -> Principal | None:
+        """The principal of an id and a secret, as of `as_of`."""
+        return self._found.get(shown)
+
+    def keep(self, shown: tuple[str, str], found: Principal, as_of: int) -> None:
+        """Remember one; those of another length of the log are forgotten."""
+        if as_of != self.as_of:
+            self.forget()
+            self.as_of = as_of
+        self._found[shown] = found
+
+    def forget(self) -> None:
+        """Remember nobody."""
+        self.as_of = None
+        self._found.clear()
+
+
 def authenticate_many(
-    connection: Connection, shown: Sequence[tuple[str, str]]
+    connection: Connection, shown: Sequence[tuple[str, str]], known: Known | None = None
 ) -> list[Principal | errors.Unauthenticated]:
-    """The principals behind ids and secrets, by one statement; an error for who is none."""
+    """The principals behind ids and secrets, by one statement; an error for who is none.
+
+    With `known` whoever is found is kept there, but for those whose secret ends by itself.
+    """
     if not shown:
         return []
     found: dict[int, list[tuple[Any, ...]]] = {}
@@ -96,8 +129,11 @@ def authenticate_many(
             # Told to who shows the right secret: their operator should not look for a wrong one.
             answers.append(errors.Unauthenticated("This integration is suspended."))
         else:
-            limits = [row[2:] for row in rows if row[2]]
-            answers.append(_principal(client_id, rows[0][0], limits))
+            limits = [row[4:] for row in rows if row[4]]
+            principal = _principal(client_id, rows[0][0], limits)
+            answers.append(principal)
+            if known is not None and rows[0][2] is None:
+                known.keep(shown[number - 1], principal, rows[0][3])
     return answers
 
 
@@ -107,6 +143,8 @@ def _by_secret(asked: FromClause) -> Select[Any]:
             asked.c.n,
             Integration.scope,
             Integration.suspended_at,
+            IntegrationSecret.ends_at,
+            log.position(HOUSE),
             IntegrationLimit.kind,
             IntegrationLimit.target_id,
             IntegrationLimit.client_id,

@@ -5,7 +5,8 @@ No word of HTTP is here: whoever serves these paths has checked who asks and rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -42,27 +43,62 @@ STATE = {
 }
 
 
-def one(database: Database, body: bytes, *, by: Principal | Credentials) -> Answer:
-    """One question, one decision (§6)."""
-    question = _question(read(Evaluation, body))
-    who, (decision,) = evaluation.decide_for(database, [question], by=by)
-    return _told(decision, by=who)
+class One(NamedTuple):
+    """The body of one question, and its answer (§6)."""
+
+    body: bytes
+
+    def questions(self) -> list[Question]:
+        """The question; `Invalid` when it is none."""
+        return [_question(read(Evaluation, self.body))]
+
+    def stop_at(self) -> None:
+        """Nothing comes after the first."""
+
+    def told(self, by: Principal, decisions: list[Decision]) -> bytes:
+        """The answer, as JSON."""
+        return json.dumps(_told(decisions[0], by=by)).encode()
 
 
-def many(database: Database, body: bytes, *, by: Principal | Credentials) -> Answer:
-    """Many questions, their decisions in the same order (§7), recorded by one write.
+class Many:
+    """The body of many questions, and their answers in the same order (§7).
 
     Without items it is one question. Over 1,000 items are 413: the request is well formed, so 400
     would mislead, and the sender's remedy is to send less at once.
     """
-    batch = read(Batch, body)
-    if not batch.evaluations:
-        return one(database, body, by=by)
-    if len(batch.evaluations) > MOST_ITEMS:
-        raise RequestEntityTooLarge(f"A batch holds at most {MOST_ITEMS:,} evaluations.")
-    stop_at = STOPS_AT[batch.options.evaluations_semantic]
-    items = list(_items(batch, stop_at))
-    return {"evaluations": list(_answers(database, items, stop_at=stop_at, by=by))}
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._items: list[Question | errors.Invalid] | None = None
+        self._stop_at: bool | None = None
+
+    def questions(self) -> list[Question]:
+        """Those of the items that are questions."""
+        batch = read(Batch, self._body)
+        if not batch.evaluations:
+            return One(self._body).questions()
+        if len(batch.evaluations) > MOST_ITEMS:
+            raise RequestEntityTooLarge(f"A batch holds at most {MOST_ITEMS:,} evaluations.")
+        self._stop_at = STOPS_AT[batch.options.evaluations_semantic]
+        self._items = list(_items(batch, self._stop_at))
+        return [item for item in self._items if isinstance(item, Question)]
+
+    def stop_at(self) -> bool | None:
+        """The decision that ends the batch."""
+        return self._stop_at
+
+    def told(self, by: Principal, decisions: list[Decision]) -> bytes:
+        """The answers, as JSON."""
+        if self._items is None:
+            return One(self._body).told(by, decisions)
+        answers = list(_answers(self._items, decisions, stop_at=self._stop_at, by=by))
+        return json.dumps({"evaluations": answers}).encode()
+
+
+def answer(database: Database, asked: One | Many, *, by: Principal | Credentials) -> bytes:
+    """The answer to a body, as JSON, once it is recorded."""
+    told: bytes = evaluation.answer(database, asked, by=by)
+    return told
 
 
 def _items(batch: Batch, stop_at: bool | None) -> Iterator[Question | errors.Invalid]:  # noqa: FBT001 - a semantic, not a flag
@@ -87,14 +123,12 @@ def _items(batch: Batch, stop_at: bool | None) -> Iterator[Question | errors.Inv
 
 
 def _answers(
-    database: Database,
     items: list[Question | errors.Invalid],
+    found: list[Decision],
     *,
     stop_at: bool | None,
-    by: Principal | Credentials,
+    by: Principal,
 ) -> Iterator[Answer]:
-    questions = [item for item in items if isinstance(item, Question)]
-    who, found = evaluation.decide_for(database, questions, stop_at=stop_at, by=by)
     decisions = iter(found)
     for item in items:
         if isinstance(item, errors.Invalid):
@@ -104,7 +138,7 @@ def _answers(
             }
         else:
             decision = next(decisions)
-            yield _told(decision, by=who)
+            yield _told(decision, by=by)
             if decision.permit is stop_at:
                 return
 

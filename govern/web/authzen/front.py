@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 
     Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-_ANSWERS = {
-    "/access/v1/evaluation": evaluation.one,
-    "/access/v1/evaluations": evaluation.many,
+_ASKED: dict[str, Callable[[bytes], evaluation.One | evaluation.Many]] = {
+    "/access/v1/evaluation": evaluation.One,
+    "/access/v1/evaluations": evaluation.Many,
 }
 
 
@@ -39,15 +38,15 @@ def before(app: Wsgi, database: Database) -> Wsgi:
     """Answer plain questions, and leave all else to `app`."""
 
     def front(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        answer = _ANSWERS.get(environ["PATH_INFO"])
-        if answer is None:
+        asked = _ASKED.get(environ["PATH_INFO"])
+        if asked is None:
             return app(environ, start)
         length, credentials = _length(environ), _credentials(environ)
         if length is None or credentials is None:
             return app(environ, start)
         body = environ["wsgi.input"].read(length)
         try:
-            told = json.dumps(answer(database, body, by=credentials)).encode()
+            told = evaluation.answer(database, asked(body), by=credentials)
         except Exception as error:  # noqa: BLE001 - the front has no words for what goes wrong
             if not isinstance(error, errors.GovernError | HTTPException):
                 environ[FAILURE] = error  # not asked again: the database may be down

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
 from govern import errors
 from govern.web import guard
@@ -39,11 +39,11 @@ def configuration() -> Answer:
     return metadata.document(guard.database().settings)
 
 
-def _serve(path: str, answer: Callable[..., Answer], name: str) -> None:
+def _serve(path: str, answer: Callable[..., Answer | Response], name: str) -> None:
     """Answer questions sent by POST with an integration's credentials, and by no other way."""
 
     @guard.credentials
-    def view() -> Answer:
+    def view() -> Answer | Response:
         if FAILURE in request.environ:
             raise request.environ[FAILURE]
         by: Principal = guard.integration()
@@ -54,14 +54,23 @@ def _serve(path: str, answer: Callable[..., Answer], name: str) -> None:
     blueprint.add_url_rule(path, name, view, methods=["POST"], provide_automatic_options=False)
 
 
+def _asking(asked: type[evaluation.One | evaluation.Many]) -> Callable[..., Response]:
+    def answer(database: Database, body: bytes, *, by: Principal) -> Response:
+        told = evaluation.answer(database, asked(body), by=by)
+        return Response(told, mimetype="application/json")
+
+    answer.__doc__ = asked.__doc__
+    return answer
+
+
 def _body() -> bytes:
     if request.mimetype != "application/json":
         raise errors.Invalid("Send JSON, as Content-Type: application/json.")
     return request.get_data()
 
 
-_serve("/access/v1/evaluation", evaluation.one, "evaluate")
-_serve("/access/v1/evaluations", evaluation.many, "evaluate_many")
+_serve("/access/v1/evaluation", _asking(evaluation.One), "evaluate")
+_serve("/access/v1/evaluations", _asking(evaluation.Many), "evaluate_many")
 _serve("/access/v1/search/subject", search.subjects, "search_subject")
 _serve("/access/v1/search/resource", search.resources, "search_resource")
 _serve("/access/v1/search/action", search.actions, "search_action")
