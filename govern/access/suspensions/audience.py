@@ -52,7 +52,7 @@ def _in_part(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
             target.suspension_id == suspension_id,
             target.kind == Scope.DATASET,
             moment.stands(target),
-            not_(grants.released(target, moment)),
+            not_(grants.released(target.suspension_id, moment)),
             dataset.id == target.target_id,
             dataset.project_id == Grant.project_id,
             Grant.dataset_id.is_(None),
