@@ -836,3 +836,27 @@ def test_serve_answers_signs_and_leaves_nothing_behind_when_killed(
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0
     assert gone()
+
+
+def test_a_suspension_is_measured_and_its_receipt_is_checked_without_a_database(
+    run: Callable[..., Ran], world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.grant(world.subject(), world.project("Kingfisher", client=world.client("ASTER")))
+    world.integration("tool")
+    row = world.suspend("client:ASTER", ordered_by="ops@aster.example")
+    world.write_particulars()
+    measured = run("effect", row.id, "--json").json
+    assert measured["counts"] == {"confirmed": 0, "failed": 0, "unknown": 1}
+    assert "unknown: tool has never asked" in run("effect", row.id).out
+    out = tmp_path / "receipt.html"
+    told = run("receipt", row.id, "--out", str(out), "--json").json
+    assert (told["client"], told["grants"], told["ordered_by"]) == ("ASTER", 1, "ops@aster.example")
+    assert run("receipt", row.id, "--out", str(out), "--client", "BOREAL").status == 1
+    key = run("log", "key").out.strip()
+    monkeypatch.setenv("GOVERN_DATABASE_URL", "sqlite:////nowhere/at/all")
+    checked = run("log", "verify-receipt", str(out), "--key", key)
+    assert checked.status == 0, checked.err
+    assert 'mode "paused"' in checked.out
+    assert 'proven: ordered_by "ops@aster.example"' in checked.out
+    out.write_text(out.read_text().replace("index ", "index 1"))
+    assert run("log", "verify-receipt", str(out), "--key", key).status == 1

@@ -45,6 +45,7 @@ class _Queued:
     by: Principal
     refs: dict[str, str]
     data: dict[str, Any]
+    own: dict[str, dict[str, Any]]
     private: dict[str, str]
     about: str | None
     covers: tuple[Base, ...]
@@ -73,6 +74,7 @@ def record(
     by: Principal,
     refs: dict[str, str | None] | None = None,
     data: dict[str, Any] | None = None,
+    own: dict[str, dict[str, Any]] | None = None,
     private: dict[str, str | None] | None = None,
     about: str | None = None,
     covers: Iterable[Base] = (),
@@ -81,7 +83,8 @@ def record(
 ) -> None:
     """Queue one event for each of `logs`; nothing is written before the commit.
 
-    `refs` are opaque ids, `data` no one's personal value; `private` values enter as commitments,
+    `refs` are opaque ids, `data` no one's personal value, `own` more of it for some log alone: what
+    another client's log may not name. `private` values enter as commitments,
     and may be erased with the person they are `about`. `covers` are the audited rows whose change
     this is the record of; `stamps` name the columns that take the entry's instant. `recheck`
     raises when, seen afresh under the heads' locks, the operation may no longer be.
@@ -98,6 +101,7 @@ def record(
             by=by,
             refs={name: value for name, value in (refs or {}).items() if value},
             data={name: value for name, value in (data or {}).items() if value is not None},
+            own=own or {},
             private=values,
             about=about,
             covers=(*covers, *(row for row, _ in stamps)),
@@ -195,7 +199,7 @@ def _add(
         actor=queued.by.id,
         session=queued.by.session,
         refs=queued.refs,
-        data=queued.data,
+        data=queued.data | queued.own.get(head.id, {}),
         commit=commit,
     )
     entries.append(dict(zip(ENTRY_COLUMNS, entry, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -86,7 +87,7 @@ def export_(
         )
     # Signed first, so that the file is complete through now.
     Signer(desk.settings).sign(database)
-    with _whole(out) as file:
+    with whole(out) as file:
         done = export.run(database, file, form=form, client=client_id, where=where, by=desk.by)
     desk.tell(
         {"out": str(out), "rows": done.rows, "logs": done.sizes, "unsigned": list(done.unsigned)},
@@ -100,7 +101,7 @@ def _actor(known: subjects.Subject | None, word: str) -> str:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[BinaryIO]:
+def whole(out: Path) -> Iterator[BinaryIO]:
     """A file that its owner alone may read, and that appears under its name when it is whole."""
     part = out.with_name(f"{out.name}.part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -156,6 +157,35 @@ def verify_(
     desk.tell(asdict(report), *words)
     if not report.ok:
         refused("this file is not what was signed")
+
+
+@log.command("verify-receipt")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--key", "keys", metavar="VKEY", multiple=True, required=True,
+    help="A verifier key that you trust, as `govern log key` printed it; may be repeated.",
+)  # fmt: skip
+@json_option
+@pass_desk
+def verify_receipt_(desk: Desk, /, *, file: BinaryIO, keys: tuple[str, ...]) -> None:
+    """Check a receipt offline, and say what the entries in it prove.
+
+    This opens no database and no connection.
+
+    Example: govern log verify-receipt aster.html --key 'govern.localhost+1a2b3c4d+AbC…'
+    """
+    report = verify.check_receipt(file.read(), keys=keys)
+    words = [f"damage: {damage.message}" for damage in report.damage]
+    for entry in report.entries:
+        said = {"type": entry.fields.get("type"), "time": entry.fields.get("time")}
+        said |= entry.fields.get("refs", {}) | entry.fields.get("data", {})
+        told = ", ".join(f"{name} {json.dumps(value)}" for name, value in said.items())
+        words.append(f"proven: entry {entry.seq} of {entry.origin}, signed at {entry.size}: {told}")
+    words += [f"proven: {name} {json.dumps(value)}" for name, value in report.values.items()]
+    words.append("not proven: any other word of the page; compare it with these.")
+    desk.tell(asdict(report), *words)
+    if not report.ok:
+        refused("this receipt is not what was signed")
 
 
 @log.command("fsck")

@@ -1,7 +1,8 @@
-"""`effect`: how fast a suspension took effect, and who is known to have heard of it."""
+"""`effect` and `receipt`: how a suspension took effect, and what a client is handed to prove it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,8 @@ from govern import clock
 from govern.access import suspensions
 from govern.access.suspensions import Heard
 from govern.audit import reading
+from govern.audit.signer import Signer
+from govern.cli.evidence import whole
 from govern.cli.frame import Desk, govern, json_option, pass_desk
 
 if TYPE_CHECKING:
@@ -44,6 +47,39 @@ def effect(desk: Desk, /, *, id: str) -> None:
         *(_asker(asker) for asker in seen.hearing.askers),
         ", ".join(f"{seen.hearing.count(each)} {each}" for each in Heard)
         + ("" if seen.hearing.whole else " (only the nearest rows were looked at)"),
+    )
+
+
+@govern.command()
+@click.argument("id")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
+    help="The HTML file to write.",
+)  # fmt: skip
+@click.option("--client", default="", metavar="CODE", help="Whose, where several are concerned.")
+@json_option
+@pass_desk
+def receipt(desk: Desk, /, *, id: str, out: Path, client: str) -> None:
+    """Write a client's receipt of a suspension: one page that proves itself.
+
+    It holds what was stopped and when, with the entry of the client's log and its proof, and names
+    nothing of other clients.
+
+    Example: govern receipt sus_0mh3… --out aster.html
+    """
+    database = desk.database
+    Signer(desk.settings).sign(database)  # so that the newest entry is proved too
+    with database.reading() as session:
+        found = suspensions.receipt(session, id, client=client, by=desk.by)
+    reading.note(
+        database, "receipt", client=found.opened.log, detail={"suspension": id}, by=desk.by
+    )  # fmt: skip
+    with whole(out) as file:
+        file.write(suspensions.receipt_file.document(found))
+    desk.tell(
+        suspensions.receipts.facts(found) | {"out": str(out)},
+        f"{out}: entry {found.opened.seq:,} of {found.client}’s log, proved.",
+        f"Verify it with: govern log verify-receipt {out} --key '{Signer(desk.settings).key}'",
     )
 
 

@@ -139,7 +139,8 @@ def test_an_introspection_counts_for_any_scope_that_covers_its_person_or_project
     world.grant(ann, project)
     system = world.integration("tool", scopes=("introspect",))[0]
     world.integration("feed", scopes=("audit.read",))
-    for reference in ("subject:P-ann", "organisation:direct", "project:Kingfisher"):
+    named = f"people:{world.people_list(ann).id}"
+    for reference in ("subject:P-ann", named, "organisation:direct", "project:Kingfisher"):
         row = world.suspend(reference)
         assert [one.name for one in heard(world, row).askers] == ["tool"]
         assert of(world, row, system).heard is Heard.UNKNOWN

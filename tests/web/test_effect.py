@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from govern.audit import verify
+from govern.audit.signer import Signer
 from tests.audit.test_sealing import write
 from tests.web.desks import counted, desk, told
 
@@ -66,3 +68,26 @@ def test_whoever_may_not_know_of_a_suspension_is_told_nothing_of_its_effect(
     auditor = desk(app, world, "auditor", client=other)
     assert auditor.get(f"/suspensions/{row.id}/effect").status_code == 404
     assert desk(app, world, None).get(f"/suspensions/{row.id}/effect").status_code in {403, 404}
+
+
+def test_a_receipt_is_a_page_of_its_own_that_proves_itself_as_it_was_sent(
+    app: Flask, world: World
+) -> None:
+    client = world.client("ASTER")
+    world.grant(world.subject(), world.project("Kingfisher", client=client))
+    row = world.suspend("client:ASTER")
+    world.write_particulars()
+    admin = desk(app, world)
+    assert "Receipt for Aster Labs" in told(admin.get(f"/suspensions/{row.id}/effect").text)
+    Signer(world.store.settings).sign(world.store)
+    answer = admin.get(f"/suspensions/{row.id}/receipt?client=ASTER&save=1")
+    assert answer.status_code == 200
+    assert row.id in answer.headers["Content-Disposition"]
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'; style-src 'sha256-" in policy
+    assert "unsafe" not in policy
+    keys = [Signer(world.store.settings).key]
+    assert verify.check_receipt(answer.data, keys=keys).ok
+    assert admin.get(f"/suspensions/{row.id}/receipt?client=BOREAL").status_code == 404
+    other = desk(app, world, "auditor", client=world.client("BOREAL"))
+    assert other.get(f"/suspensions/{row.id}/receipt").status_code == 404

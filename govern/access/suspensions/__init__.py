@@ -13,7 +13,15 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.access.suspensions import difference, notices, particulars, people, reading
+from govern.access.suspensions import (
+    difference,
+    notices,
+    particulars,
+    people,
+    reading,
+    receipt_file,
+    receipts,
+)
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
     returning,
@@ -37,6 +45,7 @@ from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hea
 from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
 from govern.access.suspensions.parts import Part, targets_of, whole_projects
 from govern.access.suspensions.previewing import Preview, preview
+from govern.access.suspensions.receipts import Receipt, receipt
 from govern.access.suspensions.targets import Target, affected, target
 
 __all__ = [
@@ -50,6 +59,7 @@ __all__ = [
     "Particulars",
     "Preview",
     "Reason",
+    "Receipt",
     "Scope",
     "Suspension",
     "SuspensionMode",
@@ -79,6 +89,9 @@ __all__ = [
     "places",
     "preview",
     "reading",
+    "receipt",
+    "receipt_file",
+    "receipts",
     "returning",
     "returning_digest",
     "returning_people",

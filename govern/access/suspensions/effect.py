@@ -118,7 +118,7 @@ def time_to_effect(session: Session, suspension_id: str, *, by: Principal) -> Ti
         found=found,
         effect=effect(session, found.standing),
         hearing=hearing(session, found, by=by),
-        seen_at=clock.now(session),
+        seen_at=clock.utcnow(),
     )
 
 

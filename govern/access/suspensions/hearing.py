@@ -37,7 +37,7 @@ from govern import permissions
 from govern.access.clients import Dataset
 from govern.access.evaluation.questions import REASONS
 from govern.access.modes import EFFECTS, STOPS, Effect, Mode
-from govern.access.suspension_tables import Scope, SuspensionRelease
+from govern.access.suspension_tables import PeopleListItem, Scope, SuspensionRelease
 from govern.access.suspensions.reading import Found, may_see
 from govern.access.tokens.state import State
 from govern.audit.decisions import Access, AccessKind
@@ -188,8 +188,8 @@ def _covered(session: Session, found: Found) -> _Covered:
         acts = places[part.client or HOUSE]
         opened = acts.get(part.recorded_at, -1)
         narrowed = acts.get(part.ended_at, _FOR_EVER) if part.ended_at else _FOR_EVER
-        column_ = _column(part.kind)
-        own = [] if part.kind is Scope.ORGANISATION else [part.target_id]
+        column_ = _KINDS[part.kind]
+        own = [] if part.kind in _GROUPS else [part.target_id]
         for thing in (*own, *inside[part.target_id]):
             rows.append((thing, house, -1, opened, _BEFORE))
             for mode in found.modes:
@@ -199,34 +199,32 @@ def _covered(session: Session, found: Found) -> _Covered:
                     rows.append((thing, house, since, min(until, narrowed), mode.mode))
             ways.append(column_ == thing)
     full = len(inside) and max(map(len, inside.values())) > _MOST_THINGS
-    whole = not full and len(rows) <= _MOST_THINGS and {part.kind for part in parts} <= set(_KINDS)
+    whole = not full and len(rows) <= _MOST_THINGS
     return _Covered(
         rows=rows[:_MOST_THINGS], ways=ways, released=released, projects=projects,
         logs=[log_id for log_id in places if log_id != HOUSE], whole=whole,
     )  # fmt: skip
 
 
-_KINDS = {
+_KINDS: dict[Scope, Any] = {
     Scope.CLIENT: Access.client_id,
     Scope.PROJECT: Access.resource_id,
     Scope.DATASET: Access.resource_id,
     Scope.SUBJECT: Access.subject_id,
     Scope.ORGANISATION: Access.subject_id,
+    Scope.PEOPLE: Access.subject_id,
 }
-
-
-def _column(kind: Scope) -> Any:
-    return _KINDS.get(kind, Access.subject_id)
+_GROUPS = {Scope.ORGANISATION, Scope.PEOPLE}
 
 
 def _facts(session: Session, found: Found) -> Any:
-    """Its acts' places, the datasets within, a firm's people, those released: one statement."""
+    """Its acts' places, the datasets within, people of firms and lists, those released, at once."""
     standing = found.standing
-    projects = [part.target_id for part in standing.parts if part.kind is Scope.PROJECT]
-    firms = [part.target_id for part in standing.parts if part.kind is Scope.ORGANISATION]
+    among, firm, many, owned = (
+        listed(session, [part.target_id for part in standing.parts if part.kind is kind])
+        for kind in (Scope.PROJECT, Scope.ORGANISATION, Scope.PEOPLE, Scope.DATASET)
+    )
     no_place, no_time = literal(None, BigInteger()), literal(None, Utc())
-    data = [part.target_id for part in standing.parts if part.kind is Scope.DATASET]
-    among, firm, owned = (listed(session, each) for each in (projects, firms, data))
     row = standing.suspension
 
     def capped(query: Any) -> Any:
@@ -243,19 +241,21 @@ def _facts(session: Session, found: Found) -> Any:
         select(literal("owner"), Dataset.project_id, Dataset.id, no_place, no_time).join(
             owned, owned.c.value == Dataset.id
         ),
-        capped(
-            select(
-                literal("inside").label("kind"), Dataset.project_id, Dataset.id,
-                no_place.label("place"), no_time.label("time"),
-            ).join(among, among.c.value == Dataset.project_id)
-        ),
-        capped(
-            select(
-                literal("inside").label("kind"), Membership.organisation_id, Membership.subject_id,
-                no_place.label("place"), no_time.label("time"),
+        *(
+            capped(
+                select(
+                    literal("inside").label("kind"), group.label("owner"), member.label("thing"),
+                    no_place.label("place"), no_time.label("time"),
+                )
+                .join(given, given.c.value == group)
+                .where(*tests)
             )
-            .join(firm, firm.c.value == Membership.organisation_id)
-            .where(Membership.ended_at.is_(None))
+            for given, group, member, tests in (
+                (among, Dataset.project_id, Dataset.id, []),
+                (firm, Membership.organisation_id, Membership.subject_id,
+                 [Membership.ended_at.is_(None)]),
+                (many, PeopleListItem.list_id, PeopleListItem.subject_id, []),
+            )
         ),
     )  # fmt: skip
 

@@ -34,10 +34,12 @@ from govern.db import Again, listed, new_id
 from govern.identity.subjects import Organisation, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.suspension_tables import PeopleList
     from govern.db import Session
     from govern.principal import Principal
 
@@ -110,18 +112,10 @@ def open(  # noqa: A001 - the verb of the domain
         data={
             "mode": mode,
             "reason": reason,
-            "targets": [
-                {"kind": item.kind, "id": item.id}
-                | (
-                    {"count": lists[item.id].number, "digest": lists[item.id].digest}
-                    if item.id in lists
-                    else {}
-                )
-                for item in targets
-            ],
             "hours_until": clock.text(hours_until) if hours_until else None,
             "review_by": clock.text(row.review_by),
         },
+        own={log_id: {"targets": _told_of(targets, lists, log_id)} for log_id in touched},
         private={
             "internal_reason": row.internal_reason,
             "ordered_by": row.ordered_by,
@@ -138,6 +132,22 @@ def open(  # noqa: A001 - the verb of the domain
     if told.known:
         notices.add(session, row, told, number=1, logs=touched, by=by)
     return row
+
+
+def _told_of(
+    targets: list[Target], lists: Mapping[str, PeopleList], log_id: str
+) -> list[dict[str, Any]]:
+    """The targets that a log may name: no client's log tells of another client's things."""
+    return [
+        {"kind": item.kind, "id": item.id}
+        | (
+            {"count": lists[item.id].number, "digest": lists[item.id].digest}
+            if item.id in lists
+            else {}
+        )
+        for item in targets
+        if item.client in (None, log_id)
+    ]
 
 
 def settling(

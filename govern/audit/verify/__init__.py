@@ -5,7 +5,17 @@ the auditor kept from earlier are all there is.
 """
 
 from govern.audit.verify.keys import open_checkpoint, read_keys
+from govern.audit.verify.receipt import ReceiptReport, check_receipt
 from govern.audit.verify.report import Damage, Proven, Report
 from govern.audit.verify.whole import check
 
-__all__ = ["Damage", "Proven", "Report", "check", "open_checkpoint", "read_keys"]
+__all__ = [
+    "Damage",
+    "Proven",
+    "ReceiptReport",
+    "Report",
+    "check",
+    "check_receipt",
+    "open_checkpoint",
+    "read_keys",
+]

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, request
 from flask_babel import gettext as _
 
 from govern.access import suspensions
 from govern.access.evaluation import REASONS
 from govern.access.suspensions import Heard
 from govern.audit import reading
+from govern.audit.signer import Signer
 from govern.web import guard
 from govern.web.api.suspensions import TimeToEffect as Told
-from govern.web.pages import words
+from govern.web.pages import base, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,7 +68,7 @@ class Picture:
 @blueprint.get("/suspensions/<suspension_id>/effect")
 def show(suspension_id: str) -> ResponseReturnValue:
     """The page, with a picture."""
-    seen = _measured(suspension_id)
+    seen, clients = _measured(suspension_id)
     standing = seen.found.standing
     row = standing.suspension
     return render_template(
@@ -99,24 +100,54 @@ def show(suspension_id: str) -> ResponseReturnValue:
             for asker in seen.hearing.askers
         ],
         picture=picture(seen),
+        clients=clients,
     )
 
 
 @blueprint.get("/suspensions/<suspension_id>/effect.json")
 def as_json(suspension_id: str) -> ResponseReturnValue:
     """The same as the API tells it."""
-    told = Told(**_measured(suspension_id).told())
+    told = Told(**_measured(suspension_id)[0].told())
     return Response(told.model_dump_json(indent=2), content_type="application/json")
 
 
-def _measured(suspension_id: str) -> TimeToEffect:
+@blueprint.get("/suspensions/<suspension_id>/receipt")
+def receipt(suspension_id: str) -> ResponseReturnValue:
+    """What a client is handed: a page to print, and the very file that proves itself."""
+    by = guard.principal()
+    database = guard.database()
+    if database.settings.followers:
+        Signer(database.settings).sign(database)  # so that the newest entry is proved too
+    with database.reading() as session:
+        found = suspensions.receipt(
+            session, suspension_id, client=request.args.get("client", ""), by=by
+        )
+    reading.note(
+        database, "receipt", client=found.opened.log, detail={"suspension": suspension_id}, by=by
+    )
+    response = Response(
+        suspensions.receipt_file.document(found), content_type="text/html; charset=utf-8"
+    )
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src {suspensions.receipt_file.STYLE_HASH}; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
+    if "save" in request.args:
+        name = f"receipt-{found.client}-{suspension_id}.html"
+        response.headers.set("Content-Disposition", "attachment", filename=name)
+    return response
+
+
+def _measured(suspension_id: str) -> tuple[TimeToEffect, list[tuple[str, str]]]:
     by = guard.principal()
     with guard.database().reading() as session:
         seen = suspensions.time_to_effect(session, suspension_id, by=by)
+        readable = base.may_anywhere("log:read")
+        clients = suspensions.receipts.codes(session, seen.found, by=by) if readable else []
     reading.note(
         guard.database(), "suspension.effect", detail={"suspension": suspension_id}, by=by
     )  # fmt: skip
-    return seen
+    return seen, clients
 
 
 def _answer(answer: Answer | None) -> dict[str, object] | None:

@@ -1,0 +1,224 @@
+"""Receipts: what a client is handed after a pause, as one file that proves itself.
+
+A receipt is of one client: what of it was stopped, by whose order, since when and how many were
+concerned, with the entry of that client's log and its proof. Of anybody else's things it holds
+nothing: where an act concerned others too, what is told of all at once is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import distinct, func, select, text
+
+from govern import clock, errors, permissions
+from govern.access import grants
+from govern.access.clients import Client
+from govern.access.grants import Grant, Moment
+from govern.access.suspension_tables import Particulars, Scope
+from govern.access.suspensions import reading
+from govern.access.suspensions.effect import Effect, effect
+from govern.access.suspensions.previewing import digest_of
+from govern.access.suspensions.targets import affected
+from govern.audit import EventType, inclusion, leaf
+from govern.audit.log import ACTS, Entry, Value
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from govern.access.suspension_tables import Suspension
+    from govern.access.suspensions.parts import Part
+    from govern.access.suspensions.reading import Found
+    from govern.audit.inclusion import Proved
+    from govern.db import Session
+    from govern.principal import Principal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """All that a client's receipt says.
+
+    `mode` and `reason` are those of the opening. `digest` names the set of grants, once each has
+    its entry (`recorded_at`). `order` opens the entry's commitment to who asked: salt and value;
+    None where nobody was named, or where the act concerned others too.
+    """
+
+    suspension: Suspension
+    client: str
+    client_name: str
+    covers: tuple[tuple[Scope, str, str], ...]
+    mode: str
+    reason: str
+    alone: bool
+    order: tuple[str, str] | None
+    grants: int
+    people: int
+    digest: str | None
+    recorded_at: datetime | None
+    effect: Effect
+    opened: Proved
+    recorded: Proved | None
+    made_at: datetime
+
+    @property
+    def milliseconds(self) -> float:
+        """From the order to the commit."""
+        row = self.suspension
+        return max((row.recorded_at - row.ordered_at).total_seconds() * 1000, 0.0)
+
+
+def receipt(
+    session: Session, suspension_id: str, *, client: str = "", by: Principal
+) -> Receipt:  # fmt: skip
+    """The receipt of one client, by its code, which need not be told where there is only one.
+
+    Takes the right to read that client's suspensions and its log. `Unknown` where it was not
+    concerned, `Unavailable` while the entry is not signed yet.
+    """
+    found = reading.find(session, suspension_id, by=by)
+    places, named = _places(session, suspension_id, by=by)
+    chosen = [one for one, (code, _) in named.items() if client in {"", code}]
+    if len(chosen) > 1:
+        names = ", ".join(sorted(code for code, _ in named.values()))
+        raise errors.Invalid(f"It concerned several clients; choose one: {names}.", field="client")
+    if not chosen:
+        raise errors.Unknown("There is no such receipt.", field="client")
+    (owner,) = chosen
+    for permission in ("suspension:read", "log:read"):
+        permissions.require(by, permission, client=owner)
+    parts = [part for part in found.standing.parts if part.client in {owner, None}]
+    alone = found.whole and all(part.client == owner for part in found.standing.parts)
+    seq = places[owner]
+    opened = inclusion.prove(session, owner, seq, by=by)
+    said = (leaf.parse(opened.leaf) or {}).get("data", {})
+    row = found.standing.suspension
+    task = _task(session, row, owner)
+    recorded = _recorded(session, row, owner, seq, by=by) if task and task.finished_at else None
+    count, people = _numbers(session, row, owner)
+    return Receipt(
+        suspension=row,
+        client=named[owner][0],
+        client_name=named[owner][1],
+        covers=tuple((part.kind, part.code, part.name) for part in parts),
+        mode=said.get("mode", ""),
+        reason=said.get("reason", ""),
+        alone=alone,
+        order=_order(session, owner, seq) if alone else None,
+        grants=count,
+        people=people,
+        digest=digest_of({owner: task.digest}) if task and recorded else None,
+        recorded_at=task.finished_at if task and recorded else None,
+        effect=_seen(session, found, parts) if alone else Effect(),
+        opened=opened,
+        recorded=recorded,
+        made_at=clock.now(session),
+    )
+
+
+def codes(session: Session, found: Found, *, by: Principal) -> list[tuple[str, str]]:
+    """Code and name of each client that it concerned and the caller may know of, by code."""
+    return sorted(_places(session, found.standing.suspension.id, by=by)[1].values())
+
+
+def _places(
+    session: Session, suspension_id: str, *, by: Principal
+) -> tuple[dict[str, int], dict[str, tuple[str, str]]]:
+    """Its place in the log of each client that the caller may know of; their codes and names."""
+    query = (
+        select(Client.id, Client.code, Client.name, Entry.seq)
+        .join(Entry, Entry.log_id == Client.id)
+        .where(
+            Entry.suspension_id == suspension_id,
+            text(ACTS),
+            Entry.type == EventType.SUSPENSION_OPENED,
+        )
+    )
+    clients = permissions.scope(by, "suspension:read")
+    rows = [
+        row for row in session.execute(query) if clients is None or row.id in clients
+    ]  # fmt: skip
+    return {row.id: row.seq for row in rows}, {row.id: (row.code, row.name) for row in rows}
+
+
+def _task(session: Session, row: Suspension, owner: str) -> Particulars | None:
+    return session.execute(
+        select(Particulars).where(
+            Particulars.suspension_id == row.id,
+            Particulars.log_id == owner,
+            Particulars.as_at == row.recorded_at,
+        )
+    ).scalar_one_or_none()
+
+
+def _recorded(
+    session: Session, row: Suspension, owner: str, opened: int, *, by: Principal
+) -> Proved | None:
+    """The entry that closes the opening's particulars, proved, if it is signed already."""
+    closing = session.execute(
+        select(Entry.seq, Entry.leaf)
+        .where(
+            Entry.suspension_id == row.id,
+            text(ACTS),
+            Entry.type == EventType.SUSPENSION_RECORDED,
+            Entry.log_id == owner,
+        )
+        .order_by(Entry.at)
+        .limit(1)
+    ).one_or_none()
+    if closing is None or (leaf.parse(closing.leaf) or {})["data"]["position"] != opened:
+        return None
+    try:
+        return inclusion.prove(session, owner, closing.seq, by=by)
+    except errors.Unavailable:
+        return None  # a moment too early: the opening's own proof is what a receipt is for
+
+
+def _numbers(session: Session, row: Suspension, owner: str) -> tuple[int, int]:
+    """Grants and people of one client that the opening touched, by the rule at its instant."""
+    at = Moment.past(row.recorded_at)
+    found = session.execute(
+        grants.facts(func.count(Grant.id), func.count(distinct(Grant.subject_id)), moment=at).where(
+            Grant.client_id == owner, grants.all_of(grants.standing(at)), affected(row.id, at)
+        )
+    ).one()
+    return found[0], found[1]
+
+
+def _order(session: Session, owner: str, seq: int) -> tuple[str, str] | None:
+    found = session.execute(
+        select(Value.salt, Value.value).where(
+            Value.log_id == owner,
+            Value.seq == seq,
+            Value.name == "ordered_by",
+            Value.salt.is_not(None),
+        )
+    ).one_or_none()
+    return (str(found[0]), str(found[1])) if found is not None else None
+
+
+def _seen(session: Session, found: Found, parts: list[Part]) -> Effect:
+    found.standing.parts = parts
+    return effect(session, found.standing)
+
+
+def facts(told: Receipt) -> dict[str, Any]:
+    """What it says, as JSON has it."""
+    row = told.suspension
+    return {
+        "id": row.id,
+        "client": told.client,
+        "covers": [{"type": kind, "code": code, "name": name} for kind, code, name in told.covers],
+        "mode": told.mode,
+        "reason": told.reason,
+        "ordered_by": told.order[1] if told.order else "",
+        "ordered_at": clock.text(row.ordered_at),
+        "committed_at": clock.text(row.recorded_at),
+        "lifted_at": clock.text(row.ended_at) if row.ended_at else None,
+        "milliseconds": told.milliseconds,
+        "grants": told.grants,
+        "people": told.people,
+        "digest": told.digest,
+        "entry": told.opened.seq,
+    }
