@@ -147,9 +147,15 @@ def _preview(found: Preview) -> list[str]:
         f"{found.already_held:,} held already, "
         f"{number(found.losing_last_project, 'person', 'people')} would lose their last project."
     )
-    lines = [summary]
+    others = (
+        f"{number(found.tokens, 'token')} of tools would die and "
+        f"{number(found.requests, 'request')} be refused, if it stops anything; "
+        f"{number(found.sessions, 'session')} in govern itself would stay open."
+    )
+    lines = [summary, others]
     for title, counts in (
         ("client", found.by_client), ("project", found.by_project), ("kind", found.by_kind),
+        ("country", found.by_country),
     ):  # fmt: skip
         lines += [f"  {title} {code}: {number(count, 'grant')}" for code, count in counts.items()]
     return lines

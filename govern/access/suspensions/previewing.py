@@ -1,28 +1,41 @@
-"""Counting what a suspension would touch, by the query that the act's own entries use."""
+"""Counting what a suspension would touch, by the query that the act's own entries use.
+
+The grants are looked at once: one scan counts them every way that is shown, and makes the digest
+that the particulars of the same set end with.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import heapq
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, distinct, func, null, select
+from sqlalchemy import and_, false, func, not_, or_, select
 
+from govern import clock
 from govern.access import grants, modes
 from govern.access.clients import Client, Dataset, Project
 from govern.access.grants import Grant
+from govern.access.requests import Request, RequestKind
+from govern.access.suspension_tables import Scope, SuspensionMode
+from govern.access.suspensions.parts import whole_projects
+from govern.access.suspensions.people import people_in
 from govern.access.suspensions.targets import Target, allowed, covered
+from govern.access.tokens.tables import Token, TokenAction
 from govern.audit import log
-from govern.identity.subjects import Subject
+from govern.db import listed
+from govern.identity.sessions import WebSession
+from govern.identity.subjects import Membership, Subject
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
-
 
 LOSING_SHOWN = 10
 
@@ -31,7 +44,8 @@ LOSING_SHOWN = 10
 class Share:
     """What a suspension would touch of one part.
 
-    `names` are of a project its code, its client's code and name, and its contact; else the kind.
+    `names` are of a project its code, its client's code and name, and its contact; else the one
+    word of the part: a client's code, a kind, a country.
     """
 
     names: tuple[str, ...]
@@ -53,7 +67,10 @@ class Losing:
 class Preview:
     """What a suspension over some targets would touch; `digest` names the set of grants.
 
-    `as_of` is the client log's position that was seen, when all of it is one client's.
+    `sessions` are people's living sessions in govern itself, which stay open: there they read what
+    it means for them. `tokens` are tools' living tokens, which die and stay dead unless it stops
+    nothing. `requests` are grants asked for, refused while it stops anything. `as_of` is the
+    client log's position that was seen, when all of it is one client's.
     """
 
     grants: int
@@ -61,104 +78,237 @@ class Preview:
     datasets: int
     already_held: int
     losing_last_project: int
+    sessions: int
+    tokens: int
+    requests: int
     by_client: dict[str, int] = field(default_factory=dict)
     by_project: dict[str, int] = field(default_factory=dict)
     by_kind: dict[str, int] = field(default_factory=dict)
+    by_country: dict[str, int] = field(default_factory=dict)
     projects: list[Share] = field(default_factory=list)
+    clients: list[Share] = field(default_factory=list)
     kinds: list[Share] = field(default_factory=list)
+    countries: list[Share] = field(default_factory=list)
     losing: list[Losing] = field(default_factory=list)
     as_of: int | None = None
     digest: str = ""
 
 
+@dataclass
+class _Cell:
+    """Grants of one project, and of people of one kind in one country."""
+
+    grants: int = 0
+    already: int = 0
+    people: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Set:
+    """The set of grants, walked: its cells, and what is asked for next."""
+
+    cells: dict[tuple[str, str, str], _Cell] = field(default_factory=lambda: defaultdict(_Cell))
+    whole: set[str] = field(default_factory=set)
+    datasets: set[str] = field(default_factory=set)
+    losing: set[str] = field(default_factory=set)
+    chains: dict[str, str] = field(default_factory=dict)
+
+
 def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Preview:
     """Count what suspending some targets would touch, by the query that the act's entries use."""
     allowed(by, targets, permission="suspension:read")
-    would_stand = and_(grants.all_of(grants.standing()), covered(targets))
-    already = grants.held(modes.Effect.OBSERVE)
+    found = _walked(session, targets)
+    people = {person for cell in found.cells.values() for person in cell.people}
+    places = _places(session, found)
+
+    def split(part: Callable[[tuple[str, str, str]], tuple[str, ...]]) -> list[Share]:
+        return _split(found, part)
+
+    projects = split(lambda key: places[key[0]])
+    by_client = split(lambda key: (places[key[0]][1],))
+    kinds = split(lambda key: (key[1],))
+    countries = split(lambda key: (key[2],))
+    losing = _losing_last(session, targets, found.losing)
     owners = {item.client for item in targets}
     owner = owners.pop() if len(owners) == 1 else None
-    datasets = select(func.count(Dataset.id)).where(
-        Dataset.project_id.in_(grants.facts(Grant.project_id).where(would_stand))
-    )
-    totals = session.execute(
-        grants.facts(
-            func.count(Grant.id),
-            func.count(distinct(Grant.subject_id)),
-            func.count(Grant.id).filter(already),
-            datasets.scalar_subquery(),
-            log.position(owner) if owner is not None else null(),
-        ).where(would_stand)
-    ).one()
-
-    def split(*columns: Any) -> list[Share]:
-        rows = session.execute(
-            grants.facts(
-                *columns,
-                func.count(Grant.id),
-                func.count(distinct(Grant.subject_id)),
-                func.count(Grant.id).filter(already),
-            )
-            .where(would_stand)
-            .group_by(*columns)
-            .order_by(func.count(Grant.id).desc(), *columns)
-        )
-        return [
-            Share(names=tuple(row[:-3]), grants=row[-3], people=row[-2], already_held=row[-1])
-            for row in rows
-        ]
-
-    projects = split(Project.code, Client.code, Client.name, Project.contact)
-    kinds = split(Subject.kind)
-    by_client: dict[str, int] = {}
-    for share in projects:
-        code = share.names[1]
-        by_client[code] = by_client.get(code, 0) + share.grants
-    losing, losing_count = _losing_last(session, would_stand)
     return Preview(
-        grants=totals[0],
-        people=totals[1],
-        already_held=totals[2],
-        datasets=totals[3],
-        as_of=totals[4],
-        losing_last_project=losing_count,
-        losing=losing,
-        by_client=dict(sorted(by_client.items(), key=lambda item: (-item[1], item[0]))),
+        grants=sum(cell.grants for cell in found.cells.values()),
+        people=len(people),
+        already_held=sum(cell.already for cell in found.cells.values()),
+        datasets=_datasets(session, found),
+        as_of=session.execute(select(log.position(owner))).scalar_one() if owner else None,
+        losing_last_project=len(losing),
+        losing=_named(session, losing),
+        sessions=_sessions(session, people),
+        tokens=_tokens(session, targets),
+        requests=_requests(session, targets),
+        by_client={share.names[0]: share.grants for share in by_client},
         by_project={share.names[0]: share.grants for share in projects},
         by_kind={share.names[0]: share.grants for share in kinds},
+        by_country={share.names[0]: share.grants for share in countries},
         projects=projects,
+        clients=by_client,
         kinds=kinds,
-        digest=_digest(session, would_stand),
+        countries=countries,
+        digest=digest_of(found.chains),
     )
 
 
-def _losing_last(session: OrmSession, would_stand: ColumnElement[bool]) -> tuple[list[Losing], int]:
-    """People for whom nothing in force would be left: the first few by id, and how many."""
-    in_force = and_(grants.all_of(grants.standing()), ~grants.held(modes.Effect.OBSERVE))
-    people = grants.facts(Grant.subject_id).where(in_force, would_stand).distinct()
-    keeping = grants.facts(Grant.subject_id).where(in_force, ~would_stand)
-    losing = people.except_(keeping).subquery()
-    rows = session.execute(
-        select(Subject.id, Subject.external_id, Subject.full_name, func.count().over())
-        .join(losing, losing.c.subject_id == Subject.id)
-        .order_by(Subject.external_id)
-        .limit(LOSING_SHOWN)
-    ).all()
-    return [Losing(*row[:3]) for row in rows], rows[0][3] if rows else 0
+def _walked(session: OrmSession, targets: list[Target]) -> _Set:
+    """The set, in one scan; ids come as texts of many, for a row of each would cost the most."""
+    each = (
+        grants.facts(
+            Grant.client_id, Grant.id, Grant.project_id, Grant.dataset_id, Grant.subject_id,
+            Subject.kind, Subject.country, _already(session).label("already"),
+        )
+        .where(grants.all_of(grants.standing()), covered(targets))
+        .subquery()
+    )  # fmt: skip
+    parts = (
+        each.c.client_id, each.c.project_id, each.c.dataset_id, each.c.kind, each.c.country,
+        each.c.already,
+    )  # fmt: skip
+    ids, people = (func.aggregate_strings(column, " ") for column in (each.c.id, each.c.subject_id))
+    found = _Set()
+    of_log: dict[str, list[str]] = defaultdict(list)
+    for *part, texts, names in session.execute(select(*parts, ids, people).group_by(*parts)):
+        client, project, dataset, kind, country, already = part
+        some, named = texts.split(), names.split()
+        of_log[client] += some
+        cell = found.cells[project, kind, country]
+        cell.grants += len(some)
+        cell.people.update(named)
+        if already:
+            cell.already += len(some)
+        else:
+            found.losing.update(named)
+        if dataset is None:
+            found.whole.add(project)
+        else:
+            found.datasets.add(dataset)
+    for log_id, grant_ids in of_log.items():
+        digest = ""
+        for grant_id in sorted(grant_ids):
+            digest = chain(digest, grant_id)
+        found.chains[log_id] = digest
+    return found
 
 
-def _digest(session: OrmSession, would_stand: ColumnElement[bool]) -> str:
-    """The digest that the particulars of the same set will end with: a chain for each log."""
-    chains: dict[str, str] = {}
-    rows = session.execute(
-        grants.facts(Grant.client_id, Grant.id)
-        .where(would_stand)
-        .order_by(Grant.client_id, Grant.id)
-        .execution_options(yield_per=5000)
+def _already(session: OrmSession) -> ColumnElement[bool]:
+    """Whether a grant is held: not asked of each when nothing holds anything."""
+    stopping = modes.stopping(modes.Effect.OBSERVE)
+    held = select(SuspensionMode.id).where(
+        SuspensionMode.mode.in_(stopping), SuspensionMode.ended_at.is_(None)
     )
-    for client_id, grant_id in rows:
-        chains[client_id] = chain(chains.get(client_id, ""), grant_id)
-    return digest_of(chains)
+    if session.execute(held.limit(1)).first() is None:
+        return false()
+    return grants.held(modes.Effect.OBSERVE)
+
+
+def _split(found: _Set, part: Callable[[tuple[str, str, str]], tuple[str, ...]]) -> list[Share]:
+    parts: dict[tuple[str, ...], _Cell] = defaultdict(_Cell)
+    for key, cell in found.cells.items():
+        whole = parts[part(key)]
+        whole.grants += cell.grants
+        whole.already += cell.already
+        whole.people |= cell.people
+    shares = [
+        Share(names=names, grants=one.grants, people=len(one.people), already_held=one.already)
+        for names, one in parts.items()
+    ]
+    return sorted(shares, key=lambda share: (-share.grants, share.names))
+
+
+def _places(session: OrmSession, found: _Set) -> dict[str, tuple[str, ...]]:
+    """Code, client's code and name, and contact of each project, by its id."""
+    among = listed(session, sorted({project for project, _, _ in found.cells}))
+    rows = session.execute(
+        select(Project.id, Project.code, Client.code, Client.name, Project.contact)
+        .join(Client, Client.id == Project.client_id)
+        .join(among, among.c.value == Project.id)
+    )
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def _datasets(session: OrmSession, found: _Set) -> int:
+    """How many datasets the grants reach: a project's grant reaches all of the project's."""
+    among = listed(session, sorted(found.whole))
+    query = select(Dataset.id).join(among, among.c.value == Dataset.project_id)
+    return len(found.datasets.union(session.execute(query).scalars()))
+
+
+def _losing_last(session: OrmSession, targets: list[Target], people: set[str]) -> set[str]:
+    """Of those who would lose something, whoever has nothing else in force."""
+    among = listed(session, list(people))
+    keeping = (
+        grants.facts(Grant.subject_id)
+        .join(among, among.c.value == Grant.subject_id)
+        .where(not_(covered(targets)), grants.all_of(grants.standing()), not_(_already(session)))
+    )
+    return people.difference(session.execute(keeping).scalars())
+
+
+def _named(session: OrmSession, people: set[str]) -> list[Losing]:
+    among = listed(session, heapq.nsmallest(LOSING_SHOWN, people))
+    rows = session.execute(
+        select(Subject.id, Subject.external_id, Subject.full_name)
+        .join(among, among.c.value == Subject.id)
+        .order_by(Subject.id)
+    )
+    return [Losing(*row) for row in rows]
+
+
+def _sessions(session: OrmSession, people: set[str]) -> int:
+    living = select(WebSession.subject_id).where(
+        WebSession.ended_at.is_(None), WebSession.expires_at > clock.instant()
+    )
+    return sum(person in people for person in session.execute(living).scalars())
+
+
+def _tokens(session: OrmSession, targets: list[Target]) -> int:
+    """Living tokens of tools that count on what would be held, or on a project of which a part."""
+    datasets = whole_projects(session, targets)
+    own = Token.dataset_id.in_(datasets)
+    part = and_(
+        Token.dataset_id.is_(None), Token.project_id.in_([item.id for item in datasets.values()])
+    )
+    held = (
+        select(TokenAction.token_id)
+        .join(Grant, Grant.id == TokenAction.grant_id)
+        .where(TokenAction.token_id == Token.id, covered(targets))
+        .exists()
+    )
+    query = select(func.count(Token.id)).where(
+        Token.expires_at > clock.instant(), Token.revoked_at.is_(None), or_(own, part, held)
+    )
+    return int(session.execute(query).scalar_one())
+
+
+def _requests(session: OrmSession, targets: list[Target]) -> int:
+    """Grants asked for that nobody may approve while it stops anything."""
+    waiting = list(
+        session.execute(
+            select(Request).where(Request.kind == RequestKind.GRANT, Request.ended_at.is_(None))
+        ).scalars()
+    )
+    wanted = {(item.kind, item.id) for item in targets}
+    people = sorted({str(row.subject_id) for row in waiting})
+    among = listed(session, people)
+    query = select(Membership.subject_id, Membership.organisation_id)
+    query = query.join(among, among.c.value == Membership.subject_id)
+    rows = session.execute(query.where(Membership.ended_at.is_(None)))
+    firms = {row.subject_id: row.organisation_id for row in rows}
+    in_lists = people_in(session, [id_ for kind, id_ in wanted if kind is Scope.PEOPLE], people)
+    return sum(
+        not wanted.isdisjoint({
+            (Scope.CLIENT, str(row.client_id)),
+            (Scope.PROJECT, row.details["project"]),
+            (Scope.DATASET, row.details["dataset"] or ""),
+            (Scope.SUBJECT, str(row.subject_id)),
+            (Scope.ORGANISATION, firms.get(str(row.subject_id), "")),
+        }) or row.subject_id in in_lists
+        for row in waiting
+    )  # fmt: skip
 
 
 def chain(digest: str, grant_id: str) -> str:
@@ -167,6 +317,6 @@ def chain(digest: str, grant_id: str) -> str:
 
 
 def digest_of(chains: dict[str, str]) -> str:
-    """One digest for a set over several logs."""
-    lines = "".join(f"{log_id} {digest}\n" for log_id, digest in sorted(chains.items()))
+    """One digest for a set over several logs; a log without any of it leaves no mark."""
+    lines = "".join(f"{log_id} {digest}\n" for log_id, digest in sorted(chains.items()) if digest)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -195,8 +195,13 @@ class Preview(Told):
     datasets: int
     already_held: int
     losing_last_project: int = Field(description="People for whom nothing would be left.")
+    sessions: int = Field(description="Their living sessions here, which stay open.")
+    tokens: int = Field(description="Tools' living tokens, which die if it stops anything.")
+    requests: int = Field(description="Grants asked for, refused while it stops anything.")
     projects: list[Share]
+    clients: dict[str, int] = Field(description="Grants by client.")
     kinds: dict[str, int] = Field(description="Grants by kind of person.")
+    countries: dict[str, int] = Field(description="Grants by people's country.")
     digest: str
     as_of: int | None = Field(description="The log's position seen, if all is one client's.")
 
@@ -370,7 +375,9 @@ def preview(session: OrmSession, *, asked: Targets, by: Principal) -> Preview:
             )
             for share in found.projects
         ],
-        kinds=found.by_kind, digest=found.digest, as_of=found.as_of,
+        sessions=found.sessions, tokens=found.tokens, requests=found.requests,
+        clients=found.by_client, kinds=found.by_kind, countries=found.by_country,
+        digest=found.digest, as_of=found.as_of,
     )  # fmt: skip
 
 

@@ -224,7 +224,12 @@ def _preview_page(
             datasets=found.datasets,
             last_project=found.losing_last_project,
             held_already=found.already_held,
+            sessions=found.sessions,
+            tokens=found.tokens,
+            requests=found.requests,
         ),
+        by_client=[(share.names[0], share.people, share.grants) for share in found.clients],
+        by_country=[(share.names[0], share.people, share.grants) for share in found.countries],
         by_project=[
             SimpleNamespace(
                 project=share.names[0],
