@@ -38,12 +38,13 @@ _API = frozenset({
     "catalogue:write", "subject:write", "subject:offboard", "grant:issue", "grant:revoke",
     "suspension:open", "suspension:lift",
 })  # fmt: skip
+_HOUSEKEEPING = frozenset({"key:rotate", "log:expire"})
 
 ROLES: dict[str, frozenset[str]] = {
     "admin": _ADMIN,
     "auditor": _AUDITOR,
-    "operator": _ADMIN | _AUDITOR | {"key:rotate", "log:expire"},
-    "system": _ADMIN | _AUDITOR | {"key:rotate", "log:expire"},
+    "operator": _ADMIN | _AUDITOR | _HOUSEKEEPING | {"database:backup", "database:restore"},
+    "system": _ADMIN | _AUDITOR | _HOUSEKEEPING,
     # The scopes of integrations.
     "decision": frozenset({"decision:ask"}),
     "introspect": frozenset({"token:introspect"}),

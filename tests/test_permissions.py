@@ -14,11 +14,12 @@ EVERY = sorted(set().union(*permissions.ROLES.values()))
 
 READS = {"project:read", "subject:read", "grant:read", "suspension:read", "request:read",
          "log:read", "integration:read"}  # fmt: skip
+MACHINE = {"database:backup", "database:restore"}
 MAY = {
-    "admin": set(EVERY) - {"log:export", "log:expire", "key:rotate", "token:introspect"},
+    "admin": set(EVERY) - {"log:export", "log:expire", "key:rotate", "token:introspect"} - MACHINE,
     "auditor": READS | {"log:export", "decision:ask"},
     "operator": set(EVERY) - {"token:introspect"},
-    "system": set(EVERY) - {"token:introspect"},
+    "system": set(EVERY) - {"token:introspect"} - MACHINE,
     "decision": {"decision:ask"},
     "introspect": {"token:introspect"},
     "audit.read": READS | {"log:export"},
@@ -33,6 +34,7 @@ MAY = {
         "decision:ask",
         "token:introspect",
         "key:rotate",
+        *MACHINE,
     },
     "ssf": set(),
     "scim": set(),

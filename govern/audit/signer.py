@@ -32,15 +32,17 @@ if TYPE_CHECKING:
     from govern.db import Database
 
 _BATCH = 65_536
+_HEADS = "heads.json"
 
 
 class Signer:
     """The one that signs the logs of an installation; a file lock keeps it the only one."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._dir: Path = settings.signer_dir
         self._seed = config.make_secret(self._dir / "log.key")
-        self._heads_path = self._dir / "heads.json"
+        self._heads_path = self._dir / _HEADS
         self.name = settings.origin
 
     @property
@@ -70,17 +72,19 @@ class Signer:
 
     def check(self, database: Database) -> None:
         """Refuse a database that holds less than was signed (a backup put back, say)."""
-        memory = self._load()
-        if not memory:
+        if not self._load():
             return
         with database.reading() as session:
             sizes = {head.id: head.size for head in log.logs(session)}
-        for log_id, signed in memory.items():
-            if sizes.get(log_id, 0) < signed.end:
-                raise errors.LogDamaged(
-                    f"The log {log_id} holds {sizes.get(log_id, 0)} entries, but {signed.end} "
-                    "were signed: this database is behind its signer and is not served."
-                )
+        refuse_behind(self._settings, sizes)
+
+    def check_continues(self, database: Database) -> None:
+        """Refuse a database that does not hold all that was signed, just as it was signed."""
+        self.check(database)
+        with database.reading() as session:
+            for log_id, signed in self._load().items():
+                if log.Tree(session, log_id).range(0, signed.end) != signed:
+                    raise _rewritten(log_id, signed)
 
     def _sign_one(
         self,
@@ -97,9 +101,7 @@ class Signer:
             )
         with database.reading() as session:
             if log.Tree(session, log_id).range(0, known.end) != known:
-                raise errors.LogDamaged(
-                    f"The first {known.end} entries of {log_id} were rewritten."
-                )
+                raise _rewritten(log_id, known)
             last = log.latest_checkpoint(session, log_id)
         if last is not None and last.size > known.end:
             # It is remembered before it is stored: so this memory was lost, or put back.
@@ -152,23 +154,12 @@ class Signer:
             yield
 
     def _load(self) -> dict[str, merkle.Range]:
-        try:
-            raw: dict[str, Any] = json.loads(self._heads_path.read_text())
-        except FileNotFoundError:
-            return {}
-        return {
-            log_id: merkle.Range(0, head["size"], tuple(map(b64decode, head["edge"])))
-            for log_id, head in raw.items()
-        }
+        return _remembered(self._heads_path)
 
     def _save(self, memory: dict[str, merkle.Range]) -> None:
-        raw = {
-            log_id: {"size": known.end, "edge": [b64encode(h).decode() for h in known.hashes]}
-            for log_id, known in memory.items()
-        }
         temporary = self._heads_path.with_suffix(".new")
         with temporary.open("w") as file:
-            json.dump(raw, file)
+            file.write(written(memory))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._heads_path)
@@ -177,6 +168,41 @@ class Signer:
             os.fsync(folder)  # else a power cut could bring the older file back
         finally:
             os.close(folder)
+
+
+def refuse_behind(settings: Settings, sizes: dict[str, int]) -> None:
+    """Refuse (`LogDamaged`) logs of these sizes when more of one was signed; makes no key."""
+    for log_id, signed in _remembered(settings.signer_dir / _HEADS).items():
+        if sizes.get(log_id, 0) < signed.end:
+            raise errors.LogDamaged(
+                f"The log {log_id} holds {sizes.get(log_id, 0)} entries, but {signed.end} were "
+                "signed: this database is behind its signer and is not served. Bring back a copy "
+                f"that holds them all ({settings.signer_dir / _HEADS} says how many of each log): "
+                "a pause may be among those that it lacks, so nothing makes up for them."
+            )
+
+
+def _rewritten(log_id: str, known: merkle.Range) -> errors.LogDamaged:
+    return errors.LogDamaged(f"The first {known.end} entries of {log_id} were rewritten.")
+
+
+def written(memory: dict[str, merkle.Range]) -> str:
+    """A memory of what was signed, as it is kept."""
+    return json.dumps({
+        log_id: {"size": known.end, "edge": [b64encode(h).decode() for h in known.hashes]}
+        for log_id, known in memory.items()
+    })  # fmt: skip
+
+
+def _remembered(path: Path) -> dict[str, merkle.Range]:
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return {
+        log_id: merkle.Range(0, head["size"], tuple(map(b64decode, head["edge"])))
+        for log_id, head in raw.items()
+    }
 
 
 def _entry_hashes(session: Session, log_id: str, begin: int, end: int) -> Iterator[bytes]:
