@@ -22,12 +22,13 @@ import pytest
 from sqlalchemy import func, select, text
 
 from govern import cli, clock, errors
+from govern.access import suspensions
 from govern.access.suspensions import particulars
 from govern.audit import EventType, sealing
 from govern.audit.log import Checkpoint, Entry, Log
 from govern.cli import access, docs, followers
 from govern.identity import activation, integrations
-from tests.factory import PASSWORD, World
+from tests.factory import OPERATOR, PASSWORD, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -363,6 +364,35 @@ def test_a_lift_takes_two_people_and_the_number(
     again = run("lift", id_, "--number", "0")
     assert again.status == 1
     assert "lifted before" in again.err
+
+
+def test_some_are_let_out_early_and_a_part_is_taken_out_by_two(
+    run: Callable[..., Ran], world: World, paused: tuple[str, Any, Any]
+) -> None:
+    _, subject, project = paused
+    audio = world.dataset(project, "k-audio")
+    world.project("Heron")
+    over = world.suspend(f"subject:{subject.external_id}", "project:Heron")
+    admin = approver(world)
+    assert run("release", over.id).status == 2
+    refused = run("release", over.id, "-", "--reason", "cleared", stdin="nobody\n")
+    assert refused.status == 1
+    assert "There is no subject “nobody”" in refused.err
+    waiting = run("release", over.id, "dataset:k-audio", "--reason", "cleared", "--json")
+    assert (waiting.status, waiting.json["state"]) == (0, "waiting"), waiting.err
+    done = run(
+        "release", over.id, "--approve", "--as", admin.email, "--json", stdin=factors(world, admin)
+    )
+    assert (done.status, done.json["state"]) == (0, "released"), done.err
+    with world.store.reading() as session:
+        released = suspensions.reading.releases(session, over.id, by=OPERATOR)
+    assert [one.target_id for one in released] == [audio.id]
+    narrower = run("narrow", over.id, "project:Heron", "--reason", "not it", "--json").json
+    other = approver(world)
+    taken = run(
+        "approve", narrower["request"], "--as", other.email, "--json", stdin=factors(world, other)
+    )
+    assert (taken.status, taken.json["state"]) == (0, "narrowed"), taken.err
 
 
 def test_nobody_approves_their_own_lift(

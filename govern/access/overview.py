@@ -337,11 +337,13 @@ def _names(
         for table, name in tables
     ]
     if items_of:
-        # A person's name, or the id of a part of the scope.
-        item = func.coalesce(Subject.full_name, RequestItem.item_id)
+        # A name or a code, or the id of a part of the scope.
+        item = func.coalesce(Subject.full_name, Project.code, Dataset.code, RequestItem.item_id)
         questions.append(
             select(RequestItem.item_id, item, RequestItem.request_id)
             .outerjoin(Subject, Subject.id == RequestItem.item_id)
+            .outerjoin(Project, Project.id == RequestItem.item_id)
+            .outerjoin(Dataset, Dataset.id == RequestItem.item_id)
             .where(RequestItem.request_id == items_of)
         )
     found = session.execute(union_all(*questions)).all()

@@ -138,17 +138,22 @@ def naming(target: Any, subject_id: Any) -> ColumnElement[bool]:
 
 
 class SuspensionRelease(Audited, Base):
-    """One person whom a suspension holds no longer, though it stands for others."""
+    """What a suspension holds no longer, though it stands for others.
+
+    A person, or a project or dataset inside its scope, by `kind`; a part of its scope that is
+    itself a target is narrowed out instead.
+    """
 
     __tablename__ = "suspension_release"
     __table_args__ = (
-        Index("ix_suspension_release_suspension", "suspension_id", "subject_id"),
-        Index("ix_suspension_release_subject", "subject_id"),
+        Index("ix_suspension_release_suspension", "suspension_id", "target_id"),
+        Index("ix_suspension_release_target", "target_id"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
-    subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    kind: Mapped[Code]
+    target_id: Mapped[Id]
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 

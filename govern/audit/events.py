@@ -105,7 +105,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.NOTICE_POSTED: "The people whom a suspension affects were told something new.",
     EventType.NOTICE_ACKNOWLEDGED: "A person said that they have read a notice.",
     EventType.SUSPENSION_NARROWED: "A part of its scope was taken out of a suspension.",
-    EventType.SUSPENSION_RELEASED: "Some people were let out of a suspension early.",
+    EventType.SUSPENSION_RELEASED: "Some people or parts of the scope were let out early.",
     EventType.SUSPENSION_LIFTED: "A suspension ended.",
     EventType.SUSPENSION_RECORDED: "All particulars of an act of suspension are written.",
     EventType.REQUEST_OPENED: "Someone asked for what takes a second person.",

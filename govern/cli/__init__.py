@@ -8,6 +8,7 @@ from govern.cli import (
     keys,
     people,
     proving,
+    releasing,
     server,
     suspending,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "main",
     "people",
     "proving",
+    "releasing",
     "server",
     "suspending",
 ]

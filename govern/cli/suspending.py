@@ -221,10 +221,10 @@ def change_mode(
 
     Example: govern mode sus_0mh3… read_only
     """
-    by = _who(desk, email, approve=approve)
+    by = who(desk, email, approve=approve)
     if approve:
-        request = _approve(desk, id, RequestKind.WEAKEN, None, by=by, mode=mode)
-        _tell_done(desk, id, request.id, "changed", f"is {_IN[Mode(mode)]} now")
+        request = approved(desk, id, RequestKind.WEAKEN, None, by=by, mode=mode)
+        tell_done(desk, id, request.id, "changed", f"is {_IN[Mode(mode)]} now")
         return
     asked = desk.database.transaction(
         lambda session: suspensions.change_mode(
@@ -232,13 +232,13 @@ def change_mode(
         )
     )
     if asked is None:
-        _tell_done(desk, id, None, "changed", f"is {_IN[Mode(mode)]} now")
+        tell_done(desk, id, None, "changed", f"is {_IN[Mode(mode)]} now")
         return
     with desk.database.reading() as session:
         supposing = suspensions.supposing_of(asked)
         grants = suspensions.returning(session, supposing)
         people = suspensions.returning_people(session, supposing)
-    _tell_asked(
+    tell_asked(
         desk, id, asked, grants=grants, people=people,
         command=f"govern mode {id} {mode} --approve --as EMAIL",
     )  # fmt: skip
@@ -273,17 +273,17 @@ def lift(
     """
     if approve and take_back:
         raise click.UsageError("--approve and --take-back exclude each other.")
-    by = _who(desk, email, approve=approve)
+    by = who(desk, email, approve=approve)
     if take_back:
         desk.database.transaction(
             lambda session: suspensions.take_back(
                 session, suspensions.find(session, id, by=by), by=by
             )
         )
-        _tell_done(desk, id, None, "lifted", "is taken back")
+        tell_done(desk, id, None, "lifted", "is taken back")
     elif approve:
-        request = _approve(desk, id, RequestKind.LIFT, count, by=by)
-        _tell_done(desk, id, request.id, "lifted", "is lifted")
+        request = approved(desk, id, RequestKind.LIFT, count, by=by)
+        tell_done(desk, id, request.id, "lifted", "is lifted")
     else:
         _ask_lift(desk, id, count, reason, by=by)
 
@@ -300,30 +300,39 @@ def _ask_lift(desk: Desk, id: str, count: int | None, reason: str, *, by: Princi
             session, suspensions.find(session, id, by=by), number=typed, reason=reason, by=by
         )
     )
-    _tell_asked(
+    tell_asked(
         desk, id, request, grants=grants, people=people,
         command=f"govern lift {id} --approve --as EMAIL",
     )  # fmt: skip
 
 
-def _approve(
+def approved(
     desk: Desk, id: str, kind: RequestKind, count: int | None, *, by: Principal,
     mode: str | None = None,
 ) -> Request:  # fmt: skip
-    """Approve what waits about a suspension; the brake is asked for where there is a number."""
+    """Approve what waits about a suspension."""
     with desk.database.reading() as session:
         suspensions.find(session, id, by=by)
         request = requests.awaiting(session, id, kind, by=by)
         if mode is not None and request.details["mode"] != mode:
             raise click.UsageError(f"What waits is a change to {request.details['mode']}.")
-        people = suspensions.returning_people(session, suspensions.supposing_of(request))
-    typed = _typed(count, request.number, people) if request.number else None
+    return decide(desk, request, count, by=by)
+
+
+def decide(desk: Desk, request: Request, count: int | None, *, by: Principal) -> Request:
+    """Approve a request; the brake is asked for where its list has a number."""
+    typed = None
+    if request.number:
+        with desk.database.reading() as session:
+            supposing = suspensions.supposing_of(request)
+            people = suspensions.returning_people(session, supposing)
+        typed = _typed(count, request.number, people)
     return desk.database.transaction(
         lambda session: requests.approve(session, request.id, number=typed, by=by)
     )
 
 
-def _who(desk: Desk, email: str | None, *, approve: bool) -> Principal:
+def who(desk: Desk, email: str | None, *, approve: bool) -> Principal:
     """The person of `--as`, who shows their factors; else whoever sits at the machine."""
     if approve and email is None:
         raise click.UsageError("--approve takes --as EMAIL: the second person shows both factors.")
@@ -353,7 +362,8 @@ def _write_particulars(desk: Desk, suspension_id: str) -> tuple[int, int]:
     return grants, people
 
 
-def _tell_done(desk: Desk, id: str, request: str | None, state: str, words: str) -> None:
+def tell_done(desk: Desk, id: str, request: str | None, state: str, words: str) -> None:
+    """Say what an act on a suspension did, once its entries are written."""
     grants, people = _write_particulars(desk, id)
     result: dict[str, Any] = {"id": id, "state": state, "grants": grants, "people": people}
     desk.tell(
@@ -362,9 +372,10 @@ def _tell_done(desk: Desk, id: str, request: str | None, state: str, words: str)
     )
 
 
-def _tell_asked(
+def tell_asked(
     desk: Desk, id: str, request: Request, *, grants: int, people: int, command: str
 ) -> None:
+    """Say what awaits a second person, and how they approve it."""
     desk.tell(
         {
             "id": id, "state": "waiting", "request": request.id, "grants": grants,

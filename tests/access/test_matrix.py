@@ -253,8 +253,12 @@ class Played:
     def _release(self, given: dict[str, Any]) -> None:
         def ask(session: Session) -> requests.Request:
             found = suspensions.find(session, self.named[given["of"]].id, by=OPERATOR)
-            people = [self._person(session, who) for who in given["people"]]
-            return suspensions.ask_release(session, found, people, by=OPERATOR)
+            people = [self._person(session, who) for who in given.get("people", [])]
+            parts = [
+                suspensions.target(session, self.place.reference(reference))
+                for reference in given.get("parts", [])
+            ]
+            return suspensions.ask_release(session, found, people, targets=parts, by=OPERATOR)
 
         self._by_two(ask)
 

@@ -51,7 +51,7 @@ class G:
 
 @dataclass
 class S:
-    """A suspension of the model; `targets` are (kind, name)."""
+    """A suspension of the model; `targets` are (kind, name), `released` names alone."""
 
     targets: set[tuple[str, str]]
     mode: str
@@ -92,7 +92,9 @@ class Model:
         return [
             each.mode
             for each in self.suspensions.values()
-            if not each.lifted and each.targets & scopes and grant.subject not in each.released
+            if not each.lifted
+            and each.targets & scopes
+            and not each.released & {grant.subject, grant.project, dataset or grant.dataset or ""}
         ]
 
     def permits(self, grant: G, action: str, dataset: str | None, at: datetime) -> bool:
@@ -282,13 +284,31 @@ class History:
 
     def release(self, a: int, b: int, _c: int) -> None:
         name = self._open(a)
-        person = self.people[b % 3]
-        if name is None or person in self.model.suspensions[name].released:
+        if name is None:
+            return
+        held = self.model.suspensions[name]
+        inside = [
+            ("project", project)
+            for project, client in self.model.client_of.items()
+            if ("client", client) in held.targets
+        ] + [
+            ("dataset", dataset)
+            for dataset, project in self.model.project_of.items()
+            if {("client", self.model.client_of[project]), ("project", project)} & held.targets
+        ]
+        among = [
+            *(("subject", person) for person in self.people),
+            *(part for part in inside if part not in held.targets),
+        ]
+        kind, out = among[b % len(among)]
+        if out in held.released:
             return
         self._act(
             name,
-            lambda s, row: suspensions.ask_release(s, row, [self.rows[person]], by=OPERATOR),
-            lambda: self.model.suspensions[name].released.add(person),
+            lambda s, row: suspensions.ask_release(
+                s, row, targets=[suspensions.target(s, f"{kind}:{out}")], by=OPERATOR
+            ),
+            lambda: held.released.add(out),
         )
 
     def narrow(self, a: int, b: int, _c: int) -> None:

@@ -173,6 +173,71 @@ def test_one_person_alone_can_never_widen_access_through_any_page(
     assert "Elsewhere" in told(ben.get(f"/people/{inside.id}").text)
 
 
+def test_what_forensics_cleared_is_let_out_of_a_pause_by_two_with_all_who_reach_it_shown(
+    world: World, ada: Visitor, ben: Visitor
+) -> None:
+    client = world.client()
+    project = world.project("Kingfisher", client=client)
+    audio, maps = (world.dataset(project, code) for code in ("k-audio", "k-maps"))
+    world.dataset(world.project("Elsewhere"), "e-audio")
+    whole, own, other = (world.subject() for _ in range(3))
+    world.grant(whole, project)
+    world.grant(own, project, dataset=audio)
+    world.grant(other, project, dataset=maps)
+    where = f"/suspensions/{world.suspend('client:ASTER').id}"
+
+    def ask(named: str) -> TestResponse:
+        return ada.post(f"{where}/release", {"subject": named, "reason": "cleared"})
+
+    for named, why in (
+        ("dataset:e-audio", "not part of what is suspended"),
+        ("client:ASTER", "is not let out"),
+        ("dataset:none", "There is no dataset"),
+        (f"{own.external_id}\nnobody", "There is no subject “nobody”"),
+    ):
+        refused = ask(named)
+        assert refused.status_code == 422
+        assert why in told(refused.text)
+    asked = ask(f"dataset:k-audio\n{other.external_id}")
+    assert asked.status_code == 303, told(asked.text)
+    request = asked.headers["Location"]
+    assert not world.permits(whole, audio)
+    page = told(ben.get(request).text)
+    assert "k-audio" in page
+    assert "to 3 people" in page
+    assert ben.post(request, {"decision": "approve"}).status_code == 303
+    assert [world.permits(*each) for each in ((whole, audio), (own, audio), (other, maps))] == [
+        True, True, True,
+    ]  # fmt: skip
+    assert world.ask(whole, maps).reason == "client_paused"
+    assert world.ask(whole, project).reason == "client_paused"
+    shown = told(ada.get(where).text)
+    assert "k-audio" in shown
+    assert world.write_particulars() == 5  # three held; of the two wholly let out one each
+
+
+def test_hundreds_of_people_are_let_out_by_one_pasted_list(
+    world: World, ada: Visitor, ben: Visitor
+) -> None:
+    client = world.client()
+    project = world.project("Kingfisher", client=client)
+    world.crowd(project, client, 400)
+    with world.store.reading() as session:
+        from sqlalchemy import select
+
+        from govern.identity.subjects import Subject
+
+        codes = session.execute(
+            select(Subject.external_id).where(Subject.external_id.like("C%-%"))
+        ).scalars().all()  # fmt: skip
+    where = f"/suspensions/{world.suspend('client:ASTER').id}"
+    asked = ada.post(f"{where}/release", {"subject": "\r\n".join(codes[:300]), "reason": "cleared"})
+    assert asked.status_code == 303, told(asked.text)
+    assert "to 300 people" in told(ben.get(asked.headers["Location"]).text)
+    assert ben.post(asked.headers["Location"], {"decision": "approve"}).status_code == 303
+    assert "100 people" in told(ada.get(where).text)
+
+
 def test_whoever_made_the_askers_account_cannot_be_the_second_person(
     world: World, app: Flask, ada: Visitor
 ) -> None:

@@ -17,11 +17,11 @@ from govern.access.grants.clauses import (
     open_,
     overlaid,
     overlying,
-    released,
     reviewed,
     rule,
     standing,
     unheld,
+    unreleased,
 )
 from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
@@ -52,12 +52,12 @@ __all__ = [
     "overlying",
     "refs_of",
     "refuse_held",
-    "released",
     "reviewed",
     "revoke",
     "rule",
     "standing",
     "taken",
     "unheld",
+    "unreleased",
     "unsuspended",
 ]

@@ -111,8 +111,8 @@ class Supposing:
     """An act on a suspension that has not happened yet: the rule as it would be after it.
 
     Without more it is the lift; `mode` supposes a weaker mode; `released` and `narrowed` suppose
-    that the people, or targets, that a request names are taken out; `moved` that a person leaves
-    their organisation.
+    that the people and parts, or targets, that a request names are taken out; `moved` that a person
+    leaves their organisation.
     """
 
     suspension: SomeId | None = None
@@ -129,18 +129,34 @@ class Supposing:
         }
         return replace(self, **places), {place.key: given[name] for name, place in places.items()}
 
-    def still(self, target: Any, stopping: list[Mode]) -> ColumnElement[bool]:
-        """Whether a target would still be held by its suspension."""
+    def still(
+        self,
+        target: Any,
+        stopping: list[Mode],
+        dataset: SQLColumnExpression[str] | None = None,
+    ) -> ColumnElement[bool]:
+        """Whether a target would still be held by its suspension; `dataset` is that asked about."""
         if self.moved is not None:
             return or_(target.kind != Scope.ORGANISATION, Grant.subject_id != self.moved)
         other = target.suspension_id != self.suspension
         if self.mode is not None:
             return or_(other, true() if self.mode in stopping else not_(true()))
         if self.released is not None:
-            return or_(other, Grant.subject_id.not_in(_items(self.released)))
+            return or_(other, not_(self.lets_go(dataset)))
         if self.narrowed is not None:
             return or_(other, target.id.not_in(_items(self.narrowed)))
         return other  # type: ignore[no-any-return]  # a column of an alias has no type
+
+    def lets_go(self, dataset: SQLColumnExpression[str] | None = None) -> ColumnElement[bool]:
+        """Whether a release names the grant's person, its project or its dataset."""
+        assert self.released is not None  # noqa: S101 - asked of releases alone
+        among = _items(self.released)
+        one = Grant.dataset_id if dataset is None else dataset
+        return or_(
+            Grant.subject_id.in_(among),
+            Grant.project_id.in_(among),
+            and_(one.is_not(None), one.in_(among)),
+        )
 
 
 _OUTLINED = {
@@ -357,10 +373,10 @@ def _holding(
     """
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
     query = _stopped(target, mode, stopping, moment, hours=hours).where(
-        target.kind == scope, not_(released(target.suspension_id, moment))
+        target.kind == scope, unreleased(target.suspension_id, moment, dataset=dataset)
     )
     if supposing is not None:
-        query = query.where(supposing.still(target, stopping))
+        query = query.where(supposing.still(target, stopping, dataset))
     held: Select[str, str] = _over(query, scope, target, moment, dataset)
     return held.correlate_except(
         target, mode, Suspension, Membership, PeopleListItem, SuspensionRelease
@@ -433,7 +449,7 @@ def _stopped(
 def blanket(
     effect: Effect, moment: Moment, *, client: str, project: str, dataset: str | None
 ) -> Select[str]:
-    """A suspension that stops `effect` for all but those released from it, by its id, if any.
+    """A suspension that stops `effect` for all but people released from it, by its id, if any.
 
     For lists: after a pause of a project nobody is left but whom `let_out` names, so its grants,
     which may be a million, need not be walked to find that out.
@@ -450,7 +466,12 @@ def blanket(
                     for scope, one in over.items()
                     if one is not None
                 )
-            )
+            ),
+            *(
+                not_(_released(mode.suspension_id, scope, literal(one), moment))
+                for scope, one in over.items()
+                if one is not None and scope is not Scope.CLIENT
+            ),
         )
         .limit(1)
     )
@@ -460,9 +481,10 @@ def let_out(
     suspension: SQLColumnExpression[str], moment: Moment, *, after: SQLColumnExpression[str]
 ) -> Select[str]:
     """The people who were released from a suspension, by id, those behind `after`."""
-    return select(SuspensionRelease.subject_id).where(
+    return select(SuspensionRelease.target_id).where(
         SuspensionRelease.suspension_id == suspension,
-        SuspensionRelease.subject_id > after,
+        SuspensionRelease.kind == Scope.SUBJECT,
+        SuspensionRelease.target_id > after,
         moment.stands(SuspensionRelease),
         moment.begun(SuspensionRelease),
     )
@@ -486,13 +508,29 @@ def _past_cut_off(mode: Any, moment: Moment) -> ColumnElement[bool]:
     )
 
 
-def released(suspension: Any, moment: Moment) -> ColumnElement[bool]:
-    """Whether the grant's person was let out of a suspension."""
+def unreleased(
+    suspension: Any, moment: Moment, *, dataset: SQLColumnExpression[str] | None = None
+) -> ColumnElement[bool]:
+    """That neither the grant's person, nor its project, nor its dataset was let out.
+
+    `dataset` is the dataset asked about, when the question is about one. A condition for each, so
+    that a database may join them.
+    """
+    what = {
+        Scope.SUBJECT: Grant.subject_id,
+        Scope.PROJECT: Grant.project_id,
+        Scope.DATASET: Grant.dataset_id if dataset is None else dataset,
+    }
+    return and_(*(not_(_released(suspension, kind, one, moment)) for kind, one in what.items()))
+
+
+def _released(suspension: Any, kind: Scope, one: Any, moment: Moment) -> ColumnElement[bool]:
     return (
         exists()
         .where(
             SuspensionRelease.suspension_id == suspension,
-            SuspensionRelease.subject_id == Grant.subject_id,
+            SuspensionRelease.kind == kind,
+            SuspensionRelease.target_id == one,
             moment.stands(SuspensionRelease),
             moment.begun(SuspensionRelease),
         )

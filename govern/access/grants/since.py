@@ -22,9 +22,9 @@ from govern.access.grants.clauses import (
     Clause,
     Moment,
     laid,
-    released,
     reviewed,
     unheld,
+    unreleased,
 )
 from govern.access.grants.table import Grant
 from govern.access.modes import Effect
@@ -87,7 +87,8 @@ def taken(
         EntitlementAction.ended_at > house_since,
     )
     taken_back = exists().where(
-        SuspensionRelease.subject_id == Grant.subject_id, SuspensionRelease.ended_at > since
+        SuspensionRelease.target_id.in_([Grant.subject_id, Grant.project_id, dataset]),
+        SuspensionRelease.ended_at > since,
     )
     return or_(
         and_(
@@ -138,11 +139,11 @@ def _begun(
 ) -> Iterator[ColumnElement[bool]]:
     """The suspensions, by kind of scope, that began to hold the grant after the position."""
     for scope in Scope:
-        found = _Laid(*laid(scope, dataset=dataset), scope)
+        found = _Laid(*laid(scope, dataset=dataset), scope, dataset)
         yield found.begun(effect, hours=hours, since=since, still=still)
     if not hours:
         part = aliased(Dataset)
-        found = _Laid(*laid(Scope.DATASET, dataset=part.id), Scope.DATASET)
+        found = _Laid(*laid(Scope.DATASET, dataset=part.id), Scope.DATASET, part.id)
         over_a_part = exists().where(
             dataset.is_(None),
             part.project_id == Grant.project_id,
@@ -159,6 +160,7 @@ class _Laid:
     target: Any
     mode: Any
     scope: Scope
+    dataset: SQLColumnExpression[str]
 
     def begun(
         self,
@@ -189,7 +191,7 @@ class _Laid:
         query = query.where(at > since, or_(*stopped))
         for moment in moments:
             query = query.where(
-                not_(released(target.suspension_id, moment)),
+                unreleased(target.suspension_id, moment, dataset=self.dataset),
                 *(moment.unended(fact) for fact in facts),
             )
         return query.exists()

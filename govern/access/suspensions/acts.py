@@ -63,14 +63,25 @@ def _approved_lift(session: Session, request: Request, by: Principal) -> None:
 @requests.performs(RequestKind.RELEASE)
 def _approved_release(session: Session, request: Request, by: Principal) -> None:
     suspension, present = _still_open(session, request, by=by)
-    people = session.execute(
-        select(RequestItem.item_id).where(RequestItem.request_id == request.id)
+    items = session.execute(
+        select(RequestItem.item_id)
+        .where(RequestItem.request_id == request.id)
+        .order_by(RequestItem.item_id)
     ).scalars()
+    # As `ask_release` put it: the kind of each that is no person, before its id.
+    kinds = dict(part.split(":")[::-1] for part in request.details.get("parts", "").split())
     rows = [
-        SuspensionRelease(id=new_id("rel"), suspension_id=suspension.id, subject_id=person)
-        for person in people
+        SuspensionRelease(
+            id=new_id("rel"),
+            suspension_id=suspension.id,
+            kind=kinds.get(item, Scope.SUBJECT),
+            target_id=item,
+        )
+        for item in items
     ]
     session.add_all(rows)
+    people = [row.target_id for row in rows if row.kind == Scope.SUBJECT]
+    parts = [{"kind": row.kind, "id": row.target_id} for row in rows if row.kind != Scope.SUBJECT]
     _record_admission(
         session,
         EventType.SUSPENSION_RELEASED,
@@ -79,7 +90,7 @@ def _approved_release(session: Session, request: Request, by: Principal) -> None
         by=by,
         supposing=supposing_of(request),
         shown_at=request.recorded_at,
-        data={"people": [row.subject_id for row in rows]},
+        data={**({"people": people} if people else {}), **({"parts": parts} if parts else {})},
         stamps=[(row, "recorded_at") for row in rows],
     )
 

@@ -7,12 +7,27 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, distinct, except_, false, func, not_, or_, select
+from sqlalchemy import (
+    and_,
+    bindparam,
+    distinct,
+    except_,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.orm import aliased
 
 from govern import clock, errors
 from govern.access import grants, modes
+from govern.access.clients import Dataset
 from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect, Mode
+from govern.access.requests import RequestItem
 from govern.access.suspension_tables import Scope, Suspension, SuspensionMode, SuspensionTarget
 from govern.access.suspensions.previewing import chain
 from govern.access.suspensions.targets import within
@@ -24,7 +39,7 @@ from govern.db import Again, Beforehand
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sqlalchemy import ColumnElement, Result, Select
+    from sqlalchemy import ColumnElement, Result, Select, SQLColumnExpression
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -44,11 +59,13 @@ class Way:
     Whoever may change something once a pause ends may look by then too, for all that forbids to
     look forbids to change: so one effect tells who comes back. `None` if the act frees nothing.
     `others` are the kinds of scope over which anything else may hold: the rest need no asking.
+    `parts` when it lets go of datasets, which whole grants of their projects cover too.
     """
 
     effect: Effect | None = None
     kinds: tuple[Scope, ...] = ()
     others: tuple[Scope, ...] = ()
+    parts: bool = False
 
 
 def way(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> Way:
@@ -75,6 +92,14 @@ def way(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) 
         effect=effect,
         kinds=tuple(sorted({Scope(row.kind) for row in found})),
         others=tuple(sorted({Scope(row.kind) for row in session.execute(others)})),
+        parts=supposing.released is not None
+        and session.execute(
+            select(RequestItem.item_id)
+            .join(Dataset, Dataset.id == RequestItem.item_id)
+            .where(RequestItem.request_id == supposing.released)
+            .limit(1)
+        ).first()
+        is not None,
     )
 
 
@@ -98,20 +123,59 @@ def _back(supposing: Supposing, by: Way, *, shown: bool) -> Select[str, str]:
         return query.where(false())
     # Each condition stands by itself, so that a database may join what holds instead of looking
     # for it grant by grant.
-    return query.where(
-        within(supposing.suspension, by.kinds, moment),  # type: ignore[arg-type]  # it has one
-        not_(grants.released(supposing.suspension, moment)),
-        *unfreed(supposing, by, moment),
+    whole = [*_own(supposing, by, moment), *_unfreed(supposing, by, moment)]
+    if supposing.released is not None:
+        whole.append(supposing.lets_go())
+    if by.parts:
+        return query.where(or_(and_(*whole), _in_part(supposing, by, moment)))
+    return query.where(*whole)
+
+
+def _own(
+    supposing: Supposing,
+    by: Way,
+    moment: Moment,
+    dataset: SQLColumnExpression[str] | None = None,
+) -> list[ColumnElement[bool]]:
+    """That the act's own suspension holds a grant, or what it covers of a dataset."""
+    assert supposing.suspension is not None  # noqa: S101 - only such acts have a way
+    return [
+        within(supposing.suspension, by.kinds, moment),
+        grants.unreleased(supposing.suspension, moment, dataset=dataset),
+    ]
+
+
+def _in_part(supposing: Supposing, by: Way, moment: Moment) -> ColumnElement[bool]:
+    """That a grant of a whole project gets back a dataset of it, though the rest stays held."""
+    part = aliased(Dataset)
+    freed = exists().where(
+        Grant.dataset_id.is_(None),
+        part.project_id == Grant.project_id,
+        part.id.in_(
+            select(RequestItem.item_id).where(RequestItem.request_id == supposing.released)
+        ),
+        *_own(supposing, by, moment, part.id),
+        *_unfreed(supposing, by, moment, part.id),
     )
+    return freed.correlate_except(part)
 
 
-def unfreed(
-    supposing: Supposing, by: Way, moment: Moment = grants.NOW
+def goes(supposing: Supposing, by: Way) -> ColumnElement[bool]:
+    """That nothing holds a grant after the act, or a part of it no longer."""
+    whole = and_(true(), *_unfreed(supposing, by, grants.NOW))
+    return or_(whole, _in_part(supposing, by, grants.NOW)) if by.parts else whole
+
+
+def _unfreed(
+    supposing: Supposing,
+    by: Way,
+    moment: Moment,
+    dataset: SQLColumnExpression[str] | None = None,
 ) -> list[ColumnElement[bool]]:
     """That nothing else holds a grant after the act: a condition for each kind of scope."""
     if by.effect is None:
         return [grants.all_of(grants.unheld(Effect.CHANGE, moment, supposing=supposing))]
-    clauses = grants.unheld(by.effect, moment, supposing=supposing)
+    clauses = grants.unheld(by.effect, moment, dataset=dataset, supposing=supposing)
     # A list of people holds by the same word as a person named alone.
     asked = {Scope.SUBJECT if kind is Scope.PEOPLE else kind for kind in by.others}
     return [clause.test for clause in clauses if clause.reason in asked]
@@ -185,7 +249,8 @@ _INDIFFERENT = frozenset(
     {
         *(kind for kind in EventType if kind.partition(".")[0] in {
             "integration", "key", "role", "activation", "password", "totp", "recovery_codes",
-            "recovery_code", "sign_in", "session", "request", "roster", "access", "entitlement",
+            "recovery_code",
+            "sign_in", "session", "request", "notice", "roster", "access", "entitlement",
         }),
         EventType.CLIENT_CREATED, EventType.PROJECT_CREATED, EventType.DATASET_CREATED,
         EventType.SUBJECT_REGISTERED, EventType.SUBJECT_CHANGED,

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from govern import clock, errors, permissions
 from govern.access import modes, requests
+from govern.access.clients import Dataset
 from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.requests import Request, RequestKind, signature
-from govern.access.suspension_tables import Suspension, SuspensionTarget
+from govern.access.suspension_tables import Scope, Suspension, SuspensionTarget
 from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, set_mode
 from govern.access.suspensions.admission import returning, returning_digest, unmoved
 from govern.access.suspensions.finding import may_change, organisation_held
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
     from govern.db import Session
     from govern.principal import Principal
+
+# As many opaque ids as an entry of a log may hold, with room for the rest of it.
+MOST_RELEASED = 1500
 
 
 def ask_lift(
@@ -85,17 +89,63 @@ def ask_lift(
 def ask_release(
     session: Session,
     suspension: Suspension,
-    people: Iterable[Subject],
+    people: Iterable[Subject] = (),
     *,
+    targets: Iterable[Target] = (),
     reason: str = "",
     by: Principal,
 ) -> Request:
-    """Ask for some people to be let out early."""
+    """Ask for some people to be let out early, or some projects or datasets of what is held."""
     may_change(session, suspension, by=by)
-    items = [person.id for person in people]
-    if not items:
-        raise errors.Invalid("Name at least one person.", field="people")
-    return _ask(session, RequestKind.RELEASE, suspension, items=items, reason=reason, by=by)
+    parts = list(targets)
+    named = dict.fromkeys(
+        [
+            *(person.id for person in people),
+            *(item.id for item in parts if item.kind is Scope.SUBJECT),
+        ]
+    )
+    parts = [item for item in parts if item.kind is not Scope.SUBJECT]
+    inside = {item.id: item.kind for item in parts}
+    if not named and not inside:
+        raise errors.Invalid("Name at least one person, project or dataset.", field="people")
+    if len(named) + len(inside) > MOST_RELEASED:
+        raise errors.Invalid(
+            f"Release at most {MOST_RELEASED:,} at a time: more of them fit no entry of the log.",
+            field="people",
+        )
+    held = targets_of(session, suspension.id)
+    for item in parts:
+        _inside(session, item, held)
+    return _ask(
+        session,
+        RequestKind.RELEASE,
+        suspension,
+        details={"parts": " ".join(f"{kind}:{one}" for one, kind in inside.items())}
+        if inside
+        else None,
+        items=[*named, *inside],
+        reason=reason,
+        by=by,
+    )
+
+
+def _inside(session: OrmSession, part: Target, held: list[Target]) -> None:
+    """Refuse to let out what is no project or dataset inside one of these targets."""
+    if part.kind not in {Scope.PROJECT, Scope.DATASET}:
+        raise errors.Invalid(
+            f"A {part.kind} is not let out of a suspension: take it out, or lift it.",
+            field="people",
+        )
+    if any((item.kind, item.id) == (part.kind, part.id) for item in held):
+        raise errors.Invalid(
+            f"{part.code} is a part of the scope by itself: take that out instead.", field="people"
+        )
+    over = {part.client}
+    if part.kind is Scope.DATASET:
+        over.add(session.get_one(Dataset, part.id).project_id)
+    # Whoever is suspended themselves is so wherever they work.
+    if not any(item.client is None or item.id in over for item in held):
+        raise errors.Invalid(f"{part.code} is not part of what is suspended.", field="people")
 
 
 def ask_narrow(
@@ -258,7 +308,7 @@ def _ask(
     suspension: Suspension,
     *,
     number: int = 0,
-    details: dict[str, str] | None = None,
+    details: dict[str, Any] | None = None,
     items: Iterable[str] = (),
     reason: str,
     recheck: Callable[[OrmSession], None] | None = None,

@@ -52,7 +52,7 @@ def _in_part(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
             target.suspension_id == suspension_id,
             target.kind == Scope.DATASET,
             moment.stands(target),
-            not_(grants.released(target.suspension_id, moment)),
+            grants.unreleased(target.suspension_id, moment, dataset=dataset.id),
             dataset.id == target.target_id,
             dataset.project_id == Grant.project_id,
             Grant.dataset_id.is_(None),
@@ -99,7 +99,7 @@ def _named(suspension_id: str, event: EventType, at: datetime) -> list[Select[st
     def held(person: Any) -> ColumnElement[bool]:
         let_out = select(SuspensionRelease.id).where(
             SuspensionRelease.suspension_id == suspension_id,
-            SuspensionRelease.subject_id == person,
+            SuspensionRelease.target_id == person,
         )
         if event is EventType.SUSPENSION_RELEASED:
             return let_out.where(SuspensionRelease.recorded_at == at).exists()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, literal, not_, null, or_, select, true, union_all
+from sqlalchemy import and_, case, func, literal, not_, null, or_, select, union_all
 
 from govern.access import grants
 from govern.access.clients import Dataset, Project
@@ -21,7 +21,7 @@ from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect
 from govern.access.requests import RequestItem
 from govern.access.suspensions import reading
-from govern.access.suspensions.admission import Way, back, unfreed, way
+from govern.access.suspensions.admission import Way, back, goes, way
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
 from govern.identity.subjects import Subject
@@ -156,7 +156,7 @@ def _of_interest(standing: Standing | None, supposing: Supposing) -> ColumnEleme
 
 def _stays(supposing: Supposing, how: Way) -> ColumnElement[bool]:
     """What does not come back, for the rule fails it still, or something else holds it."""
-    return not_(and_(grants.all_of(grants.standing()), *unfreed(supposing, how)))
+    return not_(and_(grants.all_of(grants.standing()), goes(supposing, how)))
 
 
 def _group(standing: Standing | None, supposing: Supposing, how: Way) -> ColumnElement[str | None]:
@@ -175,7 +175,7 @@ def _group(standing: Standing | None, supposing: Supposing, how: Way) -> ColumnE
                 touched,
                 standing_now,
                 _named(standing, supposing),
-                not_(and_(true(), *unfreed(supposing, how))),
+                not_(goes(supposing, how)),
             ),
             "held_elsewhere",
         ),
@@ -197,12 +197,14 @@ def _touched(standing: Standing | None, supposing: Supposing) -> ColumnElement[b
 
 
 def _named(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
-    """The grants that the act is about: a release names people, narrowing names targets."""
+    """The grants that the act is about: a release names some, and narrowing targets."""
     if supposing.moved is not None:
         return Grant.subject_id == supposing.moved
     if supposing.released is not None:
-        return Grant.subject_id.in_(
-            select(RequestItem.item_id).where(RequestItem.request_id == supposing.released)
+        items = select(RequestItem.item_id).where(RequestItem.request_id == supposing.released)
+        whole = select(Dataset.project_id).where(Dataset.id.in_(items))
+        return or_(
+            supposing.lets_go(), and_(Grant.dataset_id.is_(None), Grant.project_id.in_(whole))
         )
     if supposing.narrowed is not None and standing is not None:
         return affected(

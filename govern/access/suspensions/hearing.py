@@ -235,9 +235,12 @@ def _facts(session: Session, found: Found) -> Any:
             Entry.suspension_id == row.id, text(ACTS)
         ),
         select(
-            literal("release"), literal(""), SuspensionRelease.subject_id, no_place,
+            literal("release"), literal(""), SuspensionRelease.target_id, no_place,
             SuspensionRelease.recorded_at,
         ).where(SuspensionRelease.suspension_id == row.id),
+        select(literal("release"), literal(""), Dataset.id, no_place, SuspensionRelease.recorded_at)
+        .join(SuspensionRelease, SuspensionRelease.target_id == Dataset.project_id)
+        .where(SuspensionRelease.suspension_id == row.id),
         select(literal("owner"), Dataset.project_id, Dataset.id, no_place, no_time).join(
             owned, owned.c.value == Dataset.id
         ),
@@ -312,7 +315,7 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
 
 
 def _grouped(asked: CTE, covered: _Covered) -> Any:
-    """One line for each integration, mode, outcome and reason; for what may be false, a person.
+    """One line for each integration, mode, outcome and reason; and where false, who and what.
 
     And one without an integration for each look that found as many rows as it may.
     """
@@ -331,6 +334,7 @@ def _grouped(asked: CTE, covered: _Covered) -> Any:
             select(
                 asked.c.principal, things.c.mode, asked.c.permit, asked.c.reason, asked.c.at,
                 wrong.label("wrong"), case((wrong, asked.c.subject_id)).label("person"),
+                case((wrong, asked.c.resource_id)).label("resource"),
             ).join(
                 things,
                 and_(
@@ -342,7 +346,7 @@ def _grouped(asked: CTE, covered: _Covered) -> Any:
     ).subquery()  # fmt: skip
     keys = (
         lines.c.principal, lines.c.mode, lines.c.permit, lines.c.reason, lines.c.wrong,
-        lines.c.person,
+        lines.c.person, lines.c.resource,
     )  # fmt: skip
     empty: list[Any] = [
         *(cast(null(), key.type) for key in keys),
@@ -397,9 +401,9 @@ def _asker(id_: str, name: str, groups: list[Any], covered: _Covered) -> Asker:
 
 
 def _still_held(row: Any, covered: _Covered) -> bool:
-    """Whether a permit was about someone whom the suspension had not released by then."""
-    free = covered.released.get(row.person)
-    return free is None or row.first < free - _UNDER_WAY
+    """Whether a permit was about someone, and something, that was not released by then."""
+    free = [covered.released[one] for one in (row.person, row.resource) if one in covered.released]
+    return not free or row.first < min(free) - _UNDER_WAY
 
 
 def _latest(groups: list[Any]) -> Answer | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, false, not_, or_, select
+from sqlalchemy import and_, exists, false, or_, select
 from sqlalchemy.orm import aliased
 
 from govern import errors, permissions
@@ -176,7 +176,7 @@ def affected(
     found = exists().where(
         target.suspension_id == suspension_id,
         moment.stands(target),
-        not_(grants.released(target.suspension_id, moment)),
+        grants.unreleased(target.suspension_id, moment),
         or_(*same, member, and_(target.kind == Scope.PEOPLE, named)),
     )
     if only is not None:

@@ -13,7 +13,6 @@ from pydantic import Field
 from govern.access import suspensions
 from govern.access.grants import Supposing
 from govern.access.idempotency import Done
-from govern.identity import subjects
 from govern.web.api.requests import Request
 from govern.web.api.routes import ACCEPTED, OK, Routes
 from govern.web.api.shapes import (
@@ -79,9 +78,12 @@ class Lift(Asked):
 
 
 class Release(Asked):
-    """People to let out early."""
+    """People, and projects or datasets of what is held, to let out early."""
 
-    subjects: list[Reference] = Field(min_length=1, max_length=500)
+    subjects: list[Reference] = Field(default_factory=list, max_length=1500)
+    targets: list[Reference] = Field(
+        default_factory=list, max_length=500, description="As project:CODE or dataset:CODE."
+    )
     reason: Why
 
 
@@ -139,10 +141,14 @@ def lift(session: Session, suspension: str, *, asked: Lift, by: Principal) -> Do
 
 @routes.post("/suspensions/<suspension>/release", {ACCEPTED: Request}, body=Release)
 def release(session: Session, suspension: str, *, asked: Release, by: Principal) -> Done:
-    """Ask a second person to let some people out early."""
+    """Ask a second person to let some people, projects or datasets out early."""
     row = suspensions.find(session, suspension, by=by)
-    people = [subjects.find(session, reference) for reference in asked.subjects]
-    waiting = suspensions.ask_release(session, row, people, reason=asked.reason, by=by)
+    read = suspensions.reading.released
+    out = [
+        *read(session, (f"subject:{one}" for one in asked.subjects), by=by, field="subjects"),
+        *read(session, asked.targets, by=by, field="targets"),
+    ]
+    waiting = suspensions.ask_release(session, row, targets=out, reason=asked.reason, by=by)
     return Done(ACCEPTED, f"/requests/{waiting.id}")
 
 

@@ -110,6 +110,7 @@ class Suspension(SuspensionLine):
     digest: str | None = Field(description="Of the grants that its opening touched, once written.")
     preview_digest: str | None
     released: list[str] = Field(description="Opaque ids of people let out early.")
+    released_parts: list[str] = Field(description="Projects and datasets let out, as TYPE:CODE.")
     waiting: list[str] = Field(description="Requests about it that await a second person.")
     take_back_until: Instant | None
 
@@ -307,6 +308,7 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
     suspensions.reading.measure(session, [standing], by=by)
     progress = standing.progress
     told = suspensions.notices.versions(session, [row.id])[row.id]
+    released = suspensions.reading.releases(session, suspension, by=by)
     return Suspension(
         **dict(_line(standing, told)),
         whole=found.whole,
@@ -329,8 +331,9 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         ),
         digest=standing.digest,
         preview_digest=row.preview_digest,
-        released=[
-            one.subject_id for one in suspensions.reading.releases(session, suspension, by=by)
+        released=[one.target_id for one in released if one.kind is Scope.SUBJECT],
+        released_parts=[
+            f"{one.kind}:{one.code}" for one in released if one.kind is not Scope.SUBJECT
         ],
         waiting=[one.id for one in found.waiting],
         take_back_until=found.take_back_until,

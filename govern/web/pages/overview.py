@@ -194,7 +194,7 @@ def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
             (_("Until"), row.details["until"]),
         ]
     if row.kind == RequestKind.RELEASE:
-        return [(_("People"), ", ".join(item.named))]
+        return [(_("Let out"), ", ".join(item.named))]
     if row.kind == RequestKind.NARROW:
         return [(_("Taken out"), ", ".join(item.named))]
     return []

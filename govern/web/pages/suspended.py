@@ -14,7 +14,6 @@ from govern.access import suspensions
 from govern.access.modes import Mode, tighter
 from govern.audit import reading
 from govern.audit.events import SENTENCES
-from govern.identity import subjects
 from govern.signals import mail
 from govern.web import guard
 from govern.web.pages import base, words
@@ -141,7 +140,11 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
             for mode in found.modes
         ],
         releases=[
-            SimpleNamespace(name=item.name, url=f"/people/{item.subject_id}", at=item.at)
+            SimpleNamespace(
+                name=item.name,
+                url=_PLACES.get(item.kind, "").format(code=item.code, id=item.target_id) or None,
+                at=item.at,
+            )
             for item in found.releases
         ],
         grants=[
@@ -287,19 +290,20 @@ def review(suspension_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/suspensions/<suspension_id>/release")
 def release(suspension_id: str) -> ResponseReturnValue:
-    """Ask for some people to be let out early."""
+    """Ask for some people, projects or datasets to be let out early."""
 
     def work(session: Session, row: Suspension, by: Principal) -> Request:
-        people = []
-        for reference in filter(None, BETWEEN.split(base.typed("subject"))):
-            with words.typed("subject", reference):
-                people.append(subjects.find(session, reference))
-        return suspensions.ask_release(session, row, people, reason=words.reason(), by=by)
+        named = [
+            *filter(None, BETWEEN.split(base.typed("subject"))),
+            *filter(None, request.form.getlist("part")),
+        ]
+        out = suspensions.reading.released(session, named, by=by, field="subject")
+        return suspensions.ask_release(session, row, targets=out, reason=words.reason(), by=by)
 
     return _act(
         suspension_id,
         work,
-        title=_("Release people early"),
+        title=_("Release early"),
         told="",
         fields={"people": "subject", "reason": "release_reason"},
     )

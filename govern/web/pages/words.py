@@ -74,7 +74,7 @@ def asked(request: Request, about: str) -> str:
     if kind is RequestKind.LIFT:
         return str(_("Lift: %(title)s", title=about))
     if kind is RequestKind.RELEASE:
-        return str(_("Release people early: %(title)s", title=about))
+        return str(_("Release early: %(title)s", title=about))
     if kind is RequestKind.WEAKEN:
         mode = MODES[request.details["mode"]]()
         return str(_("Make it %(mode)s: %(title)s", mode=mode, title=about))

@@ -163,7 +163,8 @@ def test_a_pause_is_previewed_opened_changed_and_taken_back(caller: Caller, worl
 
 def test_what_lets_someone_back_in_awaits_a_person(caller: Caller, world: World) -> None:
     for name in ("P1", "P2"):
-        world.grant(world.subject(name), world.project(f"of {name}"))
+        world.grant(world.subject(name), project := world.project(f"of {name}"))
+    world.dataset(project, "maps")
     row = world.suspend("project:of P1", "project:of P2")
     path = f"/suspensions/{row.id}"
     difference = told(caller.get(f"{path}/difference"))
@@ -183,7 +184,8 @@ def test_what_lets_someone_back_in_awaits_a_person(caller: Caller, world: World)
     narrowed = made(
         caller.post(f"{path}/narrow", {"targets": ["project:of P1"], "reason": "r"}), 202
     )
-    released = made(caller.post(f"{path}/release", {"subjects": ["P2"], "reason": "r"}), 202)
+    out = {"subjects": ["P2"], "targets": ["dataset:maps"], "reason": "r"}
+    released = made(caller.post(f"{path}/release", out), 202)
     pending = told(caller.get("/requests?state=pending"))["items"]
     assert {one["id"] for one in pending} == {
         lifting["id"], weaker["id"], narrowed["id"], released["id"]
@@ -194,6 +196,7 @@ def test_what_lets_someone_back_in_awaits_a_person(caller: Caller, world: World)
     assert caller.post(f"/requests/{others.id}/withdraw").status_code == 403
     world.approve(world.do(lambda s: find(s, released["id"])), by=SECOND)
     assert told(caller.get(path))["released"] == [told(caller.get("/subjects/P2"))["id"]]
+    assert told(caller.get(path))["released_parts"] == ["dataset:maps"]
     world.approve(world.do(lambda s: find(s, lifting["id"])), by=SECOND)
     assert told(caller.get(f"/requests/{lifting['id']}"))["state"] == "approved"
     assert told(caller.get(path))["state"] == "lifted"

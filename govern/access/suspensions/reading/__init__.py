@@ -4,7 +4,7 @@ Every reading is a few statements whatever it shows. Whoever is admitted to some
 of a suspension only what it does to those, and nothing of one that leaves them untouched.
 """
 
-from govern.access.suspensions.reading.choosing import chosen
+from govern.access.suspensions.reading.choosing import chosen, released
 from govern.access.suspensions.reading.measuring import measure
 from govern.access.suspensions.reading.single import (
     Detail,
@@ -45,6 +45,7 @@ __all__ = [
     "open_ones",
     "page",
     "progress",
+    "released",
     "releases",
     "strictest",
     "titles",

@@ -20,16 +20,38 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.suspensions.targets import Target
     from govern.principal import Principal
 
 
+def released(
+    session: OrmSession, references: Iterable[str], *, by: Principal, field: str = "people"
+) -> list[Target]:
+    """Read what to let out: people by external id or address, projects and datasets by TYPE:CODE.
+
+    People belong to no client: whoever may let any out may name them.
+    """
+    typed = (reference.strip() for reference in references)
+    whole = [
+        reference if reference.partition(":")[0] in set(Scope) else f"{Scope.SUBJECT}:{reference}"
+        for reference in typed
+    ]
+    found = chosen(session, whole, by=by, field=field, anyone=True)
+    return [part.target for part in found]
+
+
 def chosen(
-    session: OrmSession, references: Iterable[str], *, by: Principal, field: str = "target"
+    session: OrmSession,
+    references: Iterable[str],
+    *,
+    by: Principal,
+    field: str = "target",
+    anyone: bool = False,
 ) -> list[Part]:
     """Read many `TYPE:CODE`s in one statement; `Invalid` at `field` names the first unknown one.
 
     What belongs to clients that the caller may not suspend is told from nothing as little as what
-    is not there.
+    is not there; people too, unless `anyone` may be named.
     """
     clients = permissions.scope(by, "suspension:open")
     if clients is not None and not clients:
@@ -43,7 +65,8 @@ def chosen(
         codes[Scope(kind)].append(code)
     found: dict[str, Part] = {}
     for row in session.execute(_looked_up(session, codes)) if wanted else ():
-        if clients is not None and row.client not in clients:
+        person = anyone and row.kind == Scope.SUBJECT
+        if clients is not None and row.client not in clients and not person:
             continue
         part = Part(
             id="", suspension_id="", kind=Scope(row.kind), target_id=row.id, code=row.code,

@@ -9,7 +9,7 @@ from sqlalchemy import func, literal, select, union_all
 from govern import clock
 from govern.access import grants
 from govern.access.grants import Grant, Moment
-from govern.access.suspension_tables import Particulars, SuspensionRelease
+from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.reading.standings import Progress, Standing, may_see
@@ -84,16 +84,14 @@ def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
 
 
 def _held_people(standing: Standing, clients: frozenset[str] | None) -> Select[Any]:
-    released = select(SuspensionRelease.subject_id).where(
-        SuspensionRelease.suspension_id == standing.suspension.id,
-        SuspensionRelease.ended_at.is_(None),
-    )
     parts = [part.target for part in standing.parts if part.ended_at is None]
     query = grants.facts(
         literal(standing.suspension.id), func.count(Grant.subject_id.distinct())
     ).where(
-        covered(parts), grants.all_of(grants.standing()), Grant.subject_id.not_in(released)
-    )  # fmt: skip
+        covered(parts),
+        grants.all_of(grants.standing()),
+        grants.unreleased(standing.suspension.id, grants.NOW),
+    )
     return query if clients is None else query.where(Grant.client_id.in_(clients))
 
 

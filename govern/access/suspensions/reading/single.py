@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy.orm import aliased
 
 from govern import clock, errors
 from govern.access import grants
@@ -17,6 +18,7 @@ from govern.access.grants import Grant, Moment
 from govern.access.modes import Mode
 from govern.access.requests import Request, signature
 from govern.access.suspension_tables import (
+    Scope,
     Suspension,
     SuspensionMode,
     SuspensionRelease,
@@ -64,9 +66,11 @@ class Happened:
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """One person who was let out early."""
+    """One person, project or dataset that was let out early; `code` is what they are known by."""
 
-    subject_id: str
+    kind: Scope
+    target_id: str
+    code: str
     name: str
     at: datetime
 
@@ -171,21 +175,37 @@ def detail(
 
 
 def releases(session: OrmSession, suspension_id: str, *, by: Principal) -> list[Released]:
-    """Who was let out early, the first first, as far as the caller may know of them."""
+    """Who and what was let out early, the first first, as far as the caller may know of them."""
     clients = may_see(by)
+    row, owner = SuspensionRelease, aliased(Project)
     query = (
-        select(SuspensionRelease, Subject.full_name)
-        .join(Subject, Subject.id == SuspensionRelease.subject_id)
-        .where(SuspensionRelease.suspension_id == suspension_id)
-        .order_by(SuspensionRelease.recorded_at, SuspensionRelease.id)
+        select(
+            row,
+            func.coalesce(Subject.external_id, Project.code, Dataset.code),
+            func.coalesce(Subject.full_name, Project.code, Dataset.code),
+        )
+        .outerjoin(Subject, Subject.id == row.target_id)
+        .outerjoin(Project, Project.id == row.target_id)
+        .outerjoin(Dataset, Dataset.id == row.target_id)
+        .outerjoin(owner, owner.id == Dataset.project_id)
+        .where(row.suspension_id == suspension_id)
+        .order_by(row.recorded_at, row.id)
         .limit(EVENTS_SHOWN)
     )
     if clients is not None:
         known = select(Grant.id).where(Grant.subject_id == Subject.id, Grant.client_id.in_(clients))
-        query = query.where(known.exists())
+        query = query.where(
+            or_(
+                known.exists(),
+                Project.client_id.in_(clients),
+                owner.client_id.in_(clients),
+            )
+        )
     return [
-        Released(subject_id=row.subject_id, name=name, at=row.recorded_at)
-        for row, name in session.execute(query)
+        Released(
+            kind=Scope(row.kind), target_id=row.target_id, code=code, name=name, at=row.recorded_at
+        )
+        for row, code, name in session.execute(query)
     ]
 
 
