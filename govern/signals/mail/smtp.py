@@ -103,6 +103,8 @@ def _words(error: Exception) -> str:
     """What is wrong with the server, without what it says, which may repeat what it was sent."""
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{type(error).__name__}: {_reply(error.smtp_code, error.smtp_error)}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:200]
     if isinstance(error, (smtplib.SMTPNotSupportedError, OSError)):
         return f"{type(error).__name__}: {error}"[:200]
     return type(error).__name__

@@ -104,7 +104,9 @@ class Suspension(SuspensionLine):
     mode_version: str = Field(description="Names the mode seen, for changing it.")
     version: str = Field(description="Names the review date seen, for changing it.")
     notices: list[Notice] = Field(description="Every version, the newest first.")
-    acknowledged: int = Field(description="How many said to have read the newest.")
+    acknowledged: int | None = Field(
+        description="How many said to have read the newest; null unless the caller sees the whole."
+    )
     people: int = Field(description="How many it holds now.")
     progress: Progress
     digest: str | None = Field(description="Of the grants that its opening touched, once written.")
@@ -323,7 +325,9 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         mode_version=standing.mode_id,
         version=suspensions.version(row),
         notices=[_notice(one) for one in told],
-        acknowledged=suspensions.notices.readers(session, told[0].id) if told else 0,
+        acknowledged=suspensions.notices.readers(session, told[0].id if told else "")
+        if found.whole
+        else None,
         people=standing.people,
         progress=Progress(
             recorded=progress.recorded, total=progress.total, done=progress.done,

@@ -53,6 +53,7 @@ def page() -> str:
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
         silent=silent,
+        knows_all=base.may("suspension:read", None),
         clients=lines,
         events=[
             SimpleNamespace(

@@ -83,8 +83,9 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
         seen = suspensions.effect(session, found.standing)
         told = suspensions.notices.versions(session, [suspension_id])[suspension_id]
-        mailed = mail.told(session, suspension_id)
-        read = suspensions.notices.readers(session, told[0].id) if told else 0
+        # Both count all clients' people, whose number is no one else's to know.
+        mailed = mail.told(session, suspension_id) if found.whole else None
+        read = suspensions.notices.readers(session, told[0].id) if told and found.whole else None
     reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
     parts = [
@@ -178,7 +179,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         told=told,
         mailed=mailed,
         read=read,
-        unread=max(standing.people - read, 0),
+        unread=max(standing.people - (read or 0), 0),
         form=request.form,
         errors=wrong,
         code_needed=base.code_needed(),

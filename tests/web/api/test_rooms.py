@@ -295,7 +295,7 @@ def test_a_reader_of_one_client_sees_of_a_wider_suspension_its_own_part(
     seen = told(caller.get(f"/suspensions/{row.id}"))
     assert [one["code"] for one in seen["targets"]] == ["ASTER"]
     assert (seen["whole"], seen["internal_reason"], seen["incident"]) == (False, "", "")
-    assert seen["people"] == 1
+    assert (seen["people"], seen["acknowledged"]) == (1, None)
     difference = told(caller.get(f"/suspensions/{row.id}/difference"))
     assert (difference["returns"], difference["digest"]) == (1, None)
     asked = {"number": 1, "reason": "over"}
