@@ -7,6 +7,7 @@ hashes are kept beside the entries, so that any part of the tree is a few reads 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors
 from govern.clock import Utc
-from govern.db import Base, Code, Id, references, text_column
+from govern.db import Base, Code, Id, text_column
 from govern.tlog import merkle, tiles
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Entry(Base):
         {"sqlite_with_rowid": False},
     )
 
-    log_id: Mapped[Id] = mapped_column(references("log.id"), primary_key=True)
+    # No foreign key: whoever writes holds the head's lock, and to look took as long as to store.
+    log_id: Mapped[Id] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     at: Mapped[datetime] = mapped_column(Utc())
     type: Mapped[str] = mapped_column(text_column(40))
@@ -141,6 +143,15 @@ def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
         log_id: session.execute(_POSITION, {"log": log_id}).scalar_one()
         for log_id in sorted(log_ids)
     }
+
+
+def place_of(session: Session, log_id: str, at: datetime) -> int:
+    """The place of the first entry at or after an instant; as instants increase, few are read."""
+    size = session.execute(select(position(log_id))).scalar_one()
+    instant = select(Entry.at).where(Entry.log_id == log_id, Entry.seq == bindparam("place"))
+    return bisect_left(
+        range(size), at, key=lambda seq: session.execute(instant, {"place": seq}).scalar_one()
+    )
 
 
 def latest_checkpoint(session: Session, log_id: str) -> Checkpoint | None:
