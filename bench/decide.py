@@ -27,7 +27,7 @@ BATCH = 500
 SECONDS = 10
 RATE = 500
 
-_JSON = {"Content-Type": "application/json"}
+JSON = {"Content-Type": "application/json"}
 
 
 def run() -> Iterator[Figure]:
@@ -43,14 +43,14 @@ def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figu
     draw = random.Random(7)
     held = _held(database)
     asked = [(people[n], draw.choice(held(n))) for n in draw.sample(range(len(people)), k=20_000)]
-    singles = [_body(_question(who, where)) for who, where in asked]
+    singles = [body(question(who, where)) for who, where in asked]
     batches = [
-        _body({"evaluations": [_question(who, where) for who, where in asked[at : at + BATCH]]})
+        body({"evaluations": [question(who, where) for who, where in asked[at : at + BATCH]]})
         for at in range(0, len(asked), BATCH)
     ]
-    headers = _JSON | {"Authorization": _credentials(database)}
+    headers = JSON | {"Authorization": credentials(database)}
     with servers.idle(database) as url:
-        floor = load.most(url, singles, _JSON, connections=CONNECTIONS, seconds=SECONDS)
+        floor = load.most(url, singles, JSON, connections=CONNECTIONS, seconds=SECONDS)
     with servers.govern(database) as url:
         _see_permits(f"{url}/access/v1/evaluation", singles, headers)
         before = _recorded(database)
@@ -92,7 +92,7 @@ def _held(database: Database) -> Any:
     return lambda n: [codes[(n + k) % len(codes)] for k in range(GRANTS_EACH)]
 
 
-def _question(who: str, where: str) -> dict[str, Any]:
+def question(who: str, where: str) -> dict[str, Any]:
     return {
         "subject": {"type": "user", "id": who},
         "action": {"name": "read"},
@@ -100,11 +100,11 @@ def _question(who: str, where: str) -> dict[str, Any]:
     }
 
 
-def _body(value: dict[str, Any]) -> bytes:
+def body(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
 
 
-def _credentials(database: Database) -> str:
+def credentials(database: Database) -> str:
     """A labelling tool's, as HTTP Basic."""
     made, secret = database.transaction(
         lambda session: integrations.create(session, "labels", scopes=["decision"], by=world.BY)
@@ -135,7 +135,7 @@ def _cerbos(
     def question(part: list[tuple[str, str]]) -> bytes:
         who = part[0][0]
         attributes = {"projects": held(number[who])}
-        return _body({
+        return body({
             "principal": {"id": who, "roles": ["annotator"], "attr": attributes},
             "resources": [
                 {"resource": {"kind": "project", "id": where}, "actions": ["read"]}
@@ -147,8 +147,8 @@ def _cerbos(
         if url is None:
             return None
         single = load.most(f"{url}/api/check/resources", [question([pair]) for pair in asked],
-                           _JSON, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+                           JSON, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
         batches = [question(asked[at : at + BATCH]) for at in range(0, len(asked), BATCH)]
         batch = load.most(f"{url}/api/check/resources", batches,
-                          _JSON, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+                          JSON, connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
         return single, batch

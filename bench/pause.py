@@ -1,24 +1,34 @@
-"""`bench pause`: the enforcing commit, its particulars, the lift, and a pause against an import."""
+"""`bench pause`: the enforcing commit, its particulars, the lift, and a pause against an import.
+
+Its own world has three clients, of 10,000, 100,000 and 1,000,000 grants.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import random
 import statistics
 import time
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import world
+from sqlalchemy import select
+
+from bench import decide, load, servers, world
 from bench.figures import KINDS, Figure, percentile, store, timed
 from govern.access import requests, roster, suspensions
+from govern.access.clients import Project
 from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.suspensions import Reason
+from govern.cli.followers import Followers
 from govern.db import Database
 from govern.principal import operator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.sharedctypes import Synchronized
 
     from govern.access.suspensions import Suspension
@@ -26,6 +36,9 @@ if TYPE_CHECKING:
     from govern.db import Session
 
 IMPORTED = 300_000
+SMALL, MIDDLE, LARGE = ("ASTER", 10_000), ("BOREAL", 100_000), ("CALDERA", 1_000_000)
+COMMITS = 15
+RATE, SECONDS, CONNECTIONS = 500, 15, 16
 SECOND = operator("second")
 
 
@@ -35,6 +48,8 @@ def run() -> Iterator[Figure]:
         with store(kind) as database:
             yield from _largest_client(kind, database)
             yield from _against_import(kind, database)
+        with store(kind) as database:
+            yield from _at_scale(kind, database)
 
 
 def _open(session: Session, reference: str) -> Suspension:
@@ -151,3 +166,120 @@ def _against_import(kind: str, database: Database) -> Iterator[Figure]:
         unit="rows/s",
         n=rows.value,
     )
+
+
+# --- at scale ----------------------------------------------------------------------------------
+
+
+def _at_scale(kind: str, database: Database) -> Iterator[Figure]:
+    def figure(
+        name: str, value: float, unit: str, floor: float | None = None, n: int = 1
+    ) -> Figure:
+        return Figure(
+            bench="pause", name=name, database=kind, value=value, unit=unit, floor=floor, n=n
+        )
+
+    world.load_catalogue(database)
+    people = world.grow_clients(database, dict([SMALL, MIDDLE, LARGE]))
+    with _followers(database):
+        took = [_completed(database, SMALL[0]) * 1000 for _ in range(5)]
+    yield figure("10,000 grants, from the click until all is written, median of 5",
+                 statistics.median(took), "ms", n=SMALL[1])  # fmt: skip
+    code, count = MIDDLE
+    floors = [_bare(database, code, count)]
+    database.transaction(partial(_open, reference=f"client:{code}"))
+    rate = count / timed(lambda: suspensions.particulars.write(database))
+    floors.append(_bare(database, code, count))
+    yield figure("particulars, idle, 100,000; floor: one statement into the same table",
+                 rate, "entries/s", statistics.mean(floors), count)  # fmt: skip
+    yield from _under_load(database, people, figure)
+    small, large = _commits(database)
+    yield figure("enforcing commit, 10,000 grants, median", small, "ms", n=COMMITS)
+    yield figure("enforcing commit, 1,000,000 grants, median; floor: 10,000 grants",
+                 large, "ms", small, COMMITS)  # fmt: skip
+
+
+def _bare(database: Database, code: str, count: int) -> float:
+    return count / timed(lambda: world.bare_entries(database, code, count))
+
+
+@contextmanager
+def _followers(database: Database) -> Iterator[None]:
+    running = Followers(database)
+    running.start()
+    try:
+        yield
+    finally:
+        running.stop()
+
+
+def _completed(database: Database, code: str) -> float:
+    """Seconds from opening a pause of a client until its last entry is there."""
+    start = time.perf_counter()
+    row = database.transaction(partial(_open, reference=f"client:{code}"))
+    while not _written(database, row)[1]:
+        time.sleep(0.005)
+    return time.perf_counter() - start
+
+
+def _written(database: Database, row: Suspension) -> tuple[int, bool]:
+    with database.reading() as session:
+        written, _, done = suspensions.particulars.outstanding(session, row.id)
+    return written, done
+
+
+def _under_load(
+    database: Database, people: list[str], figure: Callable[..., Figure]
+) -> Iterator[Figure]:
+    """A pause of 1,000,000 grants while decisions are asked for: the server, followers and all."""
+    draw = random.Random(7)
+    codes = _projects(database)
+    bodies = [
+        decide.body(decide.question(draw.choice(people), draw.choice(codes))) for _ in range(5000)
+    ]
+    headers = decide.JSON | {"Authorization": decide.credentials(database)}
+    with servers.serving(database) as (url, process):
+
+        def asked() -> load.Load:
+            return load.paced(f"{url}/access/v1/evaluation", bodies, headers, rate=RATE,
+                              connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
+
+        quiet, memory = asked(), _peak(process)
+        start = time.perf_counter()
+        row = database.transaction(partial(_open, reference=f"client:{LARGE[0]}"))
+        busy = asked()
+        meanwhile, elapsed = _written(database, row)[0], time.perf_counter() - start
+        while not _written(database, row)[1]:
+            time.sleep(0.1)
+        whole = time.perf_counter() - start
+        more = _peak(process) - memory
+    if not 0 < meanwhile < LARGE[1]:
+        raise SystemExit(f"bench pause: {meanwhile:,} entries were written while asked")
+    said = f"decisions at {RATE}/s while 1,000,000 grants are recorded"
+    yield figure(f"{said}, p99; floor: before", busy.p99, "ms", quiet.p99, busy.done)
+    yield figure(f"{said}, median; floor: before", busy.p50, "ms", quiet.p50, busy.done)
+    yield figure("particulars meanwhile", meanwhile / elapsed, "entries/s", n=meanwhile)
+    yield figure("particulars, 1,000,000, in all", LARGE[1] / whole, "entries/s", n=LARGE[1])
+    yield figure("memory that 1,000,000 took more", more / 1024, "MB", n=LARGE[1])
+
+
+def _projects(database: Database) -> list[str]:
+    with database.reading() as session:
+        return list(session.execute(select(Project.code).order_by(Project.code)).scalars())
+
+
+def _peak(process: int) -> int:
+    """The most memory that a process ever had, in KB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def _commits(database: Database) -> tuple[float, float]:
+    """Medians of the enforcing commit, in ms, for the smallest and the largest client, in turn."""
+    took: dict[str, list[float]] = {SMALL[0]: [], LARGE[0]: []}
+    for _ in range(COMMITS):
+        for code, times in took.items():
+            pause = partial(_open, reference=f"client:{code}")
+            times.append(timed(partial(database.transaction, pause)) * 1000)
+    small, large = (statistics.median(times) for times in took.values())
+    return small, large

@@ -47,6 +47,13 @@ resourcePolicy:
 @contextmanager
 def govern(database: Database) -> Iterator[str]:
     """`govern serve`, followers and all."""
+    with serving(database) as (url, _):
+        yield url
+
+
+@contextmanager
+def serving(database: Database) -> Iterator[tuple[str, int]]:
+    """The same with the id of its first process, in which the followers are."""
     port, settings = _free_port(), database.settings
     environment = {
         "GOVERN_DATA_DIR": str(settings.data_dir),
@@ -54,8 +61,8 @@ def govern(database: Database) -> Iterator[str]:
         "GOVERN_PORT": str(port),
         "GOVERN_PUBLIC_URL": settings.public_url,
     }
-    with _running([sys.executable, "-m", "govern.cli", "serve"], port, environment):
-        yield f"http://127.0.0.1:{port}"
+    with _running([sys.executable, "-m", "govern.cli", "serve"], port, environment) as process:
+        yield f"http://127.0.0.1:{port}", process
 
 
 @contextmanager
@@ -90,7 +97,7 @@ def cerbos() -> Iterator[str | None]:
 
 
 @contextmanager
-def _running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+def _running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[int]:
     process = subprocess.Popen(
         command,
         env=os.environ | environment,
@@ -100,7 +107,7 @@ def _running(command: list[str], port: int, environment: dict[str, str]) -> Iter
     )
     try:
         _wait_until_ready(process, port)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)

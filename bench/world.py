@@ -9,18 +9,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, select, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    func,
+    select,
+    text,
+)
 
-from govern.access import catalogue, roster
+from govern.access import catalogue, clients, roster
 from govern.access.clients import Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
+from govern.audit.log import Entry
 from govern.db import insert_many
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Subject
 from govern.principal import operator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from govern.db import Database, Session
 
 BY = operator("bench")
@@ -34,6 +47,7 @@ _TABLE = Table(
     Column("leaf", LargeBinary),
     Column("hash", LargeBinary),
 )
+_NO_LOG = "bench"
 _SCRATCH = "CREATE TABLE scratch (n BIGINT PRIMARY KEY, a TEXT, b TEXT, leaf {blob}, hash {blob})"
 
 
@@ -77,53 +91,120 @@ def _bare(n: int, body: str) -> tuple[Any, ...]:
     return n, "grant.suspended", "cli_00000000000000000000", leaf, hashlib.sha256(leaf).digest()
 
 
+def bare_entries(database: Database, client: str, rows: int) -> None:
+    """The floor of particulars: as many rows of the same table, each with its SHA-256, at once.
+
+    On PostgreSQL one COPY, on SQLite one statement; they are no log's.
+    """
+    entry = cast("Table", Entry.__table__)
+    body = "x" * 420
+
+    def work(session: Session) -> None:
+        begun = datetime(2026, 1, 1, tzinfo=UTC)
+        after = session.execute(
+            select(func.coalesce(func.max(Entry.seq) + 1, 0)).where(Entry.log_id == _NO_LOG)
+        ).scalar_one()
+        made = (
+            (_NO_LOG, n, begun, "grant.suspended", "system", f"sub_{n % 20_000:024}", client,
+             client, leaf, hashlib.sha256(leaf).digest())
+            for n in range(after, after + rows)
+            for leaf in (f"{n}{body}".encode(),)
+        )  # fmt: skip
+        insert_many(session, entry, made)
+
+    database.transaction(work)
+
+
 def grow(database: Database, *, people: int, grants_each: int) -> list[str]:
     """Fill an installation that has its catalogue: people and grants, written as barely as can be.
 
     Returns the external ids. Grants go round the projects; no entries are written, since decisions
     read only the last key of a log.
     """
-    begun = datetime(2026, 1, 1, tzinfo=UTC)
-    until = datetime(2036, 1, 1, tzinfo=UTC)
 
     def work(session: Session) -> None:
         projects = session.execute(select(Project.id, Project.client_id).order_by(Project.id)).all()
-        entitlement = session.execute(
-            select(Entitlement.id).where(Entitlement.name == "annotator")
-        ).scalar_one()
-        firm = subjects.ensure_organisation(session, "Many Hands").id
-        session.flush()
-        table = cast("Table", Subject.__table__)
-        insert_many(
+        _people(session, people)
+        _grants(
             session,
-            table,
-            [
-                (f"sub_{n:024}", f"L{n:07}", f"l{n:07}@people.example", f"Person {n}", "annotator",
-                 "KE", "", "operator:bench", begun, None)
-                for n in range(people)
-            ],
-        )  # fmt: skip
-        insert_many(
-            session,
-            cast("Table", Membership.__table__),
-            [(f"mem_{n:024}", f"sub_{n:024}", firm, begun, None) for n in range(people)],
-        )
-        insert_many(
-            session,
-            cast("Table", Grant.__table__),
-            [
-                (f"grt_{n * grants_each + k:024}", f"sub_{n:024}", entitlement, at[1], at[0], None,
-                 begun, until, begun, None)
+            (
+                (n * grants_each + k, n, *projects[(n + k) % len(projects)])
                 for n in range(people)
                 for k in range(grants_each)
-                for at in (projects[(n + k) % len(projects)],)
-            ],
-        )  # fmt: skip
+            ),
+        )
 
     database.transaction(work)
+    _analyze(database)
+    return [f"L{n:07}" for n in range(people)]
+
+
+def grow_clients(database: Database, sizes: dict[str, int]) -> list[str]:
+    """The same with so many grants of each client, by its code; five at most for each person."""
+    people = max(sizes.values()) // 5
+
+    def work(session: Session) -> None:
+        _people(session, people)
+        first = 0
+        for code, size in sizes.items():
+            owner = clients.client(session, code)
+            own = session.execute(
+                select(Project.id, Project.client_id)
+                .where(Project.client_id == owner.id)
+                .order_by(Project.id)
+            ).all()
+            _grants(
+                session,
+                ((first + n, n % people, *own[n // people % len(own)]) for n in range(size)),
+            )
+            first += size
+
+    database.transaction(work)
+    _analyze(database)
+    return [f"L{n:07}" for n in range(people)]
+
+
+_BEGUN, _UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
+
+
+def _people(session: Session, count: int) -> None:
+    firm = subjects.ensure_organisation(session, "Many Hands").id
+    session.flush()
+    insert_many(
+        session,
+        cast("Table", Subject.__table__),
+        (
+            (f"sub_{n:024}", f"L{n:07}", f"l{n:07}@people.example", f"Person {n}", "annotator",
+             "KE", "", "operator:bench", _BEGUN, None)
+            for n in range(count)
+        ),
+    )  # fmt: skip
+    insert_many(
+        session,
+        cast("Table", Membership.__table__),
+        ((f"mem_{n:024}", f"sub_{n:024}", firm, _BEGUN, None) for n in range(count)),
+    )
+
+
+def _grants(session: Session, given: Iterable[tuple[int, int, str, str]]) -> None:
+    """Grants by number, person, project and client."""
+    entitlement = session.execute(
+        select(Entitlement.id).where(Entitlement.name == "annotator")
+    ).scalar_one()
+    insert_many(
+        session,
+        cast("Table", Grant.__table__),
+        (
+            (f"grt_{number:024}", f"sub_{person:024}", entitlement, client, project, None,
+             _BEGUN, _UNTIL, _BEGUN, None)
+            for number, person, project, client in given
+        ),
+    )  # fmt: skip
+
+
+def _analyze(database: Database) -> None:
     if database.is_postgresql:
         with database.writer.connect().execution_options(isolation_level="AUTOCOMMIT") as raw:
             raw.execute(text("VACUUM ANALYZE"))
     else:
         database.transaction(lambda session: session.execute(text("ANALYZE")))
-    return [f"L{n:07}" for n in range(people)]

@@ -140,6 +140,18 @@ def text(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
+def ticks(first: datetime, count: int) -> Iterator[tuple[datetime, str]]:
+    """So many instants a tick apart, each with its text."""
+    at = first
+    while count:
+        micro = at.microsecond
+        within, prefix = min(count, 1_000_000 - micro), text(at)[:-7]
+        for place in range(micro, micro + within):
+            yield at, f"{prefix}{place:06}Z"
+            at += TICK
+        count -= within
+
+
 def parse(value: str, *, field: str) -> datetime:
     """Read an RFC 3339 instant with its offset; anything else is `Invalid` at `field`."""
     # OverflowError: the calendar's first or last day, which in UTC is beyond it.

@@ -23,7 +23,11 @@ import json
 import re
 import secrets
 from base64 import b64encode
-from typing import Any
+from binascii import b2a_base64
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 VERSION = 1
 MAX_BYTES = 65_535  # C2SP tlog-tiles, entries: a 16-bit length
@@ -33,6 +37,8 @@ _DECODER = json.JSONDecoder()
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 # Salts of one length: else a salt could take over the beginning of its value.
 _SALT_LENGTH = 24
+_PLAIN = re.compile(r"\w*", re.ASCII)
+_SLOT = "\0"
 
 
 def canonical(value: object) -> bytes:
@@ -79,6 +85,57 @@ def build(
     optional = {"session": session, "refs": refs, "data": data, "commit": commit}
     fields.update({name: value for name, value in optional.items() if value})
     return canonical(fields)
+
+
+class Form:
+    """The leaf of many entries that differ in place, instant, salt and some opaque ids alone.
+
+    It gives the very bytes that `build` would, at a tenth of the cost. `refs` are those that all
+    share; `differing` names the others, whose values are given in the order of their names.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: str,
+        type: str,
+        actor: str,
+        refs: dict[str, str],
+        differing: Iterable[str],
+        data: dict[str, Any],
+    ) -> None:
+        self.type, self.actor, self.refs = type, actor, refs
+        self.place = {name: place for place, name in enumerate(sorted(differing))}
+        fields: dict[str, Any] = {
+            "v": VERSION,
+            "log": log,
+            "seq": _SLOT,
+            "time": _SLOT,
+            "type": type,
+            "actor": actor,
+            "salt": _SLOT,
+            "refs": refs | dict.fromkeys(self.place, _SLOT),
+        }
+        text = canonical(fields | ({"data": data} if data else {})).decode().replace("%", "%%")
+        slot = canonical(_SLOT).decode()
+        # In the order of names: the refs, the salt, the place, which is no string, and the time.
+        self._text = text.replace(f'"seq":{slot}', '"seq":%d').replace(slot, '"%s"')
+
+    def fill(self, ids: tuple[str, ...], salt: str, seq: int, time: str) -> bytes:
+        """Make the leaf of one entry; whether its ids are `plain` is for the caller to see."""
+        return (self._text % (*ids, salt, seq, time)).encode()
+
+
+def plain(ids: Iterable[str]) -> bool:
+    """Whether JSON writes all of these as they are."""
+    return _PLAIN.fullmatch("".join(ids)) is not None
+
+
+def salts(count: int) -> Iterator[str]:
+    """As many salts, from one reading of the source of chance."""
+    drawn = secrets.token_bytes(16 * count)
+    for at in range(0, len(drawn), 16):
+        yield b2a_base64(drawn[at : at + 16], newline=False).decode()
 
 
 def faults(fields: dict[str, Any], *, log: str, seq: int, after: str) -> list[tuple[str, str]]:

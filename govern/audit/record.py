@@ -10,6 +10,7 @@ does any bulk statement on an audited table that does not say which operation re
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -293,17 +294,57 @@ def append_many(
             )
         )
     if entries:
-        with _writing():
-            insert_many(session, cast("Table", Entry.__table__), entries)
-            insert_many(session, cast("Table", Value.__table__), values)
-        session.execute(
-            update(Log)
-            .where(Log.id == log_id)
-            .values(size=head.size + len(entries), last_at=entries[-1][2]),
-            execution_options={"synchronize_session": False},
-        )
-        session.expire(head)
+        _append(session, head, entries, values, count=len(entries), last=entries[-1][2])
     return first
+
+
+def append_alike(
+    session: OrmSession, log_id: str, alike: Sequence[tuple[leaf.Form, tuple[str, ...]]]
+) -> None:
+    """The same for entries without values, each given as its form and the ids that are its own.
+
+    A subject and a project are among these, and a suspension among what the forms share.
+    """
+    if not leaf.plain(itertools.chain.from_iterable(ids for _, ids in alike)):
+        raise errors.RecordFailed("An id is none, so it cannot be recorded; nothing was done.")
+    head = lock(session, [log_id])[log_id]
+    first = next_instant(session, [head])
+    instants, salts = clock.ticks(first, len(alike)), leaf.salts(len(alike))
+
+    def entries() -> Iterator[tuple[Any, ...]]:
+        for seq, (form, ids), (at, time), salt in zip(
+            itertools.count(head.size), alike, instants, salts
+        ):
+            body = form.fill(ids, salt, seq, time)
+            subject, project = ids[form.place["subject"]], ids[form.place["project"]]
+            suspension = form.refs["suspension"]
+            yield (
+                log_id, seq, at, form.type, form.actor, subject, project, suspension, body,
+                merkle.leaf_hash(body),
+            )  # fmt: skip
+
+    last = first + (len(alike) - 1) * clock.TICK
+    _append(session, head, entries(), [], count=len(alike), last=last)
+
+
+def _append(
+    session: OrmSession,
+    head: Log,
+    entries: Iterable[tuple[Any, ...]],
+    values: list[tuple[Any, ...]],
+    *,
+    count: int,
+    last: datetime,
+) -> None:
+    """Write the next entries of a log whose head is locked, the last of them of instant `last`."""
+    with _writing():
+        insert_many(session, cast("Table", Entry.__table__), entries)
+        insert_many(session, cast("Table", Value.__table__), values)
+    session.execute(
+        update(Log).where(Log.id == head.id).values(size=head.size + count, last_at=last),
+        execution_options={"synchronize_session": False},
+    )
+    session.expire(head)
 
 
 # --- the guard ---------------------------------------------------------------------------------

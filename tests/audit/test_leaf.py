@@ -53,6 +53,34 @@ def test_equal_events_have_different_leaves() -> None:
     assert built() != built()
 
 
+@given(
+    refs=st.dictionaries(KEYS.map(lambda key: f"r{key}"), TEXT, max_size=3),
+    data=st.dictionaries(KEYS, VALUES, max_size=3),
+    type=TEXT,
+    seq=st.integers(0, 2**53 - 1),
+)
+def test_a_form_gives_the_bytes_that_each_entry_would_have_had(
+    refs: dict[str, str], data: dict[str, object], type: str, seq: int
+) -> None:
+    own = {"subject": "sub_1", "grant": "grt_2", "project": "prj_3"}
+    form = leaf.Form(
+        log="house", type=type, actor="system", refs=refs, differing=own, data=data
+    )  # fmt: skip
+    ids = tuple(own[name] for name in form.place)
+    (salt,) = leaf.salts(1)
+    time = "2026-11-21T09:00:00.000000Z"
+    fields = leaf.parse(built(seq=seq, type=type, actor="system", refs=refs | own, data=data))
+    assert fields is not None
+    assert form.fill(ids, salt, seq, time) == leaf.canonical(fields | {"salt": salt})
+    assert len(salt) == len(leaf.salt())
+
+
+def test_what_json_would_write_otherwise_is_no_plain_id() -> None:
+    assert leaf.plain(["grt_0ch3", "sub_1", ""])
+    for wrong in ('a"b', "a\\b", "a\nb", "é", "a b"):
+        assert not leaf.plain(["grt_0ch3", wrong])
+
+
 @given(TEXT)
 def test_a_commitment_opens_with_its_salt_and_value_alone(value: str) -> None:
     salt = leaf.salt()

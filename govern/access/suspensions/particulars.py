@@ -7,26 +7,45 @@ doubles nothing, and no transaction holds a log's head for long.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import time
+from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, String, and_, bindparam, distinct, false, func, not_, or_, select
+from sqlalchemy import (
+    Integer,
+    String,
+    and_,
+    bindparam,
+    distinct,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from govern import clock
-from govern.access import grants
+from govern.access import grants, modes
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect
-from govern.access.suspension_tables import Particulars
+from govern.access.suspension_tables import Particulars, SuspensionMode, SuspensionTarget
 from govern.access.suspensions.previewing import chain, digest_of
 from govern.access.suspensions.targets import affected
-from govern.audit import EventType
-from govern.audit.log import Entry
-from govern.audit.record import Line, append_many
+from govern.audit import EventType, leaf, log
+from govern.audit.decisions import Access
+from govern.audit.record import Line, append_alike, append_many
 from govern.clock import Utc
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
@@ -34,11 +53,30 @@ if TYPE_CHECKING:
     from govern.access.grants import SomeId
     from govern.db import Database, Session
 
-CHUNK = 1000
+# Grants found by one statement, outside of any lock, while those before are written.
+AHEAD = 5000
+# Entries of one transaction: it holds the log's head for some 30 ms; SQLite, whose one writer it
+# is, takes half as many in that time.
+CHUNK = 3000
+# While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
+# of so many times its own duration. On SQLite others look once a millisecond if they may write.
+_LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
 
 _AT, _BEFORE = bindparam("at", type_=Utc()), bindparam("before", type_=Utc())
 _SUSPENSION, _CLIENT = bindparam("suspension", type_=String()), bindparam("client", type_=String())
-_CURSOR, _CHUNK = bindparam("cursor", type_=String()), bindparam("chunk", type_=Integer())
+_CURSOR, _COUNT = bindparam("cursor", type_=String()), bindparam("count", type_=Integer())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ahead:
+    """The next grants of a task in order of their ids.
+
+    When the set has no more, `opened` is the place of the entry that began it.
+    """
+
+    task: str
+    rows: Sequence[Any]
+    opened: int | None
 
 
 def write(
@@ -49,48 +87,113 @@ def write(
 ) -> int:
     """Write all outstanding particulars (of one suspension, or of all); returns how many.
 
-    May run in several processes at once: each takes a task that no other holds.
+    May run in several processes at once, which then write in turn.
     """
-    total = 0
+    total, pace = 0, _Pace(database)
+    ahead = _look_ahead(database, suspension)
+    with ThreadPoolExecutor(1) as meanwhile:
+        while ahead is not None:
+            following = None
+            if ahead.opened is None:
+                following = meanwhile.submit(_look_ahead, database, suspension, after=ahead)
+            more = True
+            while more:
+                with pace.kept() as size:
+                    written, more = database.transaction(partial(_chunk, ahead=ahead, size=size))
+                total += written
+                if progress is not None:
+                    progress(written)
+            ahead = following.result() if following else _look_ahead(database, suspension)
+    return total
+
+
+class _Pace:
+    """How much to write at once, and how long to rest between."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._full = CHUNK if database.is_postgresql else max(1, CHUNK // 2)
+        self._busy, self._looked = False, -_LOOK_EVERY
+
+    @contextmanager
+    def kept(self) -> Iterator[int]:
+        """The size of the next chunk; the rest is taken when it is written."""
+        began = time.perf_counter()
+        if began - self._looked >= _LOOK_EVERY:
+            self._busy, self._looked = _others_ask(self._database), began
+        yield max(1, self._full // _SMALLER) if self._busy else self._full
+        if self._busy:
+            time.sleep(_REST * (time.perf_counter() - began))
+        elif not self._database.is_postgresql:
+            time.sleep(_GAP)
+
+
+def _others_ask(database: Database) -> bool:
+    """Whether anyone asked for a decision lately, at whichever node."""
+    latest = select(Access.at).order_by(Access.at.desc()).limit(1).scalar_subquery()
+    late = latest >= clock.before(clock.instant(), _LATELY)
+    with database.access_reading() as session:
+        return bool(session.execute(select(late)).scalar())
+
+
+def _look_ahead(
+    database: Database, suspension: str | None, *, after: _Ahead | None = None
+) -> _Ahead | None:
+    """Find the next grants of the oldest task, or those after others; None when all is written."""
     with database.reading() as session:
-        if session.execute(_outstanding(suspension)).first() is None:
-            return 0  # the common case takes no lock
-    while True:
-        written = database.transaction(lambda session: _chunk(session, suspension))
-        if written is None:
-            return total
-        total += written
-        if progress is not None:
-            progress(written)
+        if after is not None:
+            task: Particulars | None = session.get_one(Particulars, after.task)
+        else:
+            task = session.execute(_outstanding(suspension)).scalar_one_or_none()
+        if task is None:
+            return None
+        cursor = task.cursor if after is None else after.rows[-1].id
+        before = task.as_at - clock.TICK
+        # By the connection: what the ORM does with each row would cost as much as to find it.
+        rows = (
+            session.connection()
+            .execute(
+                _next(task.event, _holding(session, before)),
+                {
+                    _AT.key: task.as_at,
+                    _BEFORE.key: before,
+                    _SUSPENSION.key: task.suspension_id,
+                    _CLIENT.key: task.log_id,
+                    _CURSOR.key: cursor,
+                    _COUNT.key: AHEAD,
+                },
+            )
+            .all()
+        )
+        last = len(rows) < AHEAD
+        opened = log.place_of(session, task.log_id, task.as_at) if last else None
+    return _Ahead(task=task.id, rows=rows, opened=opened)
 
 
-def _chunk(session: Session, suspension: str | None) -> int | None:
-    """Write the next chunk of one task; None when nothing is left that is not being done."""
+def _chunk(session: Session, ahead: _Ahead, size: int) -> tuple[int, bool]:
+    """Write the next chunk of what was found; how many, and whether more of that is left.
+
+    The set is the same whoever finds it, so what another process wrote meanwhile is passed over.
+    """
     task = session.execute(
-        _outstanding(suspension).with_for_update(skip_locked=True)
-    ).scalar_one_or_none()
-    if task is None:
-        return None
-    rows = session.execute(
-        _next(task.event),
-        {
-            _AT.key: task.as_at,
-            _BEFORE.key: task.as_at - clock.TICK,
-            _SUSPENSION.key: task.suspension_id,
-            _CLIENT.key: task.log_id,
-            _CURSOR.key: task.cursor,
-            _CHUNK.key: CHUNK,
-        },
-    ).all()
-    append_many(session, task.log_id, [_line(task, row) for row in rows], by=SYSTEM)
-    for row in rows:
-        task.digest = chain(task.digest, row.id)
-        task.cursor = row.id
-    task.written += len(rows)
-    if len(rows) < CHUNK:
-        _finish(session, task)
+        select(Particulars).where(Particulars.id == ahead.task).with_for_update()
+    ).scalar_one()
+    if task.finished_at is not None:
+        return 0, False
+    begin = bisect_right(ahead.rows, task.cursor, key=lambda row: row.id)
+    rows = ahead.rows[begin : begin + size]
+    more = begin + len(rows) < len(ahead.rows)
+    if rows:
+        append_alike(session, task.log_id, _alike(task, rows))
+        digest = task.digest
+        for grant, *_ in rows:
+            digest = chain(digest, grant)
+        task.digest, task.cursor = digest, rows[-1].id
+        task.written += len(rows)
+    if ahead.opened is not None and not more:
+        _finish(session, task, ahead.opened)
     session.flush()
-    return len(rows)
+    return len(rows), more
 
 
 def _outstanding(suspension: str | None) -> Select[Particulars]:
@@ -101,39 +204,68 @@ def _outstanding(suspension: str | None) -> Select[Particulars]:
     return query.order_by(Particulars.as_at, Particulars.id).limit(1)
 
 
-def _line(task: Particulars, row: Any) -> Line:
-    refs = {
-        "grant": row.id,
-        "subject": row.subject_id,
-        "client": row.client_id,
-        "project": row.project_id,
-        "suspension": task.suspension_id,
-    }
-    if row.dataset_id:
-        refs["dataset"] = row.dataset_id
-    data: dict[str, Any] = {"mode": task.mode} if task.mode else {}
-    if row.already:
-        data["already_held"] = True
-    return Line(type=task.event, refs=refs, data=data)
-
-
-@lru_cache(maxsize=8)
-def _next(event: str) -> Select[Any]:
-    """The next grants that an act touched: made once, for that costs more than to ask it."""
-    at, before = Moment(at=_AT), Moment(at=_BEFORE)
-    already = (
-        grants.held(Effect.OBSERVE, before).label("already")
-        if event != EventType.GRANT_RESUMED
-        else false().label("already")
+def _alike(task: Particulars, rows: Sequence[Any]) -> list[tuple[leaf.Form, tuple[str, ...]]]:
+    """The entries of some grants: of a project or a dataset, held already or not."""
+    whole, part = (
+        [
+            leaf.Form(
+                log=task.log_id,
+                type=task.event,
+                actor=SYSTEM.id,
+                refs={"client": task.log_id, "suspension": task.suspension_id},
+                differing=differing,
+                data=mode | already,
+            )
+            for already in ({}, {"already_held": True})
+        ]
+        for mode in ({"mode": task.mode} if task.mode else {},)
+        for differing in (
+            ("grant", "project", "subject"),
+            ("dataset", "grant", "project", "subject"),
+        )
     )
+    return [
+        (whole[already], (grant, project, subject))
+        if dataset is None
+        else (part[already], (dataset, grant, project, subject))
+        for grant, subject, project, dataset, already in rows
+    ]
+
+
+def _holding(session: OrmSession, before: datetime) -> frozenset[str]:
+    """The kinds of scope over which anything stopped something then: others can hold nothing."""
+    moment = Moment.past(before)
+    kinds = (
+        select(SuspensionTarget.kind)
+        .join(SuspensionMode, SuspensionMode.suspension_id == SuspensionTarget.suspension_id)
+        .where(
+            moment.stands(SuspensionTarget),
+            moment.stands(SuspensionMode),
+            SuspensionMode.mode.in_(modes.stopping(Effect.OBSERVE)),
+        )
+        .distinct()
+    )
+    return frozenset(session.execute(kinds).scalars())
+
+
+@lru_cache(maxsize=64)
+def _next(event: str, holding: frozenset[str]) -> Select[Any]:
+    """The next grants that an act touched: made once, for that costs more than to ask it.
+
+    `holding` are the kinds of scope by which one may have been held already.
+    """
+    at, before = Moment(at=_AT), Moment(at=_BEFORE)
+    already: ColumnElement[bool] = false()
+    if event != EventType.GRANT_RESUMED:
+        free = (c.test for c in grants.unheld(Effect.OBSERVE, before) if c.reason in holding)
+        already = not_(and_(true(), *free))
     return (
         grants.facts(
             Grant.id,
             Grant.subject_id,
-            Grant.client_id,
             Grant.project_id,
             Grant.dataset_id,
-            already,
+            already.label("already"),
             moment=at,
         )
         .where(
@@ -142,7 +274,7 @@ def _next(event: str) -> Select[Any]:
             touched(event, _SUSPENSION, at, before),
         )
         .order_by(Grant.id)
-        .limit(_CHUNK)
+        .limit(_COUNT)
     )
 
 
@@ -162,11 +294,8 @@ def touched(event: str, suspension: SomeId, at: Moment, before: Moment) -> Colum
     )
 
 
-def _finish(session: Session, task: Particulars) -> None:
+def _finish(session: Session, task: Particulars, opened: int) -> None:
     """Close one log's particulars with their count and digest."""
-    opened = session.execute(
-        select(func.min(Entry.seq)).where(Entry.log_id == task.log_id, Entry.at == task.as_at)
-    ).scalar_one()
     line = Line(
         type=EventType.SUSPENSION_RECORDED,
         refs={"suspension": task.suspension_id, "client": task.log_id},
