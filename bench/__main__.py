@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import decide, imports, pause, race, resume
+from bench import decide, histories, imports, pause, race, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.run,
     "race": race.run,
     "resume": resume.run,
+    "histories": histories.run,
 }
 
 
