@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -124,6 +125,56 @@ def test_under_eight_threads_of_decisions_no_permit_starts_after_the_pause(world
                 )
             ).all()
         assert permits == []
+
+
+def test_while_modes_change_nothing_is_allowed_that_neither_of_the_two_allows(
+    world: World,
+) -> None:
+    client = world.client()
+    project = world.project(client=client)
+    subject = world.subject()  # who never shows a second factor
+    world.grant(subject, project)
+    questions = [
+        Question(subject=subject.external_id, action=action, kind="project", code=project.code)
+        for action in ("annotate", "read")
+    ]
+    row = world.suspend("client:ASTER", mode=Mode.UNDER_REVIEW)
+
+    def change(mode: Mode) -> None:
+        request = world.do(
+            lambda s: suspensions.change_mode(
+                s, suspensions.find(s, row.id, by=OPERATOR), mode, by=OPERATOR
+            )
+        )
+        if request is not None:
+            world.approve(request, by=SECOND)
+
+    with Askers(world, questions) as askers:
+        askers.each_asks(2)
+        for mode in (Mode.PAUSED, Mode.READ_ONLY, Mode.PAUSED, Mode.UNDER_REVIEW,
+                     Mode.READ_ONLY, Mode.UNDER_REVIEW, Mode.PAUSED):  # fmt: skip
+            change(mode)
+            askers.each_asks(2)
+    assert askers.failures == []
+    # By the log's order: only what was seen from a change to read-only up to the next is read.
+    changes = world.entries(client.id, "suspension.mode_changed")
+    reading = [
+        (first["seq"], then["seq"])
+        for first, then in pairwise(changes)
+        if first["data"]["mode"] == Mode.READ_ONLY
+    ]
+    assert len(reading) == 2
+    with world.store.access_reading() as session:
+        permits = session.execute(
+            select(Access.action, Access.as_of).where(Access.permit, Access.as_of.is_not(None))
+        ).all()
+    assert permits
+    assert {row.action for row in permits} == {"read"}
+    assert [
+        row.as_of
+        for row in permits
+        if not any(first < row.as_of <= then for first, then in reading)
+    ] == []
 
 
 def _position(world: World, log_id: str, type: str, suspension: Suspension) -> int:
