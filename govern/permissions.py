@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FRESH = timedelta(minutes=5)
 
 _ADMIN = frozenset({
-    "catalogue:write", "project:read", "subject:read", "subject:write", "subject:offboard",
+    "catalogue:write", "project:read", "project:end",
+    "subject:read", "subject:write", "subject:offboard",
     "role:assign", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
@@ -35,8 +36,8 @@ _AUDITOR = frozenset({
 _API = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
     "log:read", "integration:read",
-    "catalogue:write", "subject:write", "subject:offboard", "grant:issue", "grant:revoke",
-    "suspension:open", "suspension:lift",
+    "catalogue:write", "project:end", "subject:write", "subject:offboard",
+    "grant:issue", "grant:revoke", "suspension:open", "suspension:lift",
 })  # fmt: skip
 _HOUSEKEEPING = frozenset({"key:rotate", "log:expire"})
 
@@ -57,7 +58,7 @@ ROLES: dict[str, frozenset[str]] = {
 # Acts for which a second factor must have been shown within the last five minutes.
 NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
-    "grant:issue", "grant:revoke", "log:export", "role:assign", "subject:offboard",
+    "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
     "integration:create",
 })  # fmt: skip
 

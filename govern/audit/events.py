@@ -41,6 +41,10 @@ class EventType(StrEnum):
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
 
+    CLIENT_ENDED = "client.ended"
+    PROJECT_ENDED = "project.ended"
+    ENDING_RECORDED = "ending.recorded"
+
     GRANT_ISSUED = "grant.issued"
     GRANT_REVOKED = "grant.revoked"
     GRANT_SUSPENDED = "grant.suspended"
@@ -94,6 +98,9 @@ SENTENCES: dict[EventType, str] = {
     EventType.SIGN_IN_FAILED: "A sign-in or a second factor was refused.",
     EventType.SESSION_OPENED: "A person signed in or showed a fresh factor.",
     EventType.SESSION_ENDED: "A session was ended before its time.",
+    EventType.CLIENT_ENDED: "A client ended for good, with all its projects and grants.",
+    EventType.PROJECT_ENDED: "A project ended for good, with all its grants.",
+    EventType.ENDING_RECORDED: "Every grant that ended with a project or client is recorded.",
     EventType.GRANT_ISSUED: "Access was granted, from an instant until another.",
     EventType.GRANT_REVOKED: "A grant was ended for good.",
     EventType.GRANT_SUSPENDED: "A suspension holds this grant; the grant itself is unchanged.",

@@ -3,6 +3,7 @@
 from govern.cli import (
     access,
     data,
+    ending,
     evidence,
     integrations,
     keys,
@@ -18,6 +19,7 @@ __all__ = [
     "EXIT",
     "access",
     "data",
+    "ending",
     "evidence",
     "govern",
     "integrations",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from govern.access import suspensions, tokens
+from govern.access import ending, suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
 from govern.principal import SYSTEM
@@ -70,6 +70,7 @@ class Followers:
 
         def write() -> None:
             suspensions.particulars.write(database, progress=go_on)
+            ending.write(database, progress=go_on)
 
         def seal() -> None:
             sealing.seal(database, apart=SEALS_APART, progress=go_on)

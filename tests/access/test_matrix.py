@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from sqlalchemy import insert, update
+from sqlalchemy import insert
 
 from govern import clock
 from govern.access import (
     clients,
+    ending,
     entitlements,
     evaluation,
     grants,
@@ -25,7 +26,6 @@ from govern.access import (
     requests,
     suspensions,
 )
-from govern.access.clients import Client, Project
 from govern.access.evaluation import REASONS, Question
 from govern.access.grants import Supposing
 from govern.access.modes import STOPS, Effect, Mode, effect_of
@@ -190,15 +190,13 @@ class Played:
         )
 
     def _end(self, reference: str) -> None:
-        # The rule knows of ended clients and projects; the act that ends one is still to come.
         kind, _, code = self.place.reference(reference).partition(":")
-        table = {"client": Client, "project": Project}[kind]
+        find = {"client": clients.client, "project": clients.project}[kind]
 
         def work(session: Session) -> None:
-            session.execute(
-                update(table).where(table.code == code).values(ended_at=clock.now(session)),
-                execution_options=RECORDED,
-            )
+            row = find(session, code)
+            number = ending.open_grants(session, row)
+            ending.end(session, row, number=number, reason="over", by=OPERATOR)
 
         self.world.do(work)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 
 from govern import clock, errors
 from govern.access import suspensions
+from govern.access.clients import Client, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.roster.judge import Judge, Outcome, Person, Rejected, Row, existing, holds
@@ -22,7 +23,7 @@ from govern.identity.subjects import Membership, Organisation, Subject
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Table
+    from sqlalchemy import Select, Table
 
     from govern.db import Database, Session
     from govern.principal import Principal
@@ -176,6 +177,7 @@ def _grant(
         ).scalars()
     )
     now_held, had = holds(session, ids), existing(session, ids)
+    ended = set(session.execute(_ended(client)).scalars())
     late: list[Rejected] = []
     fresh: list[tuple[Row, str]] = []
     for row in rows:
@@ -186,6 +188,8 @@ def _grant(
         refusal = now_held.refusal(judge.targets(row, subject_id))
         if subject_id not in here:
             refusal = ("external_id", "they left during the import")
+        if row.project in ended:
+            refusal = ("project", "the project ended during the import")
         if refusal is not None:
             late.append(Rejected(row.line, refusal[0], f"{refusal[1]}."))
             continue
@@ -193,6 +197,18 @@ def _grant(
         fresh.append((row, subject_id))
     _issue(session, client, fresh, by=by)
     return late
+
+
+def _ended(client: str) -> Select[str]:
+    """The projects of a client that have ended, by themselves or with it."""
+    return (
+        select(Project.id)
+        .join(Client, Client.id == Project.client_id)
+        .where(
+            Project.client_id == client,
+            or_(Project.ended_at.is_not(None), Client.ended_at.is_not(None)),
+        )
+    )
 
 
 def _issue(session: Session, client: str, fresh: list[tuple[Row, str]], *, by: Principal) -> None:

@@ -44,7 +44,7 @@ from govern.access.suspensions.finding import find, mode_of, organisation_held, 
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
 from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
 from govern.access.suspensions.parts import Part, targets_of, whole_projects
-from govern.access.suspensions.previewing import Preview, preview
+from govern.access.suspensions.previewing import Preview, chain, digest_of, preview
 from govern.access.suspensions.receipts import Receipt, receipt
 from govern.access.suspensions.targets import Target, affected, target
 
@@ -73,8 +73,10 @@ __all__ = [
     "ask_narrow",
     "ask_release",
     "audience",
+    "chain",
     "change_mode",
     "difference",
+    "digest_of",
     "effect",
     "find",
     "hearing",

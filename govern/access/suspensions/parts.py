@@ -116,6 +116,8 @@ def whole_projects(session: OrmSession, targets: Iterable[Target]) -> dict[str, 
     the project covers the dataset, and its people may know what is in it.
     """
     datasets = [item.id for item in targets if item.kind is Scope.DATASET]
+    if not datasets:
+        return {}
     among = listed(session, datasets)
     rows = session.execute(
         select(Dataset.id, Project.id, Project.code, Project.client_id)

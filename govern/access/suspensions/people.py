@@ -208,6 +208,8 @@ def members(
 
 def people_in(session: OrmSession, lists: list[str], people: list[str]) -> set[str]:
     """Which of some people any of some lists names."""
+    if not lists or not people:
+        return set()
     among, named = listed(session, people), listed(session, lists)
     return set(
         session.execute(

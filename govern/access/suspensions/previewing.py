@@ -117,7 +117,8 @@ class _Set:
 def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Preview:
     """Count what suspending some targets would touch, by the query that the act's entries use."""
     allowed(by, targets, permission="suspension:read")
-    found = _walked(session, targets)
+    already = _already(session)
+    found = _walked(session, targets, already)
     people = {person for cell in found.cells.values() for person in cell.people}
     places = _places(session, found)
 
@@ -128,7 +129,7 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
     by_client = split(lambda key: (places[key[0]][1],))
     kinds = split(lambda key: (key[1],))
     countries = split(lambda key: (key[2],))
-    losing = _losing_last(session, targets, found.losing)
+    losing = _losing_last(session, targets, found.losing, already)
     owners = {item.client for item in targets}
     owner = owners.pop() if len(owners) == 1 else None
     return Preview(
@@ -154,12 +155,12 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
     )
 
 
-def _walked(session: OrmSession, targets: list[Target]) -> _Set:
+def _walked(session: OrmSession, targets: list[Target], already: ColumnElement[bool]) -> _Set:
     """The set, in one scan; ids come as texts of many, for a row of each would cost the most."""
     each = (
         grants.facts(
             Grant.client_id, Grant.id, Grant.project_id, Grant.dataset_id, Grant.subject_id,
-            Subject.kind, Subject.country, _already(session).label("already"),
+            Subject.kind, Subject.country, already.label("already"),
         )
         .where(grants.all_of(grants.standing()), covered(targets))
         .subquery()
@@ -172,13 +173,13 @@ def _walked(session: OrmSession, targets: list[Target]) -> _Set:
     found = _Set()
     of_log: dict[str, list[str]] = defaultdict(list)
     for *part, texts, names in session.execute(select(*parts, ids, people).group_by(*parts)):
-        client, project, dataset, kind, country, already = part
+        client, project, dataset, kind, country, held = part
         some, named = texts.split(), names.split()
         of_log[client] += some
         cell = found.cells[project, kind, country]
         cell.grants += len(some)
         cell.people.update(named)
-        if already:
+        if held:
             cell.already += len(some)
         else:
             found.losing.update(named)
@@ -237,13 +238,15 @@ def _datasets(session: OrmSession, found: _Set) -> int:
     return len(found.datasets.union(session.execute(query).scalars()))
 
 
-def _losing_last(session: OrmSession, targets: list[Target], people: set[str]) -> set[str]:
+def _losing_last(
+    session: OrmSession, targets: list[Target], people: set[str], already: ColumnElement[bool]
+) -> set[str]:
     """Of those who would lose something, whoever has nothing else in force."""
     among = listed(session, list(people))
     keeping = (
         grants.facts(Grant.subject_id)
         .join(among, among.c.value == Grant.subject_id)
-        .where(not_(covered(targets)), grants.all_of(grants.standing()), not_(_already(session)))
+        .where(not_(covered(targets)), grants.all_of(grants.standing()), not_(already))
     )
     return people.difference(session.execute(keeping).scalars())
 
@@ -286,18 +289,14 @@ def _tokens(session: OrmSession, targets: list[Target]) -> int:
 
 def _requests(session: OrmSession, targets: list[Target]) -> int:
     """Grants asked for that nobody may approve while it stops anything."""
-    waiting = list(
-        session.execute(
-            select(Request).where(Request.kind == RequestKind.GRANT, Request.ended_at.is_(None))
-        ).scalars()
-    )
+    firm = and_(Membership.subject_id == Request.subject_id, Membership.ended_at.is_(None))
+    waiting = session.execute(
+        select(Request, Membership.organisation_id)
+        .outerjoin(Membership, firm)
+        .where(Request.kind == RequestKind.GRANT, Request.ended_at.is_(None))
+    ).all()
     wanted = {(item.kind, item.id) for item in targets}
-    people = sorted({str(row.subject_id) for row in waiting})
-    among = listed(session, people)
-    query = select(Membership.subject_id, Membership.organisation_id)
-    query = query.join(among, among.c.value == Membership.subject_id)
-    rows = session.execute(query.where(Membership.ended_at.is_(None)))
-    firms = {row.subject_id: row.organisation_id for row in rows}
+    people = sorted({str(row.subject_id) for row, _ in waiting})
     in_lists = people_in(session, [id_ for kind, id_ in wanted if kind is Scope.PEOPLE], people)
     return sum(
         not wanted.isdisjoint({
@@ -305,9 +304,9 @@ def _requests(session: OrmSession, targets: list[Target]) -> int:
             (Scope.PROJECT, row.details["project"]),
             (Scope.DATASET, row.details["dataset"] or ""),
             (Scope.SUBJECT, str(row.subject_id)),
-            (Scope.ORGANISATION, firms.get(str(row.subject_id), "")),
+            (Scope.ORGANISATION, str(organisation)),
         }) or row.subject_id in in_lists
-        for row in waiting
+        for row, organisation in waiting
     )  # fmt: skip
 
 

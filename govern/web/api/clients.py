@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from govern.access import clients, places
+from govern.access import clients, ending, places
 from govern.access.idempotency import Done
-from govern.web.api.routes import CREATED, Routes
-from govern.web.api.shapes import Asked, Code, Instant, Line, Page, Paging, State, Told, Words
+from govern.web.api.routes import CREATED, OK, Routes
+from govern.web.api.shapes import (
+    Asked,
+    Code,
+    Ending,
+    Instant,
+    Line,
+    Page,
+    Paging,
+    State,
+    Told,
+    Words,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -72,3 +83,11 @@ def show(session: OrmSession, client: str, *, by: Principal) -> Client:
     """One client, by code or id."""
     row = places.find_client(session, client, by=by)
     return _told(places.standing(session, [(row,)], by=by)[0])
+
+
+@routes.post("/clients/<client>/end", {OK: Client}, body=Ending)
+def end(session: Session, client: str, *, asked: Ending, by: Principal) -> Done:
+    """End a client, with all its projects, for good: nothing brings it back."""
+    row = places.find_client(session, client, by=by)
+    ending.end(session, row, number=asked.number, reason=asked.reason, by=by)
+    return Done(OK, f"/clients/{row.id}")

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from govern.access import clients, places
+from govern.access import clients, ending, places
 from govern.access.idempotency import Done
-from govern.web.api.routes import CREATED, Routes
+from govern.web.api.routes import CREATED, OK, Routes
 from govern.web.api.shapes import (
     Asked,
     Code,
+    Ending,
     Instant,
     Page,
     Paging,
@@ -90,3 +91,11 @@ def show(session: OrmSession, project: str, *, by: Principal) -> Project:
     """One project, by code or id."""
     row, client = places.find_project(session, project, by=by)
     return _told(places.standing(session, [(client, row)], by=by)[0])
+
+
+@routes.post("/projects/<project>/end", {OK: Project}, body=Ending)
+def end(session: Session, project: str, *, asked: Ending, by: Principal) -> Done:
+    """End a project for good: nothing brings it back."""
+    row, _ = places.find_project(session, project, by=by)
+    ending.end(session, row, number=asked.number, reason=asked.reason, by=by)
+    return Done(OK, f"/projects/{row.id}")

@@ -59,6 +59,13 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Ending(Asked):
+    """Why something ends for good; `number` is that of the grants that end with it."""
+
+    number: Count
+    reason: Why
+
+
 class Query(BaseModel):
     """The parameters of an address, which are texts until they are read."""
 

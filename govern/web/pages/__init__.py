@@ -10,6 +10,7 @@ from govern.web.pages import (
     base,
     contractor,
     effect,
+    ending,
     integrations,
     lift,
     overview,
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, contractor, effect, integrations, lift, overview, pause, people, projects, start,
-    suspended,
+    auditor, auth, contractor, effect, ending, integrations, lift, overview, pause, people,
+    projects, start, suspended,
 )  # fmt: skip
 
 

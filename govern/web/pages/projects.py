@@ -88,6 +88,7 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
         ],
         next_url=base.next_url(listed.after),
         first_url=base.first_url(),
+        may_end=line.state != "ended" and base.may("project:end", client.id),
         may_grant=acts and line.state in {"running", "under_review"},
         grant_refused=_refused(line.state, acts=acts),
         review_needed=line.state == "under_review",
