@@ -256,6 +256,16 @@ class Database:
         with Session(self.access_reader, self) as session:
             yield session
 
+    def at_connect(self, look: Callable[[DBAPIConnection], None]) -> None:
+        """Show each new connection to the main database to `look`, which refuses it by raising."""
+
+        def shown(connection: DBAPIConnection, _: Any) -> None:
+            look(connection)
+            connection.rollback()
+
+        for engine in (self._main, self._asker) if self.is_postgresql else (self._main,):
+            event.listen(engine, "connect", shown)
+
     def dispose(self) -> None:
         """Close every connection."""
         self._main.dispose()

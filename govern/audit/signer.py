@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.orm import Session
 
     from govern.config import Settings
@@ -77,6 +78,26 @@ class Signer:
         with database.reading() as session:
             sizes = {head.id: head.size for head in log.logs(session)}
         refuse_behind(self._settings, sizes)
+
+    def watch(self, database: Database) -> None:
+        """Refuse each new connection that leads to such a database.
+
+        A node that lost its server goes on with whichever answers at that address: a replica that
+        was promoted too soon, a former primary that came back, a backup put back meanwhile.
+        """
+
+        def look(connection: DBAPIConnection) -> None:
+            if not _remembered(self._heads_path):
+                return
+            cursor = connection.cursor()
+            try:
+                cursor.execute("SELECT id, size FROM log")
+                sizes = dict(cursor.fetchall())
+            finally:
+                cursor.close()
+            refuse_behind(self._settings, sizes)
+
+        database.at_connect(look)
 
     def check_continues(self, database: Database) -> None:
         """Refuse a database that does not hold all that was signed, just as it was signed."""

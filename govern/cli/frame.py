@@ -86,7 +86,9 @@ class Desk:
     @cached_property
     def database(self) -> db.Database:
         """The database: with its schema, and not behind its signer (`LogDamaged`)."""
-        Signer(self.settings).check(self.any_database)
+        signer = Signer(self.settings)
+        signer.watch(self.any_database)
+        signer.check(self.any_database)
         return self.any_database
 
     @cached_property

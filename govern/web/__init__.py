@@ -18,7 +18,9 @@ def build(settings: Settings | None = None) -> Flask:
     """Make the application; refuses a database that is behind its signed log (`LogDamaged`)."""
     settings = settings or config.from_environment()
     database = db.Database(settings)
-    Signer(settings).check(database)
+    signer = Signer(settings)
+    signer.watch(database)
+    signer.check(database)
     app = Flask("govern.web", template_folder=str(paths.TEMPLATES), static_folder="static")
     app.config.update(
         SECRET_KEY=config.secret(settings.keys_dir / "web.key"),

@@ -95,6 +95,10 @@ CHECKS: dict[str, Callable[[Database], None]] = {
 def _passes(name: str, check: Callable[[Database], None], database: Database) -> bool:
     try:
         check(database)
+    except errors.LogDamaged as error:
+        # A new connection to such a database is refused, whatever it was for: `log` says so.
+        _log.warning("not ready: %s: %s", name, error)
+        return check is not _signed
     except (errors.GovernError, sa_exc.SQLAlchemyError, OSError) as error:
         _log.warning("not ready: %s: %s", name, error)
         return False
