@@ -17,7 +17,7 @@ from govern.access import clients, entitlements, evaluation, grants, requests, r
 from govern.access.clients import Dataset
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
-from govern.access.suspensions import Reason
+from govern.access.suspensions import Reason, drilling
 from govern.audit.log import Entry
 from govern.identity import activation, authenticators, integrations, roles, subjects
 from govern.principal import SYSTEM, Kind, Principal, RoleHeld, operator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from govern.access.grants import Grant
     from govern.access.requests import Request
     from govern.access.roster import Outcome
-    from govern.access.suspension_tables import PeopleList
+    from govern.access.suspension_tables import Drill, PeopleList
     from govern.access.suspensions import Suspension
     from govern.db import Database, Session
     from govern.identity.integrations import Integration
@@ -149,6 +149,14 @@ class World:
                 **more,
             )
         )
+
+    def drill(self, *references: str) -> list[Drill]:
+        """A pause that is rehearsed and kept."""
+        with self.store.reading() as session:
+            targets = [suspensions.target(session, reference) for reference in references]
+        found = drilling.rehearse(self.store, targets, mode=Mode.PAUSED, by=OPERATOR)
+        kept: list[Drill] = self.do(lambda s: drilling.keep(s, found, by=OPERATOR))
+        return kept
 
     def staff(self, role: str = "admin", *, client: Client | None = None) -> Subject:
         """A colleague with a role, whom no test person made."""

@@ -890,3 +890,15 @@ def test_a_suspension_is_measured_and_its_receipt_is_checked_without_a_database(
     assert 'proven: ordered_by "ops@aster.example"' in checked.out
     out.write_text(out.read_text().replace("index ", "index 1"))
     assert run("log", "verify-receipt", str(out), "--key", key).status == 1
+
+
+def test_a_drill_tells_its_numbers_and_stops_nobody(run: Callable[..., Ran], world: World) -> None:
+    project = world.project("Kingfisher", client=world.client("ASTER"))
+    ann = world.subject()
+    world.grant(ann, project)
+    told = run("drill", "client:ASTER", "--json").json
+    assert (told["grants"], told["chunk"], len(told["drills"])) == (1, 1, 1)
+    assert told["milliseconds"] > 0
+    assert world.permits(ann, project)
+    assert "Rolled back." in run("drill", "project:Kingfisher", "--mode", "read_only").out
+    assert run("drill", "client:NOBODY").status == 1

@@ -212,3 +212,26 @@ class Particulars(Base):
     written: Mapped[int] = mapped_column(BigInteger, default=0)
     digest: Mapped[str] = mapped_column(text_column(64))
     finished_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+class Drill(Audited, Base):
+    """A pause that was rehearsed and rolled back: what was measured, of one log's targets.
+
+    `microseconds` are those of the enforcing act; `rate` is entries a second, None if there were
+    none; `targets` a JSON list of kind and id; `digest` that of the grants.
+    """
+
+    __tablename__ = "drill"
+    __table_args__ = (Index("ix_drill_log", "log_id", "id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    log_id: Mapped[Id]
+    mode: Mapped[Code]
+    targets: Mapped[str]
+    microseconds: Mapped[int] = mapped_column(BigInteger)
+    rate: Mapped[int | None] = mapped_column(BigInteger)
+    grants: Mapped[int] = mapped_column(BigInteger)
+    people: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(text_column(64))
+    held_by: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())

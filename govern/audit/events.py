@@ -60,6 +60,7 @@ class EventType(StrEnum):
     SUSPENSION_RELEASED = "suspension.released"
     SUSPENSION_LIFTED = "suspension.lifted"
     SUSPENSION_RECORDED = "suspension.recorded"
+    DRILL_HELD = "drill.held"
 
     REQUEST_OPENED = "request.opened"
     REQUEST_APPROVED = "request.approved"
@@ -115,6 +116,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.SUSPENSION_RELEASED: "Some people or parts of the scope were let out early.",
     EventType.SUSPENSION_LIFTED: "A suspension ended.",
     EventType.SUSPENSION_RECORDED: "All particulars of an act of suspension are written.",
+    EventType.DRILL_HELD: "A pause was rehearsed on the real data, and nothing of it was kept.",
     EventType.REQUEST_OPENED: "Someone asked for what takes a second person.",
     EventType.REQUEST_APPROVED: "The second person approved.",
     EventType.REQUEST_WITHDRAWN: "What was asked for was withdrawn or refused.",

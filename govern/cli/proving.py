@@ -1,4 +1,4 @@
-"""`effect` and `receipt`: how a suspension took effect, and what a client is handed to prove it."""
+"""`effect`, `receipt`, `drill`: how fast a pause is, was, and what a client is handed of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import click
 
 from govern import clock
 from govern.access import suspensions
+from govern.access.modes import Mode
 from govern.access.suspensions import Heard
 from govern.audit import reading
 from govern.audit.signer import Signer
 from govern.cli.evidence import whole
-from govern.cli.frame import Desk, govern, json_option, pass_desk
+from govern.cli.frame import Desk, govern, json_option, number, pass_desk, reference
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,6 +81,55 @@ def receipt(desk: Desk, /, *, id: str, out: Path, client: str) -> None:
         suspensions.receipts.facts(found) | {"out": str(out)},
         f"{out}: entry {found.opened.seq:,} of {found.client}’s log, proved.",
         f"Verify it with: govern log verify-receipt {out} --key '{Signer(desk.settings).key}'",
+    )
+
+
+@govern.command()
+@click.argument("scopes", metavar="TYPE:CODE...", nargs=-1, required=True, type=reference)
+@click.option(
+    "--mode", type=click.Choice([each.value for each in Mode]), default=Mode.PAUSED.value,
+    show_default=True, help="How much it would stop.",
+)  # fmt: skip
+@json_option
+@pass_desk
+def drill(desk: Desk, /, *, scopes: tuple[tuple[str, str], ...], mode: str) -> None:
+    """Rehearse a pause on the real data, and roll it back.
+
+    The very act runs to its commit, three times, and the first chunk of its entries; nothing of it
+    is kept but the numbers, as `drill.held` in the log of each client concerned.
+
+    Example: govern drill client:ASTER --json
+    """
+    database = desk.database
+    with database.reading() as session:
+        references = [f"{kind}:{code}" for kind, code in scopes]
+        parts = suspensions.reading.chosen(session, references, by=desk.by)
+    found = suspensions.drilling.rehearse(
+        database, [part.target for part in parts], mode=Mode(mode), by=desk.by
+    )
+    rows = database.transaction(
+        lambda session: suspensions.drilling.keep(session, found, by=desk.by)
+    )
+    told = {
+        "mode": mode,
+        "targets": references,
+        "milliseconds": found.microseconds / 1000,
+        "chunk": found.chunk,
+        "rate": found.rate,
+        "grants": sum(row.grants for row in rows),
+        "drills": [
+            {
+                "id": row.id, "log": row.log_id, "grants": row.grants, "people": row.people,
+                "digest": row.digest, "at": clock.text(row.recorded_at),
+            }
+            for row in rows
+        ],
+    }  # fmt: skip
+    speed = f"{found.rate:,} entries a second afterwards" if found.rate else "no grant is touched"
+    desk.tell(
+        told,
+        f"In force in {found.microseconds / 1000:.1f} ms; {speed}. Rolled back.",
+        *(f"{row.id}: {number(row.grants, 'grant')}, {row.digest}" for row in rows),
     )
 
 

@@ -15,6 +15,7 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions import (
     difference,
+    drilling,
     notices,
     particulars,
     people,
@@ -77,6 +78,7 @@ __all__ = [
     "change_mode",
     "difference",
     "digest_of",
+    "drilling",
     "effect",
     "find",
     "hearing",

@@ -112,7 +112,7 @@ class _Pace:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._full = CHUNK if database.is_postgresql else max(1, CHUNK // 2)
+        self._full = _full(database)
         self._busy, self._looked = False, -_LOOK_EVERY
 
     @contextmanager
@@ -148,26 +148,45 @@ def _look_ahead(
         if task is None:
             return None
         cursor = task.cursor if after is None else after.rows[-1].id
-        before = task.as_at - clock.TICK
-        # By the connection: what the ORM does with each row would cost as much as to find it.
-        rows = (
-            session.connection()
-            .execute(
-                _next(task.event, _holding(session, before)),
-                {
-                    _AT.key: task.as_at,
-                    _BEFORE.key: before,
-                    _SUSPENSION.key: task.suspension_id,
-                    _CLIENT.key: task.log_id,
-                    _CURSOR.key: cursor,
-                    _COUNT.key: AHEAD,
-                },
-            )
-            .all()
+        return _find(session, task, cursor, AHEAD)
+
+
+def _find(session: OrmSession, task: Particulars, cursor: str, count: int) -> _Ahead:
+    """The next grants of a task behind one of them."""
+    before = task.as_at - clock.TICK
+    # By the connection: what the ORM does with each row would cost as much as to find it.
+    rows = (
+        session.connection()
+        .execute(
+            _next(task.event, _holding(session, before)),
+            {
+                _AT.key: task.as_at,
+                _BEFORE.key: before,
+                _SUSPENSION.key: task.suspension_id,
+                _CLIENT.key: task.log_id,
+                _CURSOR.key: cursor,
+                _COUNT.key: count,
+            },
         )
-        last = len(rows) < AHEAD
-        opened = log.place_of(session, task.log_id, task.as_at) if last else None
+        .all()
+    )
+    opened = log.place_of(session, task.log_id, task.as_at) if len(rows) < count else None
     return _Ahead(task=task.id, rows=rows, opened=opened)
+
+
+def rehearse(session: Session, suspension: str) -> int:
+    """Write the first chunk of a suspension that will not be committed; returns its entries."""
+    task = session.execute(_outstanding(suspension)).scalar_one_or_none()
+    if task is None:
+        return 0
+    size = _full(session.database)
+    ahead = _Ahead(task=task.id, rows=_find(session, task, "", size).rows, opened=None)
+    return _chunk(session, ahead, size)[0]
+
+
+def _full(database: Database) -> int:
+    """How many entries one transaction writes while nobody asks."""
+    return CHUNK if database.is_postgresql else max(1, CHUNK // 2)
 
 
 def _chunk(session: Session, ahead: _Ahead, size: int) -> tuple[int, bool]:

@@ -9,6 +9,7 @@ from flask import Blueprint
 from govern.web.api import (
     clients,
     datasets,
+    drills,
     grants,
     lifting,
     log,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from govern.web.api.routes import Operation
 
 PLACES = (
-    clients, projects, datasets, subjects, grants, suspensions, people_lists, lifting, requests,
-    log, who,
+    clients, projects, datasets, subjects, grants, suspensions, people_lists, drills, lifting,
+    requests, log, who,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 

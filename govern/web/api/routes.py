@@ -40,8 +40,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Operation:
     """One route: `path` with its ids in angle brackets, what it reads, and what it tells.
 
-    `answers` has the shape told with each status, or the media types of a file. What only `reads`
-    changes nothing, whatever its method.
+    What must not be done with the database in hand goes `before`, whose result the function is
+    given as `ready`. `answers` has the shape told with each status, or the media types of a file.
+    What only `reads` changes nothing, whatever its method.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     most_bytes: int = MOST_BYTES
+    before: Callable[..., Any] | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)
 
     @property
@@ -85,11 +87,13 @@ class Routes:
         *,
         body: type[BaseModel] | None = None,
         most_bytes: int = MOST_BYTES,
+        before: Callable[..., Any] | None = None,
     ) -> Callable[[View], View]:
         """Something to do; the function returns `Done`."""
         return self._add(
-            "POST", path, reads=False, body=body, most_bytes=most_bytes, answers=answers
-        )
+            "POST", path, reads=False, body=body, most_bytes=most_bytes, before=before,
+            answers=answers,
+        )  # fmt: skip
 
     def patch(
         self, path: str, answers: Mapping[int, Any], *, body: type[BaseModel]
@@ -132,6 +136,8 @@ def _view(operation: Operation, readers: dict[str, Operation]) -> Callable[..., 
             given["asked"] = shapes.read(operation.body, _body())
         if operation.reads:
             return _found(operation, given, by=by)
+        if operation.before is not None:
+            given["ready"] = operation.before(by=by, **given)
         done = _do(operation, given, by=by)
         endpoint, again = current_app.url_map.bind("localhost").match(PREFIX + done.place, "GET")
         reader = readers[str(endpoint).rpartition(".")[2]]

@@ -9,6 +9,7 @@ from govern.web.pages import (
     auth,
     base,
     contractor,
+    drills,
     effect,
     ending,
     integrations,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, contractor, effect, ending, integrations, lift, overview, pause, people,
+    auditor, auth, contractor, drills, effect, ending, integrations, lift, overview, pause, people,
     projects, start, suspended,
 )  # fmt: skip
 

@@ -260,6 +260,7 @@ def _preview_page(
         errors=wrong,
         code_needed=base.code_needed(),
         change_url=f"/pause?{urlencode(query)}",
+        drill=suspensions.drilling.latest(session, targets, by=guard.principal()),
     )
 
 

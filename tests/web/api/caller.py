@@ -57,8 +57,10 @@ def filled(world: World, code: str) -> dict[str, str]:
     world.write_particulars()
     request = world.ask_lift(suspension, by=OPERATOR)
     tool, _ = world.integration(f"{code}-tool", clients=[client.id])
+    (drill,) = world.drill(f"project:{spare.code}")
     return {
         "client": client.id, "project": project.id, "dataset": dataset.id,
         "subject": subject.id, "grant": grant.id, "suspension": suspension.id,
         "request": request.id, "people_list": world.people_list(subject).id, "integration": tool.id,
+        "drill": drill.id,
     }  # fmt: skip

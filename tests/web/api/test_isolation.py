@@ -28,7 +28,7 @@ Things = dict[str, str]
 NAMES = {
     "client": "client", "project": "project", "dataset": "dataset", "subject": "subject",
     "grant": "grant", "suspension": "suspension", "request": "request",
-    "integration": "integration", "log": "name", "targets": "target", "q": "name",
+    "integration": "integration", "drill": "drill", "log": "name", "targets": "target", "q": "name",
     "code": "project", "people_list": "people_list",
 }  # fmt: skip
 # Parts that name nothing of a client, and what to send.
