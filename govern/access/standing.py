@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal, null, select, union_all
+from sqlalchemy import and_, exists, func, literal, null, or_, select, union_all
 
 from govern import clock
 from govern.access import grants
@@ -24,11 +24,13 @@ from govern.access.suspension_tables import (
     Scope,
     Suspension,
     SuspensionMode,
+    SuspensionRelease,
     SuspensionTarget,
     naming,
 )
-from govern.access.suspensions import notices
+from govern.access.suspensions import notices, telling
 from govern.access.suspensions.notices import Version
+from govern.audit import EventType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.orm import Session
 
+# How long, and how many of them, suspensions that are over are shown.
+SHOWN_AFTER = timedelta(days=30)
+MOST_OVER = 10
 _STRICTEST_FIRST = [Mode.PAUSED, Mode.READ_ONLY, Mode.UNDER_REVIEW]
 
 
@@ -126,6 +131,58 @@ def own(session: Session, subject_id: str) -> Hold | None:
     rows = session.execute(query).all()
     told = _told(session, rows, subject_id)
     return next(iter(_holds(rows, told).get(subject_id, [])), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """A suspension that holds the person no longer: where it did, from when until when."""
+
+    places: list[str]
+    since: datetime
+    until: datetime
+    notices: tuple[Version, ...]
+
+
+def over(session: Session, subject_id: str) -> list[Over]:
+    """What held the person until lately and was explained to them, the latest first."""
+    let_out = (
+        select(func.min(SuspensionRelease.recorded_at))
+        .where(
+            SuspensionRelease.suspension_id == Suspension.id,
+            SuspensionRelease.target_id == subject_id,
+            SuspensionRelease.ended_at.is_(None),
+        )
+        .scalar_subquery()
+    )
+    until: ColumnElement[datetime] = func.coalesce(let_out, Suspension.ended_at)
+    own = select(Grant.id).where(
+        Grant.subject_id == subject_id,
+        SuspensionTarget.target_id.in_([Grant.client_id, Grant.project_id, Grant.dataset_id]),
+    )
+    of_people = [Scope.SUBJECT, Scope.PEOPLE, Scope.ORGANISATION]
+    near = exists().where(
+        SuspensionTarget.suspension_id == Suspension.id,
+        or_(SuspensionTarget.kind.in_(of_people), own.exists()),
+    )
+    rows = session.execute(
+        select(Suspension.id, Suspension.recorded_at, until.label("until"))
+        .where(until > clock.before(clock.instant(), SHOWN_AFTER), near)
+        .order_by(until.desc(), Suspension.id)
+        .limit(MOST_OVER)
+    ).all()
+    told = notices.versions(session, [row.id for row in rows], reader=subject_id)
+    opened, among, found = EventType.SUSPENSION_OPENED, [subject_id], []
+    for row in rows:
+        what = (session, row.id, opened, row.recorded_at)
+        places = telling.places(*what, people=among).get(subject_id, [])
+        if told[row.id] and (places or telling.named(*what, people=among)):
+            found.append(
+                Over(
+                    places=places, since=row.recorded_at, until=row.until,
+                    notices=tuple(told[row.id]),
+                )
+            )  # fmt: skip
+    return found
 
 
 # --- the statements ----------------------------------------------------------------------------

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock
-from govern.access import grants, offboarding
+from govern.access import grants, offboarding, standing, suspensions
 from govern.access.suspensions import notices
 from govern.audit.log import Entry
 from govern.identity import sessions
-from tests.factory import OPERATOR, PASSWORD, T0
+from tests.factory import OPERATOR, PASSWORD, SECOND, T0
 from tests.web.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -151,6 +151,38 @@ def test_notices_are_told_version_by_version_and_a_late_update_is_owned_up_to(
         assert "An update was due and is late. We owe you an answer." in _status(
             world, visitor, person
         )
+
+
+def test_what_was_said_can_still_be_read_when_it_is_over_by_whom_it_concerned(
+    world: World, app: Flask
+) -> None:
+    aster = world.client("ASTER")
+    held, released, late = world.subject(), world.subject(), world.subject()
+    kingfisher = world.project("Kingfisher", client=aster)
+    heron = world.project("Heron", client=aster)
+    for who in (held, released):
+        world.grant(who, kingfisher)
+    row = world.suspend("client:ASTER", note="A leak is looked into.")
+    seats = {}
+    for who in (held, released, late):
+        world.activate(who)
+        seats[who.id] = Visitor.of(app).seated(world, who)
+
+    def page(who: Subject) -> str:
+        return _words(seats[who.id].get("/status").text)
+
+    assert "What was said" not in page(held)
+    request = world.do(lambda s: suspensions.ask_release(s, s.merge(row), [released], by=OPERATOR))
+    world.approve(request, by=SECOND)
+    assert "Paused" in page(held)
+    assert re.search(r"Over Kingfisher suspended from .* A leak is looked into\.", page(released))
+    world.lift(row)
+    world.grant(late, kingfisher)
+    world.grant(held, heron)
+    assert re.search(r"Over Kingfisher suspended from .* A leak is looked into\.", page(held))
+    assert "A leak" not in page(late)
+    with clock.at(clock.utcnow() + timedelta(days=31)), world.store.reading() as session:
+        assert standing.over(session, held.id) == []
 
 
 def test_one_says_once_to_have_read_a_notice_even_when_suspended_oneself(

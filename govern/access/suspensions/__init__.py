@@ -39,7 +39,6 @@ from govern.access.suspensions.asking import (
     take_back,
     version,
 )
-from govern.access.suspensions.audience import ADMITTING, audience, named, places
 from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_to_effect
 from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
@@ -48,6 +47,7 @@ from govern.access.suspensions.parts import Part, targets_of, whole_projects
 from govern.access.suspensions.previewing import Preview, chain, digest_of, preview
 from govern.access.suspensions.receipts import Receipt, receipt
 from govern.access.suspensions.targets import Target, affected, target
+from govern.access.suspensions.telling import ADMITTING, audience, named, places
 
 __all__ = [
     "ADMITTING",

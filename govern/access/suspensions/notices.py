@@ -25,9 +25,9 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
     naming,
 )
-from govern.access.suspensions.audience import concerned
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.targets import logs_of
+from govern.access.suspensions.telling import concerned
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record

@@ -64,6 +64,7 @@ def home() -> ResponseReturnValue:
     with guard.database().reading() as session:
         found = standing.of(session, by.id)
         own = standing.own(session, by.id)
+        over = standing.over(session, by.id)
         now = clock.now(session)
     projects = [_project(one) for one in found if one.ended is None]
     _place_notices(projects)
@@ -73,6 +74,7 @@ def home() -> ResponseReturnValue:
         now=now,
         own=_own(own),
         projects=projects,
+        over=over,
         past=[
             {"code": _code(one), "ended_at": one.ended_at, "why": _WHY_PAST[one.ended]}
             for one in found
