@@ -1,4 +1,4 @@
-"""A crash amid the particulars loses nothing and doubles nothing; nor do two writers."""
+"""A crash amid the particulars loses nothing and doubles nothing, nor do two; others go first."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from govern import clock
 from govern.access.grants import Grant
 from govern.access.suspensions import particulars
 from tests.factory import World
@@ -95,3 +97,26 @@ def test_two_writers_of_particulars_write_each_entry_once(
     entries = world.entries(client.id, "grant.suspended")
     assert [refs(entries, pause) for pause in pauses] == [Counter(every)] * 2
     assert len(world.entries(client.id, "suspension.recorded")) == 2
+
+
+def test_while_others_ask_it_writes_less_at_a_time_and_rests(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(particulars, "CHUNK", 24)
+    client = world.client()
+    project = world.project(client=client)
+    world.crowd(project, client, 30)
+
+    def written() -> list[int]:
+        chunks: list[int] = []
+        world.suspend("client:ASTER")
+        particulars.write(world.store, progress=chunks.append)
+        assert sum(chunks) == 30
+        return chunks
+
+    alone = written()
+    with clock.at(clock.utcnow() + timedelta(hours=1)):
+        world.permits(world.subject(), project)
+        assert max(written()) < max(alone)
+    with clock.at(clock.utcnow() + timedelta(hours=2)):
+        assert max(written()) == max(alone)

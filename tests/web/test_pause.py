@@ -45,7 +45,7 @@ def stop(ada: Visitor, *targets: str, **more: str) -> str:
 
 
 def test_three_steps_lead_to_a_pause_in_force_and_a_page_that_shows_its_progress(
-    world: World, ada: Visitor
+    world: World, ada: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = world.client("ASTER")
     project = world.project("Kingfisher", client=client)
@@ -76,6 +76,15 @@ def test_three_steps_lead_to_a_pause_in_force_and_a_page_that_shows_its_progress
     assert "hx-get" in live.text
     where = answer.headers["Location"].partition("?")[0]
     assert "HX-Refresh" not in ada.get(f"{where}/progress").headers
+    assert "3 left." in told(ada.get(f"{where}/progress").text)
+    monkeypatch.setattr(suspensions.particulars, "CHUNK", 1)
+    with pytest.raises(ZeroDivisionError):  # as when it is stopped in the middle
+        suspensions.particulars.write(world.store, progress=lambda _: 1 // 0)
+    with world.store.reading() as session:
+        began = session.get_one(suspensions.Suspension, where.rpartition("/")[2]).recorded_at
+    with clock.at(began + timedelta(milliseconds=100)):
+        moving = told(ada.get(f"{where}/progress").text)
+    assert "2 left, at 10 a second: about 1 s more." in moving
     suspensions.particulars.write(world.store)
     assert ada.get(f"{where}/progress").headers["HX-Refresh"] == "true"
     done = ada.get(where)

@@ -82,6 +82,9 @@ class Progress(Told):
     total: int
     done: bool
     finished_at: Instant | None
+    left: int
+    per_second: float | None = Field(description="Entries written a second since the act.")
+    seconds_left: int | None = Field(description="About how long it takes yet, if that is known.")
 
 
 class ModeHeld(Told):
@@ -331,7 +334,8 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         people=standing.people,
         progress=Progress(
             recorded=progress.recorded, total=progress.total, done=progress.done,
-            finished_at=progress.finished_at,
+            finished_at=progress.finished_at, left=progress.left, per_second=progress.rate,
+            seconds_left=progress.seconds_left,
         ),
         digest=standing.digest,
         preview_digest=row.preview_digest,

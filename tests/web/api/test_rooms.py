@@ -124,13 +124,18 @@ def test_a_pause_is_previewed_opened_changed_and_taken_back(caller: Caller, worl
         "read_only",
         "Wait.\nPlease.",
     )
-    assert opened["progress"] == {"recorded": 0, "total": 1, "done": False, "finished_at": None}
+    assert opened["progress"] == {
+        "recorded": 0, "total": 1, "done": False, "finished_at": None,
+        "left": 1, "per_second": None, "seconds_left": None,
+    }  # fmt: skip
     path = f"/suspensions/{opened['id']}"
     (held,) = told(caller.get(f"{path}/grants"))["items"]
     assert (held["grant"], held["seq"]) == (row.id, None)
     world.write_particulars()
     seen = told(caller.get(path))
     assert seen["progress"]["done"]
+    assert seen["progress"]["left"] == seen["progress"]["seconds_left"] == 0
+    assert seen["progress"]["per_second"] > 0
     assert seen["digest"] == preview["digest"]
     assert told(caller.get(f"{path}/grants"))["items"][0]["seq"] is not None
 

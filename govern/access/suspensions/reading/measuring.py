@@ -17,6 +17,7 @@ from govern.access.suspensions.targets import covered
 from govern.db import listed
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Any
 
     from sqlalchemy import Select
@@ -60,7 +61,13 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
             total=written + sum(counted.get(task.id, 0) for task in own),
             done=done,
             finished_at=max(ends) if done and ends else None,
+            rate=_rate(own, written, max(ends) if done and ends else clock.utcnow()),
         )
+
+
+def _rate(own: list[Particulars], written: int, until: datetime) -> float | None:
+    took = (until - own[0].as_at).total_seconds() if own else 0
+    return written / took if written and took > 0 else None
 
 
 def _tasks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -27,12 +28,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the entries of the latest act are written, of how many; `total` may still grow."""
+    """How far the entries of the latest act are written, of how many; `total` may still grow.
+
+    `rate` is how many a second were written since the act, None before the first.
+    """
 
     recorded: int = 0
     total: int = 0
     done: bool = True
     finished_at: datetime | None = None
+    rate: float | None = None
+
+    @property
+    def left(self) -> int:
+        """How many entries are still owed."""
+        return self.total - self.recorded
+
+    @property
+    def seconds_left(self) -> int | None:
+        """About how long it takes yet, when it goes on as it went; None when that is not known."""
+        if self.done:
+            return 0
+        return math.ceil(self.left / self.rate) if self.rate else None
 
 
 @dataclass(kw_only=True)
