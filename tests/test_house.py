@@ -77,6 +77,7 @@ def test_every_row_that_the_rule_reads_is_audited() -> None:
         suspensions.SuspensionMode,
         suspensions.SuspensionTarget,
         suspensions.SuspensionRelease,
+        suspensions.ScheduledResume,
         subjects.Subject,
         subjects.Membership,
         roles.RoleAssignment,

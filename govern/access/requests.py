@@ -39,6 +39,7 @@ class RequestKind(StrEnum):
     """What can be asked for."""
 
     LIFT = "lift"
+    RESUME = "resume"
     RELEASE = "release"
     WEAKEN = "weaken"
     NARROW = "narrow"

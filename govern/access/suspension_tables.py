@@ -158,6 +158,33 @@ class SuspensionRelease(Audited, Base):
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
 
+class ScheduledResume(Audited, Base):
+    """A lift that two agreed on for a time to come; nobody is let in unless someone confirms it.
+
+    `shown_at` is when the list of who comes back was shown to them, `confirmed_at` when it was
+    shown to whoever confirmed last. `outcome` says how it ended: resumed, lifted (before),
+    cancelled, or missed: unconfirmed, unlisted (others would have come back) or late.
+    """
+
+    __tablename__ = "scheduled_resume"
+    __table_args__ = (
+        Index("ix_scheduled_resume_open", "ended_at", "at"),
+        Index("ix_scheduled_resume_suspension", "suspension_id", "ended_at"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
+    at: Mapped[datetime] = mapped_column(Utc())
+    shown_at: Mapped[datetime] = mapped_column(Utc())
+    asked_by: Mapped[str] = mapped_column(text_column(200))
+    approved_by: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    confirmed_by: Mapped[str | None] = mapped_column(text_column(200))
+    confirmed_at: Mapped[datetime | None] = mapped_column(Utc())
+    outcome: Mapped[Code | None]
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
 class SuspensionNotice(Audited, Base):
     """One version of what the people affected are told; nothing of it changes once it is posted.
 

@@ -61,6 +61,10 @@ class EventType(StrEnum):
     SUSPENSION_LIFTED = "suspension.lifted"
     SUSPENSION_RECORDED = "suspension.recorded"
     DRILL_HELD = "drill.held"
+    RESUME_SCHEDULED = "resume.scheduled"
+    RESUME_CONFIRMED = "resume.confirmed"
+    RESUME_CANCELLED = "resume.cancelled"
+    RESUME_MISSED = "resume.missed"
 
     REQUEST_OPENED = "request.opened"
     REQUEST_APPROVED = "request.approved"
@@ -115,6 +119,10 @@ SENTENCES: dict[EventType, str] = {
     EventType.SUSPENSION_NARROWED: "A part of its scope was taken out of a suspension.",
     EventType.SUSPENSION_RELEASED: "Some people or parts of the scope were let out early.",
     EventType.SUSPENSION_LIFTED: "A suspension ended.",
+    EventType.RESUME_SCHEDULED: "A suspension is to end at a time, if someone confirms it by then.",
+    EventType.RESUME_CONFIRMED: "That a suspension ends at its time was confirmed as still right.",
+    EventType.RESUME_CANCELLED: "A suspension no longer ends at the time that was set.",
+    EventType.RESUME_MISSED: "A suspension did not end at its time, and waits for a review.",
     EventType.SUSPENSION_RECORDED: "All particulars of an act of suspension are written.",
     EventType.DRILL_HELD: "A pause was rehearsed on the real data, and nothing of it was kept.",
     EventType.REQUEST_OPENED: "Someone asked for what takes a second person.",

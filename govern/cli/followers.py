@@ -1,7 +1,7 @@
 """The followers: they sign and seal what the logs gained, and write what is owed to them.
 
-A pause still owes its grants' entries, and people a mail about it; what is past its time in the
-access log has to go, and so have tokens that expired.
+A pause still owes its grants' entries, a resume comes due, and people a mail about it; what is past
+its time in the access log has to go, and so have tokens that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -31,6 +31,8 @@ SIGN_EVERY = 0.5
 # A pause of 10,000 grants is to be complete a quarter of a second after the click.
 WRITE_EVERY = 0.05
 CLEAR_EVERY = 60.0
+# A resume that is due is late by this at most; nothing ever comes early.
+RESUME_EVERY = 5.0
 # A row is sealed at most five seconds after it was written, by one node however many there are.
 SEAL_EVERY = 2.0
 SEALS_APART = timedelta(seconds=2)
@@ -72,6 +74,9 @@ class Followers:
             suspensions.particulars.write(database, progress=go_on)
             ending.write(database, progress=go_on)
 
+        def resume() -> None:
+            suspensions.resume_due(database, progress=go_on)
+
         def seal() -> None:
             sealing.seal(database, apart=SEALS_APART, progress=go_on)
 
@@ -89,6 +94,7 @@ class Followers:
                 ("signer", lambda: signer.sign(database), SIGN_EVERY),
                 ("particulars", write, WRITE_EVERY),
                 ("tokens", lambda: tokens.clear(database), CLEAR_EVERY),
+                ("resumes", resume, RESUME_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),
                 ("mail", tell, MAIL_EVERY if database.settings.smtp_url else CLEAR_EVERY),

@@ -100,7 +100,7 @@ def approve_request(desk: Desk, /, *, request: str, email: str, count: int | Non
     with desk.database.reading() as session:
         row = requests.find(session, request, by=by)
     decide(desk, row, count, by=by)
-    if row.suspension_id is None or row.kind not in _DONE:
+    if row.suspension_id is None or RequestKind(row.kind) not in _DONE:
         desk.tell({"request": row.id, "state": "approved"}, f"{row.id} is approved.")
         return
     tell_done(desk, row.suspension_id, row.id, *_DONE[RequestKind(row.kind)])

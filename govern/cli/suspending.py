@@ -250,6 +250,9 @@ def change_mode(
 @click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
 @click.option("--number", "count", type=int, help="How many grants come back, typed as a brake.")
 @click.option("--reason", default="", help="Why, for the record.")
+@click.option("--at", type=instant, help="Not before then, if confirmed in the day before.")
+@click.option("--confirm", is_flag=True, help="Say that a lift set for a time is still right.")
+@click.option("--call-off", is_flag=True, help="Call a lift off that is set for a time.")
 @click.option("--take-back", is_flag=True, help="Undo your own mistake alone, within ten minutes.")
 @json_option
 @pass_desk
@@ -262,6 +265,9 @@ def lift(
     email: str | None,
     count: int | None,
     reason: str,
+    at: datetime | None,
+    confirm: bool,
+    call_off: bool,
     take_back: bool,
 ) -> None:
     """Ask that a suspension end, or approve that it ends.
@@ -271,8 +277,10 @@ def lift(
 
     Example: govern lift sus_0mh3…, and then govern lift sus_0mh3… --approve --as ann@example.com
     """
-    if approve and take_back:
-        raise click.UsageError("--approve and --take-back exclude each other.")
+    if approve + take_back + confirm + call_off + (at is not None) > 1:
+        raise click.UsageError(
+            "--approve, --at, --confirm, --call-off and --take-back exclude each other."
+        )
     by = who(desk, email, approve=approve)
     if take_back:
         desk.database.transaction(
@@ -284,11 +292,39 @@ def lift(
     elif approve:
         request = approved(desk, id, RequestKind.LIFT, count, by=by)
         tell_done(desk, id, request.id, "lifted", "is lifted")
+    elif call_off:
+        desk.database.transaction(
+            lambda session: suspensions.cancel(session, suspensions.find(session, id, by=by), by=by)
+        )
+        desk.tell({"id": id, "state": "open"}, f"{id} no longer ends at the time that was set.")
+    elif confirm:
+        _confirm(desk, id, count, by=by)
     else:
-        _ask_lift(desk, id, count, reason, by=by)
+        _ask_lift(desk, id, count, reason, at, by=by)
 
 
-def _ask_lift(desk: Desk, id: str, count: int | None, reason: str, *, by: Principal) -> None:
+def _confirm(desk: Desk, id: str, count: int | None, *, by: Principal) -> None:
+    supposing = Supposing(suspension=id)
+    with desk.database.reading() as session:
+        suspensions.find(session, id, by=by)
+        grants = suspensions.returning(session, supposing)
+        people = suspensions.returning_people(session, supposing)
+    typed = _typed(count, grants, people)
+    row = desk.database.transaction(
+        lambda session: suspensions.confirm(
+            session, suspensions.find(session, id, by=by), number=typed, by=by
+        )
+    )
+    desk.tell(
+        {"id": id, "state": "open", "lifts_at": clock.text(row.at), "grants": grants},
+        f"{id} ends at {day(row.at)}: {number(grants, 'grant')} of "
+        f"{number(people, 'person', 'people')}.",
+    )
+
+
+def _ask_lift(
+    desk: Desk, id: str, count: int | None, reason: str, at: datetime | None, *, by: Principal
+) -> None:
     supposing = Supposing(suspension=id)
     with desk.database.reading() as session:
         suspensions.find(session, id, by=by)
@@ -297,12 +333,12 @@ def _ask_lift(desk: Desk, id: str, count: int | None, reason: str, *, by: Princi
     typed = _typed(count, grants, people)
     request = desk.database.transaction(
         lambda session: suspensions.ask_lift(
-            session, suspensions.find(session, id, by=by), number=typed, reason=reason, by=by
+            session, suspensions.find(session, id, by=by), number=typed, reason=reason, at=at, by=by
         )
     )
+    command = f"govern lift {id} --approve" if at is None else f"govern approve {request.id}"
     tell_asked(
-        desk, id, request, grants=grants, people=people,
-        command=f"govern lift {id} --approve --as EMAIL",
+        desk, id, request, grants=grants, people=people, command=f"{command} --as EMAIL",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, update
 
 from govern import clock, errors
 from govern.access import offboarding, suspensions, tokens
+from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.suspensions import Suspension
 from govern.access.tokens import AuthorizationCode, Token, TokenAction, Wanted
@@ -168,6 +169,31 @@ def give_back(scene: Scene, _: Any) -> None:
     scene.world.entitlement("annotator", "read", "annotate", "log_hours")
 
 
+def release_part(scene: Scene, done: Suspension) -> None:
+    part = scene.world.do(lambda s: suspensions.target(s, "project:Kingfisher"))
+    scene.world.approve(
+        scene.world.do(
+            lambda s: suspensions.ask_release(s, scene.row(done)(s), targets=[part], by=OPERATOR)
+        ),
+        by=SECOND,
+    )
+
+
+def resume_at_a_time(scene: Scene, done: Suspension) -> None:
+    world, due = scene.world, clock.utcnow() + timedelta(minutes=1)
+
+    def count(s: Session) -> int:
+        return suspensions.returning(s, Supposing(suspension=done.id))
+
+    request = world.do(
+        lambda s: suspensions.ask_lift(s, scene.row(done)(s), number=count(s), at=due, by=OPERATOR)
+    )
+    world.approve(request, by=SECOND)
+    world.do(lambda s: suspensions.confirm(s, scene.row(done)(s), number=count(s), by=SECOND))
+    with clock.at(due):
+        suspensions.resume_due(world.store)
+
+
 # What takes something away, what gives it back, and what the list says in between.
 TAKES: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene, Any], Any], int]] = {
     "narrowed": (
@@ -180,6 +206,8 @@ TAKES: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene, Any], Any], int]
         lambda scene, done: scene.release(done, scene.ada),
         SUSPENDED,
     ),
+    "let out": (pause("client:ASTER"), release_part, SUSPENDED),
+    "resumed at a time": (pause("project:Kingfisher"), resume_at_a_time, SUSPENDED),
     "tightened": (
         lambda scene: scene.change(scene.reviewed, Mode.PAUSED),  # type: ignore[attr-defined]
         lambda scene, _: scene.world.lift(scene.reviewed),  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from govern import clock
+from govern.access import suspensions
 from govern.access.modes import Mode
 from tests.web.desks import desk, hidden, stopped, told
 
@@ -236,6 +237,38 @@ def test_hundreds_of_people_are_let_out_by_one_pasted_list(
     assert "to 300 people" in told(ben.get(asked.headers["Location"]).text)
     assert ben.post(asked.headers["Location"], {"decision": "approve"}).status_code == 303
     assert "100 people" in told(ada.get(where).text)
+
+
+def test_a_lift_at_a_time_is_asked_for_approved_and_confirmed_on_pages_and_its_miss_is_shown(
+    world: World, ada: Visitor, ben: Visitor
+) -> None:
+    project = world.project()
+    person = world.subject()
+    world.grant(person, project)
+    where = f"/suspensions/{world.suspend('project:Kingfisher').id}"
+    due = (clock.utcnow() + timedelta(hours=2)).replace(second=0, microsecond=0)
+    at = {"at": due.strftime("%Y-%m-%dT%H:%M")}
+    assert ask_lift(ada, where, 1, at="2020-01-01T00:00").status_code == 422
+    request = ask_lift(ada, where, 1, **at).headers["Location"]
+    assert "Lift at a set time" in told(ben.get(request).text)
+    assert ben.post(request, {"decision": "approve", "number": "1"}).status_code == 303
+    assert not world.permits(person, project)
+    assert "without it, it does not end" in told(ada.get(where).text)
+    confirming = f"{where}/resume"
+    digest = hidden(ada.get(confirming).text, "digest")
+    assert ada.post(confirming, {"digest": digest, "number": "2"}).status_code == 409
+    assert ada.post(confirming, {"digest": digest, "number": "1"}).status_code == 303
+    assert "Confirmed by" in told(ada.get(where).text)
+    assert ben.post(confirming, {"decision": "cancel"}).status_code == 303
+    assert "No time is set" in told(ada.get(confirming).text)
+    again = ask_lift(ada, where, 1, **at).headers["Location"]
+    assert ben.post(again, {"decision": "approve", "number": "1"}).status_code == 303
+    with clock.at(due):
+        suspensions.resume_due(world.store)
+    page = told(ada.get(where).text)
+    assert "It did not end at its time" in page
+    assert "nobody had confirmed it" in page
+    assert not world.permits(person, project)
 
 
 def test_whoever_made_the_askers_account_cannot_be_the_second_person(

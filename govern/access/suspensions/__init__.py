@@ -7,6 +7,7 @@ it; `particulars` writes an entry for each grant afterwards.
 from govern.access.suspension_tables import (
     Particulars,
     Reason,
+    ScheduledResume,
     Scope,
     Suspension,
     SuspensionMode,
@@ -46,11 +47,20 @@ from govern.access.suspensions.opening import open  # noqa: A004 - the verb of t
 from govern.access.suspensions.parts import Part, targets_of, whole_projects
 from govern.access.suspensions.previewing import Preview, chain, digest_of, preview
 from govern.access.suspensions.receipts import Receipt, receipt
+from govern.access.suspensions.scheduling import (
+    CONFIRM_WITHIN,
+    cancel,
+    confirm,
+    confirm_from,
+    latest,
+    resume_due,
+)
 from govern.access.suspensions.targets import Target, affected, target
 from govern.access.suspensions.telling import ADMITTING, audience, named, places
 
 __all__ = [
     "ADMITTING",
+    "CONFIRM_WITHIN",
     "Answer",
     "Asker",
     "Effect",
@@ -61,6 +71,7 @@ __all__ = [
     "Preview",
     "Reason",
     "Receipt",
+    "ScheduledResume",
     "Scope",
     "Suspension",
     "SuspensionMode",
@@ -74,14 +85,18 @@ __all__ = [
     "ask_narrow",
     "ask_release",
     "audience",
+    "cancel",
     "chain",
     "change_mode",
+    "confirm",
+    "confirm_from",
     "difference",
     "digest_of",
     "drilling",
     "effect",
     "find",
     "hearing",
+    "latest",
     "mode_of",
     "move",
     "named",
@@ -96,6 +111,7 @@ __all__ = [
     "receipt",
     "receipt_file",
     "receipts",
+    "resume_due",
     "returning",
     "returning_digest",
     "returning_people",

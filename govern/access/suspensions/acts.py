@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from govern import errors
+from govern import clock, errors
 from govern.access import modes, requests
 from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.requests import Request, RequestItem, RequestKind
 from govern.access.suspension_tables import (
+    ScheduledResume,
     Scope,
     Suspension,
     SuspensionMode,
@@ -27,7 +28,7 @@ from govern.access.suspensions.admission import (
 from govern.access.suspensions.finding import holding_organisation, may_change, organisation_held
 from govern.access.suspensions.opening import opening_event, pending_particulars, settling
 from govern.access.suspensions.parts import targets_of
-from govern.access.suspensions.targets import Target, logs_of
+from govern.access.suspensions.targets import Target, logs_of, target_of
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
@@ -35,6 +36,8 @@ from govern.db import Again, new_id
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -81,7 +84,11 @@ def _approved_release(session: Session, request: Request, by: Principal) -> None
     ]
     session.add_all(rows)
     people = [row.target_id for row in rows if row.kind == Scope.SUBJECT]
-    parts = [{"kind": row.kind, "id": row.target_id} for row in rows if row.kind != Scope.SUBJECT]
+    parts = [
+        target_of(session, Scope(row.kind), row.target_id)
+        for row in rows
+        if row.kind != Scope.SUBJECT
+    ]
     _record_admission(
         session,
         EventType.SUSPENSION_RELEASED,
@@ -90,7 +97,8 @@ def _approved_release(session: Session, request: Request, by: Principal) -> None
         by=by,
         supposing=supposing_of(request),
         shown_at=request.recorded_at,
-        data={**({"people": people} if people else {}), **({"parts": parts} if parts else {})},
+        data={"people": people} if people else {},
+        parts=parts,
         stamps=[(row, "recorded_at") for row in rows],
     )
 
@@ -159,8 +167,28 @@ def do_lift(
     *,
     by: Principal,
     shown_at: datetime | None,
+    schedule: ScheduledResume | None = None,
 ) -> None:
-    """End a suspension; `shown_at` is when the list of who comes back was shown."""
+    """End a suspension; `shown_at` is when the list of who comes back was shown.
+
+    With `schedule` that resume is due: its people are named; without it any that waits is over.
+    """
+    waiting = scheduled(session, suspension.id)
+    private = {}
+    if schedule is not None:
+        private = {
+            "asked_by": schedule.asked_by,
+            "approved_by": schedule.approved_by,
+            "confirmed_by": schedule.confirmed_by,
+        }
+    if waiting is not None:
+        waiting.outcome = "lifted" if schedule is None else "resumed"
+
+    def same_time(session: OrmSession) -> None:
+        now = scheduled(session, suspension.id)
+        if (now and now.id) != (waiting and waiting.id):
+            raise Again
+
     _record_admission(
         session,
         EventType.SUSPENSION_LIFTED,
@@ -169,9 +197,26 @@ def do_lift(
         by=by,
         supposing=Supposing(suspension=suspension.id),
         shown_at=shown_at,
-        data={},
-        stamps=[(suspension, "ended_at"), (present, "ended_at")],
+        data={"scheduled": clock.text(schedule.at)} if schedule else {},
+        stamps=[
+            (suspension, "ended_at"),
+            (present, "ended_at"),
+            *([(waiting, "ended_at")] if waiting else []),
+        ],
+        private=private,
+        also=same_time,
     )
+
+
+def scheduled(
+    session: OrmSession,
+    suspension_id: str,
+) -> ScheduledResume | None:
+    """The resume of a suspension that is set for a time, if any."""
+    query = select(ScheduledResume).where(
+        ScheduledResume.suspension_id == suspension_id, ScheduledResume.ended_at.is_(None)
+    )
+    return session.execute(query).scalar_one_or_none()
 
 
 def set_mode(
@@ -220,6 +265,9 @@ def _record_admission(
     shown_at: datetime | None,
     data: dict[str, object],
     stamps: list[tuple[object, str]],
+    private: dict[str, str | None] | None = None,
+    parts: Iterable[Target] = (),
+    also: Callable[[OrmSession], None] | None = None,
 ) -> None:
     """Record an act that lets someone back in, with its particulars, checked under the locks."""
     targets = targets_of(session, suspension.id)
@@ -246,6 +294,8 @@ def _record_admission(
         _unchanged(session, present)
         settled(session)
         still_nobody(session)
+        if also is not None:
+            also(session)
 
     record(
         session,
@@ -254,6 +304,19 @@ def _record_admission(
         by=by,
         refs={"suspension": suspension.id},
         data=data,
+        # No client's log tells of another client's things.
+        own={
+            log_id: {"targets": own}
+            for log_id in logs
+            if (
+                own := [
+                    {"kind": one.kind, "id": one.id}
+                    for one in parts
+                    if log_id in (HOUSE, one.client)
+                ]
+            )
+        },
+        private=private,
         stamps=[*stamps, *((item, "as_at") for item in pending)],  # type: ignore[list-item]
         recheck=recheck,
     )

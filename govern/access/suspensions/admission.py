@@ -250,7 +250,7 @@ _INDIFFERENT = frozenset(
         *(kind for kind in EventType if kind.partition(".")[0] in {
             "integration", "key", "role", "activation", "password", "totp", "recovery_codes",
             "recovery_code",
-            "sign_in", "session", "request", "notice", "roster", "access", "entitlement",
+            "sign_in", "session", "request", "notice", "roster", "resume", "access", "entitlement",
         }),
         EventType.CLIENT_CREATED, EventType.PROJECT_CREATED, EventType.DATASET_CREATED,
         EventType.SUBJECT_REGISTERED, EventType.SUBJECT_CHANGED,

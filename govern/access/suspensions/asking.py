@@ -21,7 +21,7 @@ from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.requests import Request, RequestKind, signature
 from govern.access.suspension_tables import Scope, Suspension, SuspensionTarget
-from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, set_mode
+from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, scheduled, set_mode
 from govern.access.suspensions.admission import returning, returning_digest, unmoved
 from govern.access.suspensions.finding import may_change, organisation_held
 from govern.access.suspensions.opening import TAKE_BACK_WITHIN
@@ -51,15 +51,44 @@ def ask_lift(
     number: int,
     digest: str | None = None,
     reason: str = "",
+    at: datetime | None = None,
     by: Principal,
 ) -> Request:
     """Ask for a suspension to end; `number` is the count of returning grants, typed (`Brake`).
 
-    With `digest`, that of the list that was shown, a list that moved since is `Stale`.
+    With `digest`, that of the list that was shown, a list that moved since is `Stale`. With `at` it
+    is to end then, if by then someone has confirmed it (`confirm`).
     """
     may_change(session, suspension, by=by)
+    kind = RequestKind.LIFT if at is None else RequestKind.RESUME
+    if at is not None:
+        if at <= clock.now(session):
+            raise errors.WindowInvalid("That time has passed already.", field="at")
+        if scheduled(session, suspension.id) is not None:
+            raise errors.AlreadyExists("A time is set already: call that off first.", field="at")
 
-    def counted(session: OrmSession) -> None:
+    # The list that binds is that of the request's entry: the number must be its number.
+    logs = logs_of(session, targets_of(session, suspension.id))
+    check, key = counted(suspension, number, digest), (kind, suspension.id, number, digest)
+    recheck = unmoved(session, suspension, logs, check, key=key)
+    return _ask(
+        session,
+        kind,
+        suspension,
+        details=None if at is None else {"at": clock.text(at)},
+        number=number,
+        reason=reason,
+        recheck=recheck,
+        by=by,
+    )
+
+
+def counted(
+    suspension: Suspension, number: int, digest: str | None
+) -> Callable[[OrmSession], None]:
+    """What asks whether the number typed, and the digest seen, are those of the list."""
+
+    def check(session: OrmSession) -> None:
         if digest is not None and digest != returning_digest(session, suspension):
             raise errors.Stale(
                 "The list of who comes back has changed since you saw it. Look at it again."
@@ -70,20 +99,7 @@ def ask_lift(
                 f"Type the number of grants that come back: {count}.", field="number"
             )
 
-    # The list that binds is that of the request's entry: the number must be its number.
-    logs = logs_of(session, targets_of(session, suspension.id))
-    recheck = unmoved(
-        session, suspension, logs, counted, key=(RequestKind.LIFT, suspension.id, number, digest)
-    )
-    return _ask(
-        session,
-        RequestKind.LIFT,
-        suspension,
-        number=number,
-        reason=reason,
-        recheck=recheck,
-        by=by,
-    )
+    return check
 
 
 def ask_release(

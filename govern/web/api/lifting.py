@@ -75,6 +75,16 @@ class Lift(Asked):
     number: Count
     digest: Digest | None = Field(default=None, description="That of the difference seen.")
     reason: Why
+    at: Instant | None = Field(
+        default=None, description="Not before then, and only if confirmed in the day before."
+    )
+
+
+class Confirmation(Asked):
+    """That a lift at its time is still right; as a brake, the number of grants that return."""
+
+    number: Count
+    digest: Digest | None = Field(default=None, description="That of the difference seen.")
 
 
 class Release(Asked):
@@ -134,9 +144,31 @@ def lift(session: Session, suspension: str, *, asked: Lift, by: Principal) -> Do
     """Ask a second person to lift it."""
     row = suspensions.find(session, suspension, by=by)
     waiting = suspensions.ask_lift(
-        session, row, number=asked.number, digest=asked.digest, reason=asked.reason, by=by
+        session,
+        row,
+        number=asked.number,
+        digest=asked.digest,
+        reason=asked.reason,
+        at=asked.at,
+        by=by,
     )
     return Done(ACCEPTED, f"/requests/{waiting.id}")
+
+
+@routes.post("/suspensions/<suspension>/lift/confirm", {OK: Suspension}, body=Confirmation)
+def confirm(session: Session, suspension: str, *, asked: Confirmation, by: Principal) -> Done:
+    """Confirm that a lift which is set for a time is still right."""
+    row = suspensions.find(session, suspension, by=by)
+    suspensions.confirm(session, row, number=asked.number, digest=asked.digest, by=by)
+    return Done(OK, f"/suspensions/{row.id}")
+
+
+@routes.post("/suspensions/<suspension>/lift/cancel", {OK: Suspension})
+def cancel(session: Session, suspension: str, *, by: Principal) -> Done:
+    """Call a lift off that is set for a time."""
+    row = suspensions.find(session, suspension, by=by)
+    suspensions.cancel(session, row, by=by)
+    return Done(OK, f"/suspensions/{row.id}")
 
 
 @routes.post("/suspensions/<suspension>/release", {ACCEPTED: Request}, body=Release)

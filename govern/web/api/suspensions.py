@@ -115,6 +115,8 @@ class Suspension(SuspensionLine):
     digest: str | None = Field(description="Of the grants that its opening touched, once written.")
     preview_digest: str | None
     released: list[str] = Field(description="Opaque ids of people let out early.")
+    lifts_at: Instant | None = Field(description="When it is set to end, if confirmed by then.")
+    lift_confirmed_at: Instant | None
     released_parts: list[str] = Field(description="Projects and datasets let out, as TYPE:CODE.")
     waiting: list[str] = Field(description="Requests about it that await a second person.")
     take_back_until: Instant | None
@@ -314,6 +316,9 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
     progress = standing.progress
     told = suspensions.notices.versions(session, [row.id])[row.id]
     released = suspensions.reading.releases(session, suspension, by=by)
+    resume = suspensions.latest(session, suspension)
+    if resume is not None and resume.ended_at is not None:
+        resume = None
     return Suspension(
         **dict(_line(standing, told)),
         whole=found.whole,
@@ -339,6 +344,8 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         ),
         digest=standing.digest,
         preview_digest=row.preview_digest,
+        lifts_at=resume.at if resume else None,
+        lift_confirmed_at=resume.confirmed_at if resume else None,
         released=[one.target_id for one in released if one.kind is Scope.SUBJECT],
         released_parts=[
             f"{one.kind}:{one.code}" for one in released if one.kind is not Scope.SUBJECT

@@ -46,6 +46,7 @@ def ask(suspension_id: str) -> ResponseReturnValue:
             number=base.count("number"),
             digest=base.typed("digest"),
             reason=words.reason(),
+            at=base.instant("at"),
             by=by,
         )
 
@@ -59,6 +60,75 @@ def ask(suspension_id: str) -> ResponseReturnValue:
         again=lambda errors: _page(suspension_id, errors),
         title=_("Ask to lift a suspension"),
         cancel=f"/suspensions/{suspension_id}/lift",
+    )
+
+
+@blueprint.get("/suspensions/<suspension_id>/resume")
+def resume(suspension_id: str) -> ResponseReturnValue:
+    """The difference that a resume at its time would make, for whoever confirms it."""
+    return _confirming(suspension_id, {})
+
+
+@blueprint.post("/suspensions/<suspension_id>/resume")
+def decide(suspension_id: str) -> ResponseReturnValue:
+    """Confirm a resume that is set for a time, or call it off."""
+    off = base.typed("decision") == "cancel"
+
+    def work(session: Session, by: Principal) -> None:
+        suspension = suspensions.find(session, suspension_id, by=by)
+        if off:
+            suspensions.cancel(session, suspension, by=by)
+            return
+        number, digest = base.count("number"), base.typed("digest")
+        suspensions.confirm(session, suspension, number=number, digest=digest, by=by)
+
+    def done(_row: None) -> ResponseReturnValue:
+        told = _("Called off. It stays as it is.") if off else _("Confirmed. It ends at its time.")
+        flash(told, "success")
+        return redirect(f"/suspensions/{suspension_id}", 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda errors: _confirming(suspension_id, errors),
+        title=_("Call a resume off") if off else _("Confirm a resume"),
+        cancel=f"/suspensions/{suspension_id}/resume",
+    )
+
+
+def _confirming(suspension_id: str, errors: Mapping[str, str]) -> str:
+    by = guard.principal()
+    now = clock.utcnow()
+    with guard.database().reading() as session:
+        standing = suspensions.reading.find(session, suspension_id, by=by).standing
+        row = suspensions.latest(session, suspension_id)
+        waits = row is not None and row.ended_at is None
+        context: dict[str, Any] = {}
+        if row is not None and waits:
+            url = f"/suspensions/{suspension_id}/resume"
+            context = difference_context(
+                session, standing, Supposing(suspension=suspension_id), groups_url=url, by=by
+            )
+            context["digest"] = suspensions.returning_digest(session, standing.suspension)
+            context["resume"] = words.resume(session, row, now)
+    return render_template(
+        "lift/confirm.html",
+        s=_summary(standing),
+        refused="" if waits else _("No time is set for it."),
+        form=request.form,
+        errors=errors,
+        code_needed=base.code_needed(),
+        **context,
+    )
+
+
+def _summary(standing: suspensions.reading.Standing) -> SimpleNamespace:
+    row = standing.suspension
+    return SimpleNamespace(
+        id=row.id,
+        url=f"/suspensions/{row.id}",
+        title=words.scope(standing.names),
+        mode=standing.mode.value if standing.is_open else "lifted",
     )
 
 
@@ -79,17 +149,9 @@ def _page(suspension_id: str, errors: Mapping[str, str]) -> str:
                 session, standing, Supposing(suspension=suspension_id), groups_url=url, by=by
             )
             context["digest"] = suspensions.returning_digest(session, standing.suspension)
-    row = standing.suspension
     return render_template(
         "lift/ask.html",
-        s=SimpleNamespace(
-            id=row.id,
-            url=f"/suspensions/{row.id}",
-            title=words.scope(standing.names),
-            mode=standing.mode.value if standing.is_open else "lifted",
-            opened_at=row.recorded_at,
-            by=found.opened_by,
-        ),
+        s=_summary(standing),
         refused=refused,
         form=request.form,
         errors=errors,

@@ -153,6 +153,7 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
             decided_by=item.names.get(row.decided_by or "", row.decided_by),
             decided_at=row.ended_at,
             number=row.number,
+            later=row.kind == RequestKind.RESUME,
             mine=item.mine,
             subject_url=_subject_url(row),
         ),
@@ -194,6 +195,8 @@ def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
             (_("From"), row.details["starts_at"] or _("when it is approved")),
             (_("Until"), row.details["until"]),
         ]
+    if row.kind == RequestKind.RESUME:
+        return [(_("To end at"), row.details["at"][:16].replace("T", " ") + " UTC")]
     if row.kind == RequestKind.RELEASE:
         return [(_("Let out"), ", ".join(item.named))]
     if row.kind == RequestKind.NARROW:

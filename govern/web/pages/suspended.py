@@ -86,6 +86,8 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         # Both count all clients' people, whose number is no one else's to know.
         mailed = mail.told(session, suspension_id) if found.whole else None
         read = suspensions.notices.readers(session, told[0].id) if told and found.whole else None
+        last = suspensions.latest(session, suspension_id) if found.whole else None
+        resume = words.resume(session, last, clock.utcnow()) if last else None
     reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
     parts = [
@@ -166,6 +168,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         else None,
         acting=acting,
         lifting=any(item.kind == "lift" for item in found.waiting),
+        resume=resume,
         just_opened="opened" in request.args,
         moved=_moved(standing),
         take_back_until=found.take_back_until if acting else None,

@@ -13,15 +13,21 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 
 from govern import errors
+from govern.access import suspensions
 from govern.access.requests import RequestKind
 from govern.audit.events import SENTENCES
+from govern.identity.subjects import Subject
 from govern.web.pages import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
-    from govern.access import overview, suspensions
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.access import overview
     from govern.access.requests import Request
+    from govern.access.suspensions import ScheduledResume
 
 NAMED = 2  # parts of a scope that a title names
 
@@ -61,6 +67,28 @@ def suspension(
     )
 
 
+def resume(session: OrmSession, row: ScheduledResume, now: datetime) -> SimpleNamespace:
+    """A resume set for a time: by whom, whether it was confirmed, and how it ended."""
+
+    def name(signature: str | None) -> str:
+        someone = session.get(Subject, signature) if signature else None
+        return someone.full_name if someone else signature or ""
+
+    begins = suspensions.confirm_from(row)
+    return SimpleNamespace(
+        at=row.at,
+        url=f"/suspensions/{row.suspension_id}/resume",
+        asked_by=name(row.asked_by),
+        approved_by=name(row.approved_by),
+        confirmed_by=name(row.confirmed_by),
+        confirmed_at=row.confirmed_at,
+        confirm_from=begins,
+        may_confirm=begins <= now < row.at,
+        waits=row.ended_at is None,
+        missed=row.outcome if row.outcome in {"unconfirmed", "unlisted", "late"} else "",
+    )
+
+
 MODES = {
     "paused": lambda: _("paused"),
     "read_only": lambda: _("read-only"),
@@ -73,6 +101,8 @@ def asked(request: Request, about: str) -> str:
     kind = RequestKind(request.kind)
     if kind is RequestKind.LIFT:
         return str(_("Lift: %(title)s", title=about))
+    if kind is RequestKind.RESUME:
+        return str(_("Lift at a set time: %(title)s", title=about))
     if kind is RequestKind.RELEASE:
         return str(_("Release early: %(title)s", title=about))
     if kind is RequestKind.WEAKEN:
