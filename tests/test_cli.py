@@ -311,6 +311,22 @@ def test_suspend_counts_what_it_stopped_and_writes_an_entry_for_each(
     assert entries == 4
 
 
+def test_contractors_are_told_version_by_version(
+    run: Callable[..., Ran], paused: tuple[str, Any, Any]
+) -> None:
+    held, *_ = paused
+    first = run("notice", held, "--known", "We are looking.", "--contact", "Dana", "--json")
+    assert (first.status, first.json["id"], first.json["number"]) == (0, held, 1)
+    second = run("notice", held, "--not-known", "By whom.", "--next-update-by", "2099-01-01T00:00Z")
+    assert "Version 2" in second.out
+    for wrong, words in (
+        ((), "Say what is known"),
+        (("--known", "x", "--submit-by", "2001-01-01T00:00Z"), "passed already"),
+    ):
+        refused = run("notice", held, *wrong)
+        assert (refused.status, words in refused.err) == (1, True), refused.err
+
+
 def test_suspend_takes_people_from_a_file_or_stdin_and_a_dataset_with_its_project(
     run: Callable[..., Ran], world: World, tmp_path: Path
 ) -> None:
