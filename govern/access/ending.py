@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from govern.db import Database, Session
     from govern.principal import Principal
 
-CHUNK = 250  # grants: holds a client's head for some 20 ms
+CHUNK = 100  # grants: holds a client's head for some 20 ms
 
 
 class Ending(Base):
