@@ -95,7 +95,7 @@ def receipt(desk: Desk, /, *, id: str, out: Path, client: str) -> None:
 def drill(desk: Desk, /, *, scopes: tuple[tuple[str, str], ...], mode: str) -> None:
     """Rehearse a pause on the real data, and roll it back.
 
-    The very act runs to its commit, three times, and the first chunk of its entries; nothing of it
+    The very act runs to its commit, three times, and the first 250 of its entries; nothing of it
     is kept but the numbers, as `drill.held` in the log of each client concerned.
 
     Example: govern drill client:ASTER --json

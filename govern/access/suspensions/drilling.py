@@ -1,10 +1,10 @@
 """Drills: a pause rehearsed on the real data, rolled back, and kept as evidence of how fast it is.
 
 The very opening runs, up to the commit that is not made, and is rolled back at once: it holds the
-logs' heads for no longer than a pause does. So does the first chunk of the particulars, for their
-rate. Nothing is left of either: no entry, no place in a log, no row; nobody is told. What is kept
-is an event of its own, `drill.held`, in the log of each client whose things were rehearsed (in the
-house's for people), with what was found of that client alone.
+logs' heads for no longer than a pause does. So do the first few entries of the particulars, for
+their rate. Nothing is left of either: no entry, no place in a log, no row; nobody is told. What is
+kept is an event of its own, `drill.held`, in the log of each client whose things were rehearsed (in
+the house's for people), with what was found of that client alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Share:
 class Rehearsal:
     """What was measured: from the start of the act to its commit, and entries a second after it.
 
-    `rate` is that of one chunk of `chunk` entries; None where no grant would be touched.
+    `rate` is that of the first `chunk` entries; None where no grant would be touched.
     """
 
     mode: Mode
@@ -121,7 +121,7 @@ def rehearse(
         mode=mode,
         microseconds=round((opened + committed) * 1_000_000),
         chunk=chunk,
-        rate=round(chunk / took) if chunk else None,
+        rate=max(round(1 / took), 1) if chunk else None,
         shares=shares,
     )
 
@@ -223,7 +223,7 @@ def _opened(database: Database, targets: list[Target], mode: Mode, *, by: Princi
 def _first_chunk(
     database: Database, targets: list[Target], mode: Mode, *, by: Principal
 ) -> tuple[int, float]:
-    """Entries of the first chunk of the particulars, and the seconds that they took.
+    """The first few entries of the particulars, and the seconds that each took.
 
     The opening is not recorded here, so that the heads are locked by the chunk alone.
     """
@@ -236,9 +236,7 @@ def _first_chunk(
                 if hasattr(new, stamp):
                     setattr(new, stamp, now)
         session.flush()
-        begun = time.perf_counter()
-        written = particulars.rehearse(session, row.id)
-        raise _RolledBackError((written, time.perf_counter() - begun))
+        raise _RolledBackError(particulars.rehearse(session, row.id))
 
     found: tuple[int, float] = _back(database, work)
     return found

@@ -58,6 +58,7 @@ AHEAD = 5000
 # Entries of one transaction: it holds the log's head for some 30 ms; SQLite, whose one writer it
 # is, takes half as many in that time.
 CHUNK = 3000
+REHEARSED = 250
 # While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
 # of so many times its own duration. On SQLite others look once a millisecond if they may write.
 _LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
@@ -112,7 +113,7 @@ class _Pace:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._full = _full(database)
+        self._full = CHUNK if database.is_postgresql else max(1, CHUNK // 2)
         self._busy, self._looked = False, -_LOOK_EVERY
 
     @contextmanager
@@ -174,19 +175,25 @@ def _find(session: OrmSession, task: Particulars, cursor: str, count: int) -> _A
     return _Ahead(task=task.id, rows=rows, opened=opened)
 
 
-def rehearse(session: Session, suspension: str) -> int:
-    """Write the first chunk of a suspension that will not be committed; returns its entries."""
+def rehearse(session: Session, suspension: str) -> tuple[int, float]:
+    """Write the first few entries of a suspension that will not be committed.
+
+    Returns how many, and the seconds that each took, to be found and to be written. Fewer than a
+    chunk, since what is only rehearsed is to hold up others for less than what is meant; on SQLite
+    they are found under the one writer's lock, so no more are looked for.
+    """
     task = session.execute(_outstanding(suspension)).scalar_one_or_none()
     if task is None:
-        return 0
-    size = _full(session.database)
-    ahead = _Ahead(task=task.id, rows=_find(session, task, "", size).rows, opened=None)
-    return _chunk(session, ahead, size)[0]
-
-
-def _full(database: Database) -> int:
-    """How many entries one transaction writes while nobody asks."""
-    return CHUNK if database.is_postgresql else max(1, CHUNK // 2)
+        return 0, 0.0
+    began = time.perf_counter()
+    count = AHEAD if session.database.is_postgresql else REHEARSED
+    rows = _find(session, task, "", count).rows
+    found = time.perf_counter()
+    written, _ = _chunk(session, _Ahead(task=task.id, rows=rows, opened=None), REHEARSED)
+    if not written:
+        return 0, 0.0
+    took = (found - began) / len(rows) + (time.perf_counter() - found) / written
+    return written, took
 
 
 def _chunk(session: Session, ahead: _Ahead, size: int) -> tuple[int, bool]:

@@ -30,7 +30,7 @@ class Drill(Told):
     covers: list[str]
     mode: Mode
     milliseconds: float = Field(description="From the start of the act to its commit.")
-    rate: int | None = Field(description="Entries a second, measured on the first chunk of them.")
+    rate: int | None = Field(description="Entries a second, measured on the first 250.")
     grants: int
     people: int
     digest: str
