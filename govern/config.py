@@ -29,15 +29,17 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A
 class Settings:
     """What one installation is told from outside.
 
-    `data_dir` holds the SQLite files, the keys and the signer's memory. `origin` is the C2SP name
-    under which the logs are signed; it is taken at the first `db upgrade` and never changes.
-    `access_log_days` is how long rows of the access log stay, 0 for ever. Mail goes out from
-    `mail_from` by the server at `smtp_url` (`smtp://USER:PASSWORD@HOST:PORT`, or `smtps://`, each
-    part encoded as in any address); without one nobody is mailed.
+    `data_dir` holds the SQLite files, the keys and the signer's memory. `replica_url` is that of a
+    streaming replica of the PostgreSQL at `database_url`, for what is only shown. `origin` is the
+    C2SP name under which the logs are signed; it is taken at the first `db upgrade` and never
+    changes. `access_log_days` is how long rows of the access log stay, 0 for ever. Mail goes out
+    from `mail_from` by the server at `smtp_url` (`smtp://USER:PASSWORD@HOST:PORT`, or `smtps://`,
+    each part encoded as in any address); without one nobody is mailed.
     """
 
     data_dir: Path
     database_url: str = ""
+    replica_url: str = ""
     public_url: str = "http://127.0.0.1:8000"
     origin: str = "govern.localhost"
     followers: bool = True
@@ -62,6 +64,13 @@ class Settings:
             raise errors.Invalid(
                 "GOVERN_DATABASE_URL: only sqlite:/// and postgresql+psycopg:// are served",
                 field="GOVERN_DATABASE_URL",
+            )
+        if self.replica_url and not all(
+            url.startswith("postgresql+psycopg://") for url in (self.replica_url, self.database_url)
+        ):
+            raise errors.Invalid(
+                "GOVERN_REPLICA_URL: only a postgresql+psycopg:// has replicas",
+                field="GOVERN_REPLICA_URL",
             )
         self._check_mail()
 
@@ -127,6 +136,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     known = {
         "GOVERN_DATA_DIR",
         "GOVERN_DATABASE_URL",
+        "GOVERN_REPLICA_URL",
         "GOVERN_PUBLIC_URL",
         "GOVERN_PORT",
         "GOVERN_ORIGIN",
@@ -152,6 +162,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         data_dir=Path(env.get("GOVERN_DATA_DIR", "var")).resolve(),
         database_url=env.get("GOVERN_DATABASE_URL", ""),
+        replica_url=env.get("GOVERN_REPLICA_URL", ""),
         public_url=env.get("GOVERN_PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/"),
         origin=env.get("GOVERN_ORIGIN", "govern.localhost"),
         followers=followers == "1",

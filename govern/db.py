@@ -173,6 +173,8 @@ class Database:
             snapshot |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self.reader = self._main.execution_options(**snapshot)
         self._asker = _asking_engine(settings.url) if self.is_postgresql else self.reader
+        # Only `replica` reads from it, and only what no decision and no write depends on.
+        self.copy = _copying_engine(settings.replica_url) if settings.replica_url else None
         self.access_writer = self._access.execution_options(govern_begin="BEGIN IMMEDIATE")
         self.access_reader = self._access.execution_options(**snapshot)
 
@@ -271,6 +273,8 @@ class Database:
         self._main.dispose()
         self._access.dispose()
         self._asker.dispose()
+        if self.copy is not None:
+            self.copy.dispose()
 
 
 def is_transient(error: sa_exc.DBAPIError) -> bool:
@@ -301,6 +305,14 @@ def _asking_engine(url: str) -> Engine:
         plan_cache_mode="force_generic_plan",
         lock_timeout="2s",
         statement_timeout="10s",
+    )
+
+
+def _copying_engine(url: str) -> Engine:
+    """For a replica, which may be gone: nobody waits long to learn that."""
+    made = create_engine(url, pool_size=10, pool_pre_ping=True, connect_args={"connect_timeout": 2})
+    return _postgresql(made).execution_options(
+        govern_begin="BEGIN", isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
 
 

@@ -50,6 +50,7 @@ def test_postgresql_holds_both_logs_in_one_database() -> None:
         ({"GOVERN_PORT": "-1"}, "GOVERN_PORT"),
         ({"GOVERN_FOLLOWERS": "yes"}, "GOVERN_FOLLOWERS"),
         ({"GOVERN_ACCESS_LOG_DAYS": "-1"}, "GOVERN_ACCESS_LOG_DAYS"),
+        ({"GOVERN_REPLICA_URL": "postgresql+psycopg://replica/govern"}, "GOVERN_REPLICA_URL"),
         ({"GOVERN_SMTP_URL": "smtp://mail.example"}, "GOVERN_MAIL_FROM"),
         (
             {"GOVERN_SMTP_URL": "smtp://mail.example", "GOVERN_MAIL_FROM": "a@b\n"},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, select
 
-from govern import clock, errors, permissions
+from govern import clock, errors, permissions, replica
 from govern.audit import decisions, lines, log
 from govern.audit.decisions import AccessKind
 from govern.audit.log import Entry, Value
@@ -107,11 +107,12 @@ def run(
     _check_form(form)
     with database.reading() as session:
         now = clock.now(session)
-        held = permissions.scope(by, "log:export")
-        # Whoever holds it over some clients alone may export those, and not the house.
-        asked: Iterable[str | None] = held if held and client is None else (client,)
-        for each in asked:
-            permissions.require(by, "log:export", client=each, now=now)
+    held = permissions.scope(by, "log:export")
+    # Whoever holds it over some clients alone may export those, and not the house.
+    asked: Iterable[str | None] = held if held and client is None else (client,)
+    for each in asked:
+        permissions.require(by, "log:export", client=each, now=now)
+    with replica.reading(database) as session:
         if client is not None:
             chosen = [log.known(session, client).id]
         else:
@@ -165,7 +166,7 @@ def write(
     if not heads:
         raise errors.Unavailable("Nothing of these logs is signed yet: try again in a moment.")
     file = _File(out, form, progress)
-    fields = {"made_at": clock.text(clock.now(session)), "filter": where.words(), "logs": heads}
+    fields = {"made_at": clock.text(replica.as_of(session)), "filter": where.words(), "logs": heads}
     file.write([lines.header(fields | ({"unsigned": unsigned} if unsigned else {}))])
     for head in heads:
         file.write([lines.begin(head["log"])])

@@ -22,7 +22,8 @@ from govern.clock import Utc
 from govern.db import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
@@ -114,11 +115,18 @@ class Page:
 
 
 def search(
-    database: Database, where: Where, *, after: str = "", limit: int = 50, by: Principal
+    database: Database,
+    where: Where,
+    *,
+    after: str = "",
+    limit: int = 50,
+    snapshot: Callable[[], AbstractContextManager[OrmSession]] | None = None,
+    by: Principal,
 ) -> Page:
     """The newest rows that fit, behind the cursor `after`; leaves a READ row first.
 
-    `RecordFailed` when that cannot be written, `Forbidden` for whoever may read no log.
+    `snapshot` is where to search, if not in the access log's own database. `RecordFailed` when the
+    row cannot be written, `Forbidden` for whoever may read no log.
     """
     clients = permissions.scope(by, "log:read")
     if clients is not None and not clients:
@@ -131,7 +139,7 @@ def search(
     )  # fmt: skip
     times = [Access.at >= where.begin] if where.begin is not None else []
     times += [Access.at < where.end] if where.end is not None else []
-    with database.access_reading() as session:
+    with (snapshot or database.access_reading)() as session:
         ways = [and_(way, *times) for way in _ways(where, clients)]
         return _page(session, ways, _conditions(session, where, clients), place, limit)
 

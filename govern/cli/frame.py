@@ -186,11 +186,11 @@ def govern(context: click.Context, debug: bool) -> None:
     """Who may reach which client's data: pause it at once, and prove it later.
 
     Settings come from GOVERN_DATA_DIR (var), GOVERN_DATABASE_URL (SQLite in the data directory),
-    GOVERN_PUBLIC_URL, GOVERN_PORT (8000), GOVERN_ORIGIN, GOVERN_FOLLOWERS,
-    GOVERN_ACCESS_LOG_DAYS (400; 0 keeps the access log for ever), GOVERN_SMTP_URL
-    (smtp://USER:PASSWORD@HOST:PORT; none sends no mail) and GOVERN_MAIL_FROM. Instants are
-    RFC 3339 with their offset, such as 2026-11-21T09:00:00Z. SUBJECT is an external id or an
-    e-mail address.
+    GOVERN_REPLICA_URL (a replica of that PostgreSQL, for what is only shown), GOVERN_PUBLIC_URL,
+    GOVERN_PORT (8000), GOVERN_ORIGIN, GOVERN_FOLLOWERS, GOVERN_ACCESS_LOG_DAYS (400; 0 keeps the
+    access log for ever), GOVERN_SMTP_URL (smtp://USER:PASSWORD@HOST:PORT; none sends no mail) and
+    GOVERN_MAIL_FROM. Instants are RFC 3339 with their offset, such as 2026-11-21T09:00:00Z.
+    SUBJECT is an external id or an e-mail address.
 
     Exit status: 0 done (a denial by `decide` is done), 1 refused or failed, 2 not understood.
     """

@@ -9,6 +9,7 @@ nothing is typed twice, and nothing is lost.
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
@@ -19,13 +20,13 @@ from flask_babel import gettext as _
 from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
 
-from govern import clock, errors, permissions
+from govern import clock, errors, permissions, replica
 from govern.identity import sessions
 from govern.web import guard, problems
 from govern.web.problems import STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from flask import Flask, Response
@@ -62,6 +63,7 @@ def install(app: Flask) -> None:
     def everywhere() -> dict[str, Any]:
         return {
             "viewer": viewer(),
+            "copy_seen": g.get("copy_seen"),
             "example_world": guard.database().settings.example_accounts.exists(),
         }
 
@@ -97,6 +99,16 @@ def viewer() -> dict[str, Any] | None:
         "email": subject.email,
         "roles": roles_of(user.caller.principal),
     }
+
+
+@contextmanager
+def showing() -> Iterator[Session]:
+    """A snapshot for a page that only shows; of the replica where there is one, and it says so."""
+    with replica.reading(guard.database()) as session:
+        late = replica.behind(session)
+        if late is not None:
+            g.copy_seen = {"as_of": replica.as_of(session), "seconds": late.total_seconds()}
+        yield session
 
 
 def relative(at: datetime) -> str:

@@ -32,7 +32,7 @@ def access_log() -> ResponseReturnValue:
     by = guard.principal()
     typed = {name: request.args.get(name, "").strip() for name in _FILTERS}
     wrong: dict[str, str] = {}
-    with guard.database().reading() as session:
+    with base.showing() as session:
         page = _page(session, typed, wrong, by=by)
         called = uses.called(session, page.rows, by=by) if page else {}
         clients = permissions.scope(by, "log:read")
@@ -73,7 +73,12 @@ def _page(
         wrong["person" if error.field == "subject" else error.field or ""] = error.message
         return None
     return searching.search(
-        guard.database(), where, after=request.args.get("after", ""), limit=PAGE, by=by
+        guard.database(),
+        where,
+        after=request.args.get("after", ""),
+        limit=PAGE,
+        snapshot=base.showing if guard.database().copy is not None else None,
+        by=by,
     )
 
 

@@ -43,7 +43,7 @@ _ID = re.compile(r"[a-z]{3}_[0-9a-z]{20,28}")
 def log() -> ResponseReturnValue:
     """The entries of every log that one may read, filtered, newest first."""
     by = guard.principal()
-    with guard.database().reading() as session:
+    with base.showing() as session:
         asked = asked_for(session, request.args, by=by)
         page = None
         if not asked.errors:
@@ -144,7 +144,7 @@ def _named_in(value: Any) -> set[str]:
 def history(subject_id: str) -> ResponseReturnValue:
     """Everything that the readable logs tell of one person."""
     by = guard.principal()
-    with guard.database().reading() as session:
+    with base.showing() as session:
         ids = reading.readable(session, by=by)
         if not reading.is_known(session, subject_id, by=by):
             raise errors.Unknown(_("There is no such person, or you may not know of them."))

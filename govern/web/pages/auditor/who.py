@@ -50,7 +50,7 @@ def who() -> ResponseReturnValue:
 def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
     kind, _colon, code = target.partition(":")
     kind, code = (kind.strip().lower(), code.strip()) if _colon else ("project", kind.strip())
-    with guard.database().reading() as session:
+    with base.showing() as session:
         asked = at or clock.now(session)
         found = evaluation.search(
             session, action="read", kind=kind, code=code, at=at,
