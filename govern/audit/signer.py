@@ -12,6 +12,7 @@ import json
 import os
 from base64 import b64decode, b64encode
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _BATCH = 65_536
 _HEADS = "heads.json"
+_SEEN = "seen.json"
 
 
 class Signer:
@@ -42,9 +44,13 @@ class Signer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._dir: Path = settings.signer_dir
-        self._seed = config.make_secret(self._dir / "log.key")
         self._heads_path = self._dir / _HEADS
         self.name = settings.origin
+
+    @cached_property
+    def _seed(self) -> bytes:
+        # Made when it is first asked for: a node that only looks has none.
+        return config.make_secret(self._dir / "log.key")
 
     @property
     def key(self) -> str:
@@ -66,18 +72,27 @@ class Signer:
                 heads = log.signed_sizes(session)
             for log_id in memory.keys() - heads.keys():
                 raise errors.LogDamaged(f"The log {log_id} is gone from the database.")
+            if not memory and any(signed for _, _, signed in heads.values()):
+                raise errors.LogDamaged(
+                    "The logs were signed, but not by a signer with this memory, which is empty: "
+                    "it may not sign another past. The followers belong on the machine that has "
+                    f"{self._heads_path.name}."
+                )
             for log_id, (origin, size, signed) in heads.items():
                 known = memory.get(log_id)
                 if known is None or not size == signed == known.end:
                     self._sign_one(database, memory, log_id, origin, size)
 
     def check(self, database: Database) -> None:
-        """Refuse a database that holds less than was signed (a backup put back, say)."""
-        if not self._load():
-            return
+        """Refuse a database that holds less than was signed (a backup put back, say).
+
+        A node beside which nobody signs keeps what it saw signed, for the next time.
+        """
         with database.reading() as session:
-            sizes = {head.id: head.size for head in log.logs(session)}
-        refuse_behind(self._settings, sizes)
+            heads = log.signed_sizes(session)
+        refuse_behind(self._settings, {log_id: size for log_id, (_, size, _) in heads.items()})
+        if not self._heads_path.exists():
+            self._keep_seen({log_id: signed for log_id, (*_, signed) in heads.items() if signed})
 
     def watch(self, database: Database) -> None:
         """Refuse each new connection that leads to such a database.
@@ -87,7 +102,7 @@ class Signer:
         """
 
         def look(connection: DBAPIConnection) -> None:
-            if not _remembered(self._heads_path):
+            if not _known_sizes(self._settings):
                 return
             cursor = connection.cursor()
             try:
@@ -170,6 +185,7 @@ class Signer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._dir / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -177,13 +193,25 @@ class Signer:
     def _load(self) -> dict[str, merkle.Range]:
         return _remembered(self._heads_path)
 
+    def _keep_seen(self, signed: dict[str, int]) -> None:
+        if signed.items() <= _known_sizes(self._settings).items():
+            return
+        with self._alone():
+            known = _known_sizes(self._settings)
+            for log_id, size in signed.items():
+                known[log_id] = max(size, known.get(log_id, 0))
+            self._put(self._dir / _SEEN, json.dumps(known))
+
     def _save(self, memory: dict[str, merkle.Range]) -> None:
-        temporary = self._heads_path.with_suffix(".new")
+        self._put(self._heads_path, written(memory))
+
+    def _put(self, path: Path, text: str) -> None:
+        temporary = path.with_suffix(".new")
         with temporary.open("w") as file:
-            file.write(written(memory))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self._heads_path)
+        temporary.replace(path)
         folder = os.open(self._dir, os.O_RDONLY)
         try:
             os.fsync(folder)  # else a power cut could bring the older file back
@@ -192,13 +220,13 @@ class Signer:
 
 
 def refuse_behind(settings: Settings, sizes: dict[str, int]) -> None:
-    """Refuse (`LogDamaged`) logs of these sizes when more of one was signed; makes no key."""
-    for log_id, signed in _remembered(settings.signer_dir / _HEADS).items():
-        if sizes.get(log_id, 0) < signed.end:
+    """Refuse (`LogDamaged`) logs of these sizes when more of one was signed."""
+    for log_id, signed in _known_sizes(settings).items():
+        if sizes.get(log_id, 0) < signed:
             raise errors.LogDamaged(
-                f"The log {log_id} holds {sizes.get(log_id, 0)} entries, but {signed.end} were "
+                f"The log {log_id} holds {sizes.get(log_id, 0)} entries, but {signed} were "
                 "signed: this database is behind its signer and is not served. Bring back a copy "
-                f"that holds them all ({settings.signer_dir / _HEADS} says how many of each log): "
+                f"that holds them all ({settings.signer_dir} says how many of each log): "
                 "a pause may be among those that it lacks, so nothing makes up for them."
             )
 
@@ -213,6 +241,18 @@ def written(memory: dict[str, merkle.Range]) -> str:
         log_id: {"size": known.end, "edge": [b64encode(h).decode() for h in known.hashes]}
         for log_id, known in memory.items()
     })  # fmt: skip
+
+
+def _known_sizes(settings: Settings) -> dict[str, int]:
+    """How many entries of each log are known here to have been signed, by us or by another."""
+    known = {
+        log_id: signed.end for log_id, signed in _remembered(settings.signer_dir / _HEADS).items()
+    }
+    try:
+        seen: dict[str, int] = json.loads((settings.signer_dir / _SEEN).read_text())
+    except FileNotFoundError:
+        return known
+    return {log_id: max(known.get(log_id, 0), seen.get(log_id, 0)) for log_id in known | seen}
 
 
 def _remembered(path: Path) -> dict[str, merkle.Range]:

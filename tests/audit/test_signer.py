@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,11 @@ from sqlalchemy import select, text
 from govern import errors
 from govern.audit import log, triggers, verify
 from govern.audit.signer import Signer
+from govern.db import Database
 from tests.audit.test_fsck import append, tamper
 
 if TYPE_CHECKING:
-    from govern.db import Database
+    from pathlib import Path
 
 
 def notes(store: Database, log_id: str = "house") -> list[str]:
@@ -97,6 +99,38 @@ def test_a_signer_that_forgot_does_not_sign_another_past(store: Database) -> Non
         append(store, 1)
         with pytest.raises(errors.LogDamaged, match="another past"):
             signer.sign(store)
+
+
+def test_a_node_that_does_not_sign_remembers_what_it_saw_signed_and_makes_no_key(
+    store: Database, tmp_path: Path
+) -> None:
+    append(store, 10)
+    Signer(store.settings).sign(store)
+    other = Signer(replace(store.settings, data_dir=tmp_path / "other"))
+    other.check(store)
+    assert not list((tmp_path / "other").rglob("*.key"))
+    tamper(store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq >= 5")
+    tamper(store, "UPDATE log SET size = 5 WHERE id = 'house'")
+    with pytest.raises(errors.LogDamaged, match="not served"):
+        other.check(store)
+    late = Database(store.settings)
+    other.watch(late)
+    with pytest.raises(errors.LogDamaged, match="not served"), late.reading() as session:
+        session.connection()
+    late.dispose()
+
+
+def test_followers_on_a_second_machine_do_not_sign_with_a_key_of_their_own(
+    store: Database, tmp_path: Path
+) -> None:
+    append(store, 3)
+    Signer(store.settings).sign(store)
+    before = notes(store)
+    append(store, 3)
+    other = Signer(replace(store.settings, data_dir=tmp_path / "other"))
+    with pytest.raises(errors.LogDamaged, match="another past"):
+        other.sign(store)
+    assert notes(store) == before
 
 
 def test_a_signature_lost_on_the_way_to_the_database_is_given_again(store: Database) -> None:
