@@ -51,6 +51,7 @@ def govern(settings: Settings, port: int) -> Iterator[subprocess.Popen[bytes]]:
         "GOVERN_DATA_DIR": str(settings.data_dir),
         "GOVERN_DATABASE_URL": settings.database_url,
         "GOVERN_PORT": str(port),
+        **({"GOVERN_PUBLIC_URL": settings.public_url} if settings.secure else {}),
     }
     command: list[str | Path] = [sys.executable, "-m", "govern.cli", "serve"]
     with running(command, port, env=environment) as process:
