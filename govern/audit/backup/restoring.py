@@ -49,7 +49,7 @@ def restore(settings: Settings, path: Path, *, with_keys: bool = False, by: Prin
         signer.refuse_behind(settings, sizes)
         database = Database(settings)
         try:
-            _put(source, settings, database)
+            _put(source, path.parent, settings, database)
             _put_keys(settings, source, with_keys=with_keys)
             _check(database, manifest)
         finally:
@@ -88,13 +88,14 @@ def _check_keys(settings: Settings, source: Archive, *, with_keys: bool) -> None
         )  # fmt: skip
 
 
-def _put(source: Archive, settings: Settings, database: Database) -> None:
+def _put(source: Archive, folder: Path, settings: Settings, database: Database) -> None:
     if not database.is_postgresql:
         sqlite.require_empty(settings)
         sqlite.put(source, settings)
         return
     postgresql.require_empty(database)
-    with tempfile.TemporaryDirectory(prefix="govern-restore-") as work:
+    # Beside the backup, where there was room for it.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".govern-restore-") as work:
         postgresql.put(source, database, Path(work))
 
 
