@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import decide, histories, imports, pause, race, resume
+from bench import crash, decide, histories, imports, pause, race, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "race": race.run,
     "resume": resume.run,
     "histories": histories.run,
+    "crash": crash.run,
 }
 
 

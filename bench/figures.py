@@ -62,14 +62,15 @@ def store(kind: str) -> Iterator[Database]:
     """A fresh migrated database, durable as in production."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if kind == "sqlite":
-            yield from _opened(Settings(data_dir=Path(folder)))
+            yield from opened(Settings(data_dir=Path(folder)))
             return
         with postgres.server(durable=True) as server:
             url = server.create_database()
-            yield from _opened(Settings(data_dir=Path(folder), database_url=url))
+            yield from opened(Settings(data_dir=Path(folder), database_url=url))
 
 
-def _opened(settings: Settings) -> Iterator[Database]:
+def opened(settings: Settings) -> Iterator[Database]:
+    """The database of an installation, migrated, until the generator is closed."""
     db.upgrade(settings)
     database = db.Database(settings)
     try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from govern.db import Database
 
+_SERVE = [sys.executable, "-m", "govern.cli", "serve"]
 _LOCKED = Path(__file__).parent.parent / "requirements" / "cerbos"
 _CERBOS = """
 server: {{httpListenAddr: "127.0.0.1:{port}", grpcListenAddr: "127.0.0.1:{other}",
@@ -54,21 +55,32 @@ def govern(database: Database) -> Iterator[str]:
 @contextmanager
 def serving(database: Database) -> Iterator[tuple[str, int]]:
     """The same with the id of its first process, in which the followers are."""
-    port, settings = _free_port(), database.settings
-    environment = {
+    port = free_port()
+    with _running(_SERVE, port, _environment(database, port)) as process:
+        yield f"http://127.0.0.1:{port}", process
+
+
+def started(database: Database, port: int) -> subprocess.Popen[bytes]:
+    """`govern serve` as a process group of its own, once it answers."""
+    process = _start(_SERVE, _environment(database, port), apart=True)
+    _wait_until_ready(process, port)
+    return process
+
+
+def _environment(database: Database, port: int) -> dict[str, str]:
+    settings = database.settings
+    return {
         "GOVERN_DATA_DIR": str(settings.data_dir),
         "GOVERN_DATABASE_URL": settings.database_url,
         "GOVERN_PORT": str(port),
         "GOVERN_PUBLIC_URL": settings.public_url,
     }
-    with _running([sys.executable, "-m", "govern.cli", "serve"], port, environment) as process:
-        yield f"http://127.0.0.1:{port}", process
 
 
 @contextmanager
 def idle(database: Database) -> Iterator[str]:
     """A Flask view that does nothing, under the same server."""
-    port = _free_port()
+    port = free_port()
     kind = "postgresql" if database.is_postgresql else "sqlite"
     with _running([sys.executable, "-m", "bench.servers", str(port), kind], port, {}):
         yield f"http://127.0.0.1:{port}/"
@@ -85,11 +97,11 @@ def cerbos() -> Iterator[str | None]:
             yield None
             return
         program = modules / "@cerbos" / "cerbos-linux-x64" / "cerbos-linux-x64"
-        port = _free_port()
+        port = free_port()
         (folder / "policies").mkdir()
         (folder / "policies" / "project.yaml").write_text(_POLICY)
         (folder / "cerbos.yaml").write_text(
-            _CERBOS.format(port=port, other=_free_port(), folder=folder)
+            _CERBOS.format(port=port, other=free_port(), folder=folder)
         )
         with _running([str(program), "server", f"--config={folder}/cerbos.yaml",
                        "--log-level=error"], port, {}):  # fmt: skip
@@ -98,19 +110,26 @@ def cerbos() -> Iterator[str | None]:
 
 @contextmanager
 def _running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[int]:
-    process = subprocess.Popen(
-        command,
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = _start(command, environment)
     try:
         _wait_until_ready(process, port)
         yield process.pid
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _start(
+    command: list[str], environment: dict[str, str], *, apart: bool = False
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=apart,
+    )
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
@@ -129,7 +148,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit(f"bench: {process.args!r} does not answer")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listened on just now."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
