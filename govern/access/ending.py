@@ -143,9 +143,9 @@ def write(database: Database, *, progress: Callable[[int], None] | None = None) 
     May run in several processes at once: each takes a task that no other holds.
     """
     total = 0
-    with database.reading() as session:
-        if session.execute(_outstanding()).first() is None:
-            return 0  # the common case takes no lock
+    with database.asking() as connection:  # many times a second, and without a transaction
+        if not connection.execute(select(_outstanding().exists())).scalar():
+            return 0
     while True:
         written = database.transaction(_chunk)
         if written is None:

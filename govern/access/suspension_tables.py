@@ -223,7 +223,8 @@ class Particulars(Base):
     """How far the entries of one act, one a grant, are written in one client's log.
 
     `as_at` is the act's instant: the set is a function of it. `cursor` is the last grant written,
-    `digest` the chain over those written so far (hex), `total` the size of the set.
+    `digest` the chain over those written so far (hex). `total`, the size of the set, is counted
+    once for a long one while it is written, and is empty before.
     """
 
     __tablename__ = "particulars"
@@ -237,6 +238,7 @@ class Particulars(Base):
     as_at: Mapped[datetime] = mapped_column(Utc())
     cursor: Mapped[Id]
     written: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int | None] = mapped_column(BigInteger)
     digest: Mapped[str] = mapped_column(text_column(64))
     finished_at: Mapped[datetime | None] = mapped_column(Utc())
 

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from govern import clock
 from govern.access.grants import Grant
+from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars
 from tests.factory import World
 
@@ -34,6 +35,7 @@ def refs(entries: list[dict[str, Any]], suspension: Suspension) -> Counter[str]:
 _WRITER = """
 import sys
 from govern import config, db
+from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars
 particulars.CHUNK = 5
 store = db.Database(config.from_environment())
@@ -120,3 +122,16 @@ def test_while_others_ask_it_writes_less_at_a_time_and_rests(
         assert max(written()) < max(alone)
     with clock.at(clock.utcnow() + timedelta(hours=2)):
         assert max(written()) == max(alone)
+
+
+def test_a_long_set_is_counted_once_by_who_writes_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(particulars, "AHEAD", 5)
+    client = world.client()
+    world.crowd(world.project(client=client), client, 23)
+    world.suspend("client:ASTER")
+    world.write_particulars()
+    with world.store.reading() as session:
+        (task,) = session.execute(select(Particulars)).scalars()
+    assert (task.total, task.written) == (23, 23)

@@ -24,10 +24,12 @@ from sqlalchemy import (
     distinct,
     false,
     func,
+    literal,
     not_,
     or_,
     select,
     true,
+    update,
 )
 
 from govern import clock
@@ -90,13 +92,18 @@ def write(
 
     May run in several processes at once, which then write in turn.
     """
-    total, pace = 0, _Pace(database)
+    if not _owed(database, suspension):
+        return 0
+    total, pace, counted = 0, _Pace(database), set[str]()
     ahead = _look_ahead(database, suspension)
-    with ThreadPoolExecutor(1) as meanwhile:
+    with ThreadPoolExecutor(2) as meanwhile:
         while ahead is not None:
             following = None
             if ahead.opened is None:
                 following = meanwhile.submit(_look_ahead, database, suspension, after=ahead)
+                if ahead.task not in counted:
+                    counted.add(ahead.task)
+                    meanwhile.submit(_count, database, ahead.task)
             more = True
             while more:
                 with pace.kept() as size:
@@ -106,6 +113,33 @@ def write(
                     progress(written)
             ahead = following.result() if following else _look_ahead(database, suspension)
     return total
+
+
+def _owed(database: Database, suspension: str | None) -> bool:
+    """Whether anything is: asked many times a second, without a transaction."""
+    with database.asking() as connection:
+        return bool(connection.execute(select(_outstanding(suspension).exists())).scalar())
+
+
+def _count(database: Database, task_id: str) -> None:
+    """Note how large a task's set is, so that who watches need not count it again and again."""
+    with database.reading() as session:
+        task = session.get_one(Particulars, task_id)
+        if task.total is not None:
+            return
+        total = task.written + session.execute(remaining(task)).one()[1]
+    size = update(Particulars).where(Particulars.id == task_id).values(total=total)
+    database.transaction(lambda session: session.execute(size))
+
+
+def remaining(task: Particulars) -> Select[Any]:
+    """A statement of a task's id and how many of its grants are behind its cursor."""
+    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
+    return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
+        Grant.client_id == task.log_id,
+        Grant.id > task.cursor,
+        touched(task.event, task.suspension_id, at, before),
+    )
 
 
 class _Pace:

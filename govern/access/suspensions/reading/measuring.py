@@ -8,7 +8,7 @@ from sqlalchemy import func, literal, select, union_all
 
 from govern import clock
 from govern.access import grants
-from govern.access.grants import Grant, Moment
+from govern.access.grants import Grant
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars
 from govern.access.suspensions.previewing import digest_of
@@ -31,7 +31,8 @@ TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
 def measure(session: OrmSession, standings: list[Standing], *, by: Principal) -> None:
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
-    Two statements for all. What is left of an unfinished record is counted, not guessed.
+    Two statements for all. What is left of an unfinished record is counted, not guessed; where it
+    is long, by who writes it.
     """
     if not standings:
         return
@@ -45,7 +46,7 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
         task for group in latest.values() for task in group if task.finished_at is None
     ][:TASKS_COUNTED]  # fmt: skip
     questions = [_held_people(standing, clients) for standing in standings if standing.is_open]
-    questions += [_remaining(task) for task in unfinished]
+    questions += [particulars.remaining(task) for task in unfinished if task.total is None]
     counted = (
         {row[0]: row[1] for row in session.execute(union_all(*questions))} if questions else {}
     )
@@ -58,11 +59,17 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
         standing.people = counted.get(standing.suspension.id, 0)
         standing.progress = Progress(
             recorded=written,
-            total=written + sum(counted.get(task.id, 0) for task in own),
+            total=sum(_size(task, counted) for task in own),
             done=done,
             finished_at=max(ends) if done and ends else None,
             rate=_rate(own, written, max(ends) if done and ends else clock.utcnow()),
         )
+
+
+def _size(task: Particulars, left: dict[str, int]) -> int:
+    if task.finished_at is None and task.total is not None:
+        return task.total
+    return task.written + left.get(task.id, 0)
 
 
 def _rate(own: list[Particulars], written: int, until: datetime) -> float | None:
@@ -100,12 +107,3 @@ def _held_people(standing: Standing, clients: frozenset[str] | None) -> Select[A
         grants.unreleased(standing.suspension.id, grants.NOW),
     )
     return query if clients is None else query.where(Grant.client_id.in_(clients))
-
-
-def _remaining(task: Particulars) -> Select[Any]:
-    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
-    return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
-        Grant.client_id == task.log_id,
-        Grant.id > task.cursor,
-        particulars.touched(task.event, task.suspension_id, at, before),
-    )
