@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import crash, decide, histories, imports, pause, race, resume
+from bench import crash, decide, failover, histories, imports, pause, race, resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "resume": resume.run,
     "histories": histories.run,
     "crash": crash.run,
+    "failover": failover.run,
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENDS = "2036-10-01T00:00:00Z"
+PAUSE = {"targets": ["project:Kingfisher"], "mode": "paused", "reason": "client_request"}
 
 
 @dataclass
@@ -42,7 +43,8 @@ class Load:
     ports: list[int]
     credentials: str
     ending: threading.Event = field(default_factory=threading.Event)
-    told: list[tuple[str, float, Any]] = field(default_factory=list)
+    # What was answered, of which kind, with the instants at which it was asked and answered.
+    told: list[tuple[str, float, float, Any]] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -98,8 +100,9 @@ class Load:
         while not self.ending.is_set():
             body = {"subject": person, "project": "Kestrel", "entitlement": "annotator",
                     "ends_at": ENDS, "reason": "more work"}  # fmt: skip
+            start = time.perf_counter()
             told = self.acknowledged("/api/v1/grants", body, f"grant {place} {number}")
-            self.told.append(("grant", time.perf_counter(), told["id"]))
+            self.told.append(("grant", start, time.perf_counter(), told["id"]))
             number += 1
 
     def ask(self, place: int, person: str, project: str) -> None:
@@ -113,19 +116,19 @@ class Load:
             if told is None:
                 time.sleep(0.02)
                 continue
-            self.told.append((project, start, told))
+            self.told.append((project, start, time.perf_counter(), told))
 
     def decisions(self, project: str, after: float = 0) -> list[bool]:
         """What was answered to the questions about a project that began later."""
         return [
             answer["decision"]
-            for kind, start, answer in list(self.told)
+            for kind, start, _, answer in list(self.told)
             if kind == project and start > after
         ]
 
     def count(self, kind: str, after: float = 0) -> int:
         """How many of a kind were answered that began later."""
-        return sum(name == kind and start > after for name, start, _ in list(self.told))
+        return sum(name == kind and start > after for name, start, *_ in list(self.told))
 
     def wait(self, counts: dict[str, int], after: float = 0) -> None:
         """Wait until as many of each kind were answered."""
@@ -170,10 +173,9 @@ def test_what_was_acknowledged_outlives_the_primary_and_nodes_find_the_next_by_t
     tmp_path: Path,
 ) -> None:
     some = {"grant": 10, "Kestrel": 20, "Kingfisher": 20}
-    pause = {"targets": ["project:Kingfisher"], "mode": "paused", "reason": "client_request"}
     with serving(tmp_path) as (pair, settings, load):
         load.wait(some)
-        load.acknowledged("/api/v1/suspensions", pause, "pause")
+        load.acknowledged("/api/v1/suspensions", PAUSE, "pause")
         paused = time.perf_counter()
         pair.primary.kill()
         killed = time.perf_counter()
@@ -183,7 +185,7 @@ def test_what_was_acknowledged_outlives_the_primary_and_nodes_find_the_next_by_t
         assert load.failed == []
         assert any(load.decisions("Kingfisher"))
         assert not any(load.decisions("Kingfisher", paused))
-        _nothing_is_lost(settings, load)
+        nothing_is_lost(settings, load)
 
         # The former primary comes back and takes writes: it lacks what was signed since.
         pair.replica.kill()
@@ -194,11 +196,11 @@ def test_what_was_acknowledged_outlives_the_primary_and_nodes_find_the_next_by_t
             session.connection()
         with pytest.raises(errors.LogDamaged, match="behind its signer"):
             create_app(settings)
-        assert load.send(0, "/api/v1/suspensions", pause, "late") is None
+        assert load.send(0, "/api/v1/suspensions", PAUSE, "late") is None
         late.dispose()
 
 
-def _nothing_is_lost(settings: Settings, load: Load) -> None:
+def nothing_is_lost(settings: Settings, load: Load) -> None:
     """Each grant and each decision that a caller was told of is there, once, and the logs hold."""
     store = Database(settings)
     with store.reading() as session:
@@ -206,9 +208,9 @@ def _nothing_is_lost(settings: Settings, load: Load) -> None:
         rows = session.execute(select(Access.writer, Access.number))
         decisions = {f"{writer}-{number}" for writer, number in rows}
         issued = session.execute(select(Entry.seq).where(Entry.type == "grant.issued")).all()
-    assert {made for kind, _, made in load.told if kind == "grant"} <= grants
+    assert {made for kind, *_, made in load.told if kind == "grant"} <= grants
     assert len(issued) == len(grants)
-    answers = [answer for kind, _, answer in load.told if kind != "grant"]
+    answers = [answer for kind, *_, answer in load.told if kind != "grant"]
     for answer in answers:
         if "decision_id" in answer["context"]:
             assert answer["context"]["decision_id"] in decisions

@@ -24,6 +24,7 @@ from tests.web.desks import desk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.conftest import Templates
     from tests.web.visitor import Visitor
 
 
@@ -107,11 +108,13 @@ def test_pages_and_exports_come_from_the_replica_and_say_how_old_it_is_and_decis
 
 
 def test_what_is_no_replica_of_this_primary_is_not_read(
-    pair: tuple[cluster.Pair, Settings], settings: Settings
+    pair: tuple[cluster.Pair, Settings], templates: Templates
 ) -> None:
     _made, own = pair
-    for other in (own.database_url, settings.database_url):
+    stranger = templates.server.create_database()
+    for other in (own.database_url, stranger):
         store = Database(replace(own, replica_url=other))
         with replica.reading(store) as session:
             assert replica.behind(session) is None
         store.dispose()
+    templates.server.drop_database(stranger)

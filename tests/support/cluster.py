@@ -1,7 +1,7 @@
 """A primary and a streaming replica of PostgreSQL, made to fail: for tests of several nodes.
 
-Each is a process group of its own, so that `kill` ends all of it in one instant, as a power cut
-would. Both are made for one block and gone after it.
+`kill` ends all of one in one instant, as a power cut would. Both are made for one block and gone
+after it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,12 @@ class Node:
     def kill(self) -> None:
         """End it and all its backends at once; it gets to write nothing more."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        pid = self.process.pid
+        # Each backend leads a group of its own, and would otherwise notice only when it next waits.
+        backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, backends)):
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
         self.process.wait()
 
 
