@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 
 # Grants found by one statement, outside of any lock, while those before are written.
 AHEAD = 5000
+# So many times looked ahead, a set is long enough for who watches to be told how long.
+LONG = 3
 # Entries of one transaction: it holds the log's head for some 30 ms; SQLite, whose one writer it
 # is, takes half as many in that time.
 CHUNK = 3000
@@ -94,15 +97,15 @@ def write(
     """
     if not _owed(database, suspension):
         return 0
-    total, pace, counted = 0, _Pace(database), set[str]()
+    total, pace, looks = 0, _Pace(database), Counter[str]()
     ahead = _look_ahead(database, suspension)
     with ThreadPoolExecutor(2) as meanwhile:
         while ahead is not None:
             following = None
             if ahead.opened is None:
                 following = meanwhile.submit(_look_ahead, database, suspension, after=ahead)
-                if ahead.task not in counted:
-                    counted.add(ahead.task)
+                looks[ahead.task] += 1
+                if looks[ahead.task] == LONG:
                     meanwhile.submit(_count, database, ahead.task)
             more = True
             while more:
