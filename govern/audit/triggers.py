@@ -1,10 +1,10 @@
 """The promise that the database itself keeps: what is in a log stays as it is, whoever asks.
 
-UPDATE, DELETE, TRUNCATE and an INSERT that would replace are refused, by triggers. Of a personal
-value salt and text may be emptied together, and nothing else; of the access log those rows may go
-that are older than a horizon in `access_expiry`, which itself only grows. On PostgreSQL the
-triggers fire for replication too (`ENABLE ALWAYS`); SQLite's tables have no rowid that could be
-moved.
+UPDATE, DELETE, TRUNCATE and an INSERT that would replace are refused, by triggers; a log's head
+moves, and is never removed. Of a personal value salt and text may be emptied together, and nothing
+else; of the access log those rows may go that are older than a horizon in `access_expiry`, which
+itself only grows. On PostgreSQL the triggers fire for replication too (`ENABLE ALWAYS`); SQLite's
+tables have no rowid that could be moved.
 
 Whoever owns the database can drop triggers; that they are in place is checked by `missing`, and
 what was done without them is found by `fsck` and by the auditor's copies.
@@ -29,12 +29,18 @@ _KEPT: dict[str, dict[str, tuple[str, ...]]] = {
     "access": {"access_row": ("writer", "number"), "access_expiry": ("before",)},
 }
 _EXPIRED = "EXISTS (SELECT 1 FROM access_expiry WHERE before > OLD.at)"
+_HEAD = "log"
 _VALUE = "log_value"
 _VALUE_KEY = ("log_id", "seq", "name")
 _VALUE_KEPT = (*_VALUE_KEY, "about")
 
 # pg_trigger.tgtype: for each row 1, before 2, on delete 8, on update 16, on truncate 32.
-_ROW, _STATEMENT = 1 + 2 + 8 + 16, 2 + 32
+_ROW, _REMOVAL, _STATEMENT = 1 + 2 + 8 + 16, 1 + 2 + 8, 2 + 32
+_WHEN = {
+    _ROW: "UPDATE OR DELETE ON {} FOR EACH ROW",
+    _REMOVAL: "DELETE ON {} FOR EACH ROW",
+    _STATEMENT: "TRUNCATE ON {} FOR EACH STATEMENT",
+}
 
 
 def ddl(dialect: str, part: str) -> list[str]:
@@ -89,6 +95,7 @@ def _sqlite(part: str) -> dict[str, str]:
         emptied = f"NEW.salt IS NULL AND NEW.value IS NULL AND {kept}"
         made |= _refuse(_VALUE, "UPDATE", f"NOT ({emptied})")
         made |= _refuse(_VALUE, "DELETE") | _refuse_replacing(_VALUE, _VALUE_KEY)
+        made |= _refuse(_HEAD, "DELETE")
     return made
 
 
@@ -141,11 +148,15 @@ def _triggers(part: str) -> dict[str, tuple[str, str, int]]:
         tables[_VALUE] = "log_value_empty_only"
     else:
         tables["access_row"] = "access_expired_only"
-    return {
+    made = {
         f"{table}_no_{act}": (table, function, kind)
         for table, function in tables.items()
         for act, kind in (("change", _ROW), ("truncate", _STATEMENT))
     }
+    if part == "main":
+        made["log_no_delete"] = (_HEAD, refuse, _REMOVAL)
+        made["log_no_truncate"] = (_HEAD, refuse, _STATEMENT)
+    return made
 
 
 def _postgresql(part: str) -> dict[str, str]:
@@ -154,11 +165,7 @@ def _postgresql(part: str) -> dict[str, str]:
         for name, body in _functions(part).items()
     }
     for name, (table, function, kind) in _triggers(part).items():
-        when = (
-            "UPDATE OR DELETE ON {} FOR EACH ROW"
-            if kind == _ROW
-            else "TRUNCATE ON {} FOR EACH STATEMENT"
-        ).format(table)
+        when = _WHEN[kind].format(table)
         made[name] = f"CREATE TRIGGER {name} BEFORE {when} EXECUTE FUNCTION {function}()"
         made[f"{name} always"] = f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"
     return made

@@ -79,6 +79,13 @@ def test_a_row_is_neither_changed_nor_removed(session: Session, database: str, t
     refused(session, f"DELETE FROM {table}")
     if database == "postgresql":
         refused(session, f"TRUNCATE {table}")
+
+
+def test_the_head_of_a_log_moves_and_is_never_removed(session: Session, database: str) -> None:
+    session.execute(text("UPDATE log SET size = 2"))
+    session.commit()
+    refused(session, "DELETE FROM log")
+    if database == "postgresql":
         refused(session, "TRUNCATE log CASCADE")
 
 

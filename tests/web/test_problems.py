@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from markupsafe import escape
 from sqlalchemy import select, text
 
 from govern import errors
@@ -26,6 +27,8 @@ def tree(root: type[errors.GovernError]) -> list[type[errors.GovernError]]:
 def make(kind: type[errors.GovernError]) -> errors.GovernError:
     if kind is errors.TooManyAttempts:
         return errors.TooManyAttempts("Wait.", retry_after=17)
+    if kind is errors.UnknownPeople:
+        return errors.UnknownPeople([(3, "nobody")], of=5)
     return kind("A plain sentence.", field="until")
 
 
@@ -95,7 +98,7 @@ def test_every_error_is_a_page_for_people(app: Flask) -> None:
             continue
         assert answer.status_code == problems.STATUS[kind]
         assert answer.mimetype == "text/html"
-        assert make(kind).message in answer.text
+        assert escape(make(kind).message) in answer.text
 
 
 def test_a_form_without_its_token_is_refused_before_anything_is_looked_at(app: Flask) -> None:
