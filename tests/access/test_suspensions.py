@@ -481,3 +481,22 @@ def test_offices_of_one_client_neither_see_nor_touch_anothers_suspension(world: 
         world.suspend("client:THEIRS", by=outsider)
     with pytest.raises(errors.Forbidden):
         world.suspend("organisation:direct", by=person(world.staff(client=mine), client=mine.id))
+
+
+def test_no_clients_log_tells_what_was_taken_out_of_another(world: World) -> None:
+    aster, boreal = world.client("ASTER"), world.client("BOREAL")
+    world.project("Kingfisher", client=aster)
+    osprey, heron = (world.project(name, client=boreal) for name in ("Osprey", "Heron"))
+    held = world.suspend("client:ASTER", "project:Osprey", "project:Heron")
+    request = world.do(
+        lambda s: suspensions.ask_narrow(
+            s, _row(s, held), [suspensions.target(s, "project:Osprey")],
+            by=OPERATOR,
+        )
+    )  # fmt: skip
+    world.approve(request, by=SECOND)
+    (theirs,) = world.entries(aster.id, "suspension.narrowed")
+    (own,) = world.entries(boreal.id, "suspension.narrowed")
+    assert osprey.id not in json.dumps(theirs)
+    assert heron.id not in json.dumps(own)
+    assert own["data"]["targets"] == [{"kind": "project", "id": osprey.id}]

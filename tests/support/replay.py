@@ -132,7 +132,7 @@ class Replay:
         self.suspensions[refs["suspension"]].released |= out
 
     def _suspension_narrowed(self, refs: Entry, data: Entry) -> None:
-        out = {(each["kind"], each["id"]) for each in data["targets"]}
+        out = {(each["kind"], each["id"]) for each in data.get("targets", ())}
         self.suspensions[refs["suspension"]].covers -= out
 
     def _suspension_lifted(self, refs: Entry, _: Entry) -> None:

@@ -120,7 +120,8 @@ def _approved_narrow(session: Session, request: Request, by: Principal) -> None:
         by=by,
         supposing=supposing_of(request),
         shown_at=request.recorded_at,
-        data={"targets": [{"kind": row.kind, "id": row.target_id} for row in rows]},
+        data={},
+        parts=[target_of(session, Scope(row.kind), row.target_id) for row in rows],
         stamps=[(row, "ended_at") for row in rows],
     )
 
@@ -312,7 +313,7 @@ def _record_admission(
                 own := [
                     {"kind": one.kind, "id": one.id}
                     for one in parts
-                    if log_id in (HOUSE, one.client)
+                    if log_id == HOUSE or one.client in (None, log_id)
                 ]
             )
         },
