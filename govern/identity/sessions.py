@@ -60,10 +60,14 @@ class WebSession(Audited, Base):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a session belongs to: the subject's row, and the principal it acts as."""
+    """Who a session belongs to: the subject's row, and the principal it acts as.
+
+    `unseen` if the session's use was not noted for a minute: see `touch`.
+    """
 
     subject: Subject
     principal: Principal
+    unseen: bool
 
     @property
     def half_way(self) -> bool:
@@ -117,7 +121,7 @@ def show_factor(session: Session, token: str, code: str) -> str:
     found = _live(session, token, lock=True)
     if found is None:
         raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
-    old, subject, _ = found
+    old, subject, _, _ = found
     key = passwords.throttle_key("code", subject.id)
     passwords.allow(session, key)
     shown = authenticators.show(session, subject, code)
@@ -173,7 +177,7 @@ def resume(session: OrmSession, token: str) -> Caller | None:
     found = _live(session, token)
     if found is None:
         return None
-    row, subject, held = found
+    row, subject, held, now = found
     return Caller(
         subject,
         Principal(
@@ -184,11 +188,12 @@ def resume(session: OrmSession, token: str) -> Caller | None:
             amr=tuple(row.amr.split(" ")),
             factor_at=row.factor_at,
         ),
+        unseen=now - row.seen_at > _TOUCH,
     )
 
 
 def touch(database: Database, session_id: str) -> None:
-    """Note that a session is in use, at most once a minute; no page waits for that."""
+    """Note that a session is in use; no page waits for that, nor writes it twice a minute."""
 
     def work(session: Session) -> None:
         now = clock.now(session)
@@ -199,12 +204,7 @@ def touch(database: Database, session_id: str) -> None:
             execution_options=RECORDED,
         )
 
-    with database.reading() as session:
-        seen = session.execute(
-            select(WebSession.seen_at, clock.instant()).where(WebSession.id == session_id)
-        ).one_or_none()
-    if seen is not None and seen[1] - seen[0] > _TOUCH:
-        database.note(work)
+    database.note(work)
 
 
 def mine(session: OrmSession, *, by: Principal) -> list[WebSession]:
@@ -268,8 +268,8 @@ def end_all(session: Session, subject_id: str, *, keep: str | None = None, by: P
 
 def _live(
     session: OrmSession, token: str, *, lock: bool = False
-) -> tuple[WebSession, Subject, tuple[RoleHeld, ...]] | None:
-    """The session of this token, whose it is and their roles; None when it counts no more.
+) -> tuple[WebSession, Subject, tuple[RoleHeld, ...], datetime] | None:
+    """The session of this token, whose it is, their roles and now; None when it counts no more.
 
     It is `lock`ed where it will be ended: of two acts that would, the second finds none.
     """
@@ -292,7 +292,7 @@ def _live(
     _, idle = LIMITS[bool(held)]
     if now >= row.expires_at or now - row.seen_at > idle:
         return None
-    return row, subject, held
+    return row, subject, held, now
 
 
 def _new(

@@ -153,7 +153,7 @@ def install(app: Flask) -> None:
     @login.request_loader  # type: ignore[untyped-decorator]  # Flask-Login has no types
     def load(request: Request) -> User | None:
         found = recognise(request.cookies.get(cookie_name(), ""))
-        if found is not None:
+        if found is not None and found.caller.unseen:
             sessions.touch(database(), found.caller.principal.session or "")
         return found
 
