@@ -12,7 +12,7 @@ import queue
 import threading
 import weakref
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -166,18 +166,17 @@ def _serve(owner: weakref.ref[Database], desk: queue.SimpleQueue[_Job | None]) -
         if database is None:
             return
         writer = writer or Writer(database)
-        line = _Line(database)
-        while job is not None:
-            _answer(line, writer, known, _waiting(job, desk))
-            if not database.is_postgresql:
-                line.close()  # its snapshot would grow old
-            try:
-                job = desk.get(timeout=_LULL)
-            except queue.Empty:
-                break
-        else:
-            return
-        line.close()
+        with closing(_Line(database)) as line:
+            while job is not None:
+                _answer(line, writer, known, _waiting(job, desk))
+                if not database.is_postgresql:
+                    line.close()  # its snapshot would grow old
+                try:
+                    job = desk.get(timeout=_LULL)
+                except queue.Empty:
+                    break
+            else:
+                return
         del database, line
         job = desk.get()
 
@@ -215,9 +214,10 @@ class _Line:
         return self._connection
 
     def close(self) -> None:
-        """Give it back."""
+        """Give it back; whatever happens to it then is no asker's matter."""
         self._connection = None
-        self._held.close()
+        with suppress(sa_exc.SQLAlchemyError):
+            self._held.close()
 
 
 def _read(job: _Job) -> _Asked | None:
