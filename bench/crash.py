@@ -23,13 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from bench import servers
 from bench.figures import Figure, opened, store
 from govern.access.grants import Grant
-from govern.access.suspensions import Suspension
-from govern.audit import fsck
+from govern.access.suspensions import Particulars, Suspension
+from govern.audit import EventType, fsck
+from govern.audit.log import Entry
 from govern.audit.signer import Signer
 from govern.config import Settings
 from govern.identity.subjects import Subject
@@ -121,13 +122,9 @@ def _killed(kind: str, database: Database, pair: Pair | None) -> Iterator[Figure
             acknowledged += sure is not None
             since = sure or time.perf_counter()
             _until(partial(told.asked_after, since), 10 * ASKERS)
-            _until(partial(_closed, world, client.id, suspension), 1)
+            _until(partial(_closed, database, suspension), 1)
             late += told.permits_after(since)
-            entries = Counter(
-                entry["refs"]["grant"]
-                for entry in world.entries(client.id, "grant.suspended")
-                if entry["refs"]["suspension"] == suspension.id
-            )
+            entries = _entries(database, suspension)
             doubled += entries != Counter(every)
             world.lift(suspension)
     finally:
@@ -206,12 +203,24 @@ def _post(port: int, path: str, basic: str, body: dict[str, Any]) -> tuple[int, 
         connection.close()
 
 
-def _closed(world: World, log_id: str, suspension: Suspension) -> int:
-    """How often the followers have closed its particulars."""
-    return sum(
-        entry["refs"]["suspension"] == suspension.id
-        for entry in world.entries(log_id, "suspension.recorded")
-    )
+def _closed(database: Database, suspension: Suspension) -> int:
+    """How many of its particulars the followers have closed."""
+    with database.reading() as session:
+        closed = select(func.count()).where(
+            Particulars.suspension_id == suspension.id, Particulars.finished_at.is_not(None)
+        )
+        return session.execute(closed).scalar_one()
+
+
+def _entries(database: Database, suspension: Suspension) -> Counter[str]:
+    """How often each grant has an entry of it."""
+    with database.reading() as session:
+        leaves = session.execute(
+            select(Entry.leaf).where(
+                Entry.suspension_id == suspension.id, Entry.type == EventType.GRANT_SUSPENDED
+            )
+        ).scalars()
+        return Counter(json.loads(leaf)["refs"]["grant"] for leaf in leaves)
 
 
 def _until(count: Callable[[], int], wanted: int) -> None:
