@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from govern.identity.integrations import Integration
     from tests.support.cluster import Pair
 
-ROUNDS = {"sqlite": 20, "postgresql": 50}
+ROUNDS = {"sqlite": 10, "postgresql": 50}
 GRANTS = 2_000
 ASKERS = 4
 # The pause itself takes milliseconds, its entries the rest of this.
