@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from govern import clock, errors
 from govern.access import requests, suspensions
@@ -29,16 +30,23 @@ DUE = T0 + 48 * HOUR
 class Scene:
     """A paused project with one person on it, and a resume that two set for `DUE`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, code: str = "Kingfisher") -> None:
         self.world = world
         with clock.at(T0):
-            self.project: Project = world.project("Kingfisher")
+            self.project: Project = world.project(code)
             self.subject: Subject = world.subject()
             world.grant(self.subject, self.project)
             self.late = world.grant(world.subject(), self.project, starts=DUE - 2 * HOUR)
-            self.pause: Suspension = world.suspend("project:Kingfisher")
+            self.pause: Suspension = world.suspend(f"project:{code}")
             self.request: Request = world.do(self.ask)
             world.approve(self.request, by=SECOND)
+
+    def schedule(self) -> str:
+        """The order in which what is due at one instant is done."""
+        with self.world.store.reading() as session:
+            found = suspensions.latest(session, self.pause.id)
+        assert found is not None
+        return found.id
 
     def row(self, session: Session) -> Suspension:
         return session.get_one(type(self.pause), self.pause.id)
@@ -157,3 +165,21 @@ def test_a_lift_by_hand_or_a_word_calls_it_off_and_at_once_only_one_of_both_lift
     assert row is not None
     assert row.outcome in {"lifted", "resumed"}
     assert world.write_particulars() == 2
+
+
+def test_a_resume_that_fails_keeps_no_other_from_coming_in_time(scene: Scene) -> None:
+    other = Scene(scene.world, "Osprey")
+    first, second = sorted((scene, other), key=lambda one: one.schedule())
+    with clock.at(DUE - HOUR):
+        for one in (first, second):
+            scene.world.revoke(one.late)
+            one.confirm()
+    with scene.world.store.writer.begin() as connection:  # the log that it needs is not there
+        connection.execute(
+            text("UPDATE log SET id = 'gone' WHERE id = :id"), {"id": first.project.client_id}
+        )
+    with clock.at(DUE), pytest.raises(errors.Unknown):
+        suspensions.resume_due(scene.world.store)
+    with scene.world.store.reading() as session:
+        assert first.row(session).ended_at is None
+        assert second.row(session).ended_at is not None

@@ -136,22 +136,35 @@ def cancel(session: Session, suspension: Suspension, *, by: Principal) -> None:
 
 
 def resume_due(database: Database, *, progress: Callable[[int], None] | None = None) -> int:
-    """Do what is due, each in a transaction of its own; returns how many it looked at."""
+    """Do what is due, each in a transaction of its own; returns how many it looked at.
+
+    What stops one keeps no other from coming in time: the first failure is raised after the last.
+    """
     due = select(ScheduledResume.id).where(
         ScheduledResume.ended_at.is_(None), ScheduledResume.at <= clock.instant()
     )
     with database.reading() as session:
-        found = session.execute(due.order_by(ScheduledResume.at)).scalars().all()
+        found = (
+            session.execute(due.order_by(ScheduledResume.at, ScheduledResume.id)).scalars().all()
+        )
+    failures: list[Exception] = []
     for one in found:
         try:
-            database.transaction(lambda session, one=one: _due(session, one))  # type: ignore[misc]
-        except errors.ReturnsUnlisted:
-            database.transaction(
-                lambda session, one=one: _due(session, one, "unlisted")  # type: ignore[misc]
-            )
+            _resume(database, one)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are due too
+            failures.append(error)
         if progress is not None:
             progress(1)
+    if failures:
+        raise failures[0]
     return len(found)
+
+
+def _resume(database: Database, schedule_id: str) -> None:
+    try:
+        database.transaction(lambda session: _due(session, schedule_id))
+    except errors.ReturnsUnlisted:
+        database.transaction(lambda session: _due(session, schedule_id, "unlisted"))
 
 
 def _due(session: Session, schedule_id: str, missed: str = "") -> None:
