@@ -10,7 +10,7 @@ import click
 from govern.access import requests, suspensions
 from govern.access.requests import Request, RequestKind
 from govern.cli.frame import Desk, govern, json_option, pass_desk
-from govern.cli.suspending import approved, decide, tell_asked, tell_done, who
+from govern.cli.lifting import approved, decide, tell_asked, tell_done, two_people, who
 
 if TYPE_CHECKING:
     from govern.db import Session
@@ -27,9 +27,7 @@ _DONE = {
 @govern.command()
 @click.argument("id")
 @click.argument("what", metavar="SUBJECT|TYPE:CODE...", nargs=-1)
-@click.option("--approve", is_flag=True, help="Be the second person, for what was asked.")
-@click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
-@click.option("--reason", default="", help="Why, for the record.")
+@two_people
 @json_option
 @pass_desk
 def release(
@@ -53,15 +51,14 @@ def release(
         out = suspensions.reading.released(session, named, by=by)
         return suspensions.ask_release(session, row, targets=out, reason=reason, by=by)
 
-    _asked(desk, id, desk.database.transaction(work), "release")
+    request = desk.database.transaction(work)
+    tell_asked(desk, id, request, f"govern release {id} --approve --as EMAIL")
 
 
 @govern.command()
 @click.argument("id")
 @click.argument("what", metavar="TYPE:CODE...", nargs=-1)
-@click.option("--approve", is_flag=True, help="Be the second person, for what was asked.")
-@click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
-@click.option("--reason", default="", help="Why, for the record.")
+@two_people
 @json_option
 @pass_desk
 def narrow(
@@ -82,7 +79,8 @@ def narrow(
         out = [part.target for part in parts]
         return suspensions.ask_narrow(session, row, out, reason=reason, by=by)
 
-    _asked(desk, id, desk.database.transaction(work), "narrow")
+    request = desk.database.transaction(work)
+    tell_asked(desk, id, request, f"govern narrow {id} --approve --as EMAIL")
 
 
 @govern.command("approve")
@@ -115,14 +113,3 @@ def _whose(desk: Desk, what: tuple[str, ...], email: str | None, *, approve: boo
 def _approve(desk: Desk, id: str, kind: RequestKind, *, by: Principal) -> None:
     request = approved(desk, id, kind, None, by=by)
     tell_done(desk, id, request.id, *_DONE[kind])
-
-
-def _asked(desk: Desk, id: str, request: Request, command: str) -> None:
-    with desk.database.reading() as session:
-        supposing = suspensions.supposing_of(request)
-        grants = suspensions.returning(session, supposing)
-        people = suspensions.returning_people(session, supposing)
-    tell_asked(
-        desk, id, request, grants=grants, people=people,
-        command=f"govern {command} {id} --approve --as EMAIL",
-    )  # fmt: skip

@@ -1,18 +1,16 @@
-"""`suspend`, `notice`, `mode`, `lift`: stopping takes one person, letting back in takes two."""
+"""`suspend`, `notice`, `mode`: stopping takes one person, and telling why."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from govern import clock
-from govern.access import requests, suspensions
-from govern.access.grants import Supposing
+from govern.access import suspensions
 from govern.access.modes import Mode
-from govern.access.requests import Request, RequestKind
+from govern.access.requests import RequestKind
 from govern.access.suspensions import Preview, Reason, Suspension, Target
 from govern.cli.frame import (
     Desk,
@@ -24,12 +22,19 @@ from govern.cli.frame import (
     pass_desk,
     reference,
 )
+from govern.cli.lifting import (
+    approved,
+    tell_asked,
+    tell_done,
+    two_people,
+    who,
+    write_particulars,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from govern.db import Session
-    from govern.principal import Principal
 
 _IN = {
     Mode.UNDER_REVIEW: "under review",
@@ -127,7 +132,7 @@ def suspend(
     row = desk.database.transaction(work)
     # Said at once: whatever becomes of the entries, from here every decision denies.
     click.echo(f"In force since {clock.text(row.recorded_at)}: {row.id}", err=True)
-    grants, people = _write_particulars(desk, row.id)
+    grants, people = write_particulars(desk, row.id)
     desk.tell(
         {
             "id": row.id, "mode": mode,
@@ -206,9 +211,7 @@ def notice(
 @govern.command("mode")
 @click.argument("id")
 @click.argument("mode", metavar="MODE", type=click.Choice([each.value for each in Mode]))
-@click.option("--reason", default="", help="Why, for the record.")
-@click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
-@click.option("--approve", is_flag=True, help="Be the second person for a weaker mode.")
+@two_people
 @json_option
 @pass_desk
 def change_mode(
@@ -234,190 +237,4 @@ def change_mode(
     if asked is None:
         tell_done(desk, id, None, "changed", f"is {_IN[Mode(mode)]} now")
         return
-    with desk.database.reading() as session:
-        supposing = suspensions.supposing_of(asked)
-        grants = suspensions.returning(session, supposing)
-        people = suspensions.returning_people(session, supposing)
-    tell_asked(
-        desk, id, asked, grants=grants, people=people,
-        command=f"govern mode {id} {mode} --approve --as EMAIL",
-    )  # fmt: skip
-
-
-@govern.command()
-@click.argument("id")
-@click.option("--approve", is_flag=True, help="Be the second person, for what was asked.")
-@click.option("--as", "email", metavar="EMAIL", help="Who asks or approves, with their factors.")
-@click.option("--number", "count", type=int, help="How many grants come back, typed as a brake.")
-@click.option("--reason", default="", help="Why, for the record.")
-@click.option("--at", type=instant, help="Not before then, if confirmed in the day before.")
-@click.option("--confirm", is_flag=True, help="Say that a lift set for a time is still right.")
-@click.option("--call-off", is_flag=True, help="Call a lift off that is set for a time.")
-@click.option("--take-back", is_flag=True, help="Undo your own mistake alone, within ten minutes.")
-@json_option
-@pass_desk
-def lift(
-    desk: Desk,
-    /,
-    *,
-    id: str,
-    approve: bool,
-    email: str | None,
-    count: int | None,
-    reason: str,
-    at: datetime | None,
-    confirm: bool,
-    call_off: bool,
-    take_back: bool,
-) -> None:
-    """Ask that a suspension end, or approve that it ends.
-
-    ID is the suspension's. The password and one-time code of EMAIL are asked for on the terminal,
-    or read as two lines of stdin where there is none; then --number is needed.
-
-    Example: govern lift sus_0mh3…, and then govern lift sus_0mh3… --approve --as ann@example.com
-    """
-    if approve + take_back + confirm + call_off + (at is not None) > 1:
-        raise click.UsageError(
-            "--approve, --at, --confirm, --call-off and --take-back exclude each other."
-        )
-    by = who(desk, email, approve=approve)
-    if take_back:
-        desk.database.transaction(
-            lambda session: suspensions.take_back(
-                session, suspensions.find(session, id, by=by), by=by
-            )
-        )
-        tell_done(desk, id, None, "lifted", "is taken back")
-    elif approve:
-        request = approved(desk, id, RequestKind.LIFT, count, by=by)
-        tell_done(desk, id, request.id, "lifted", "is lifted")
-    elif call_off:
-        desk.database.transaction(
-            lambda session: suspensions.cancel(session, suspensions.find(session, id, by=by), by=by)
-        )
-        desk.tell({"id": id, "state": "open"}, f"{id} no longer ends at the time that was set.")
-    elif confirm:
-        _confirm(desk, id, count, by=by)
-    else:
-        _ask_lift(desk, id, count, reason, at, by=by)
-
-
-def _confirm(desk: Desk, id: str, count: int | None, *, by: Principal) -> None:
-    supposing = Supposing(suspension=id)
-    with desk.database.reading() as session:
-        suspensions.find(session, id, by=by)
-        grants = suspensions.returning(session, supposing)
-        people = suspensions.returning_people(session, supposing)
-    typed = _typed(count, grants, people)
-    row = desk.database.transaction(
-        lambda session: suspensions.confirm(
-            session, suspensions.find(session, id, by=by), number=typed, by=by
-        )
-    )
-    desk.tell(
-        {"id": id, "state": "open", "lifts_at": clock.text(row.at), "grants": grants},
-        f"{id} ends at {day(row.at)}: {number(grants, 'grant')} of "
-        f"{number(people, 'person', 'people')}.",
-    )
-
-
-def _ask_lift(
-    desk: Desk, id: str, count: int | None, reason: str, at: datetime | None, *, by: Principal
-) -> None:
-    supposing = Supposing(suspension=id)
-    with desk.database.reading() as session:
-        suspensions.find(session, id, by=by)
-        grants = suspensions.returning(session, supposing)
-        people = suspensions.returning_people(session, supposing)
-    typed = _typed(count, grants, people)
-    request = desk.database.transaction(
-        lambda session: suspensions.ask_lift(
-            session, suspensions.find(session, id, by=by), number=typed, reason=reason, at=at, by=by
-        )
-    )
-    command = f"govern lift {id} --approve" if at is None else f"govern approve {request.id}"
-    tell_asked(
-        desk, id, request, grants=grants, people=people, command=f"{command} --as EMAIL",
-    )  # fmt: skip
-
-
-def approved(
-    desk: Desk, id: str, kind: RequestKind, count: int | None, *, by: Principal,
-    mode: str | None = None,
-) -> Request:  # fmt: skip
-    """Approve what waits about a suspension."""
-    with desk.database.reading() as session:
-        suspensions.find(session, id, by=by)
-        request = requests.awaiting(session, id, kind, by=by)
-        if mode is not None and request.details["mode"] != mode:
-            raise click.UsageError(f"What waits is a change to {request.details['mode']}.")
-    return decide(desk, request, count, by=by)
-
-
-def decide(desk: Desk, request: Request, count: int | None, *, by: Principal) -> Request:
-    """Approve a request; the brake is asked for where its list has a number."""
-    typed = None
-    if request.number:
-        with desk.database.reading() as session:
-            supposing = suspensions.supposing_of(request)
-            people = suspensions.returning_people(session, supposing)
-        typed = _typed(count, request.number, people)
-    return desk.database.transaction(
-        lambda session: requests.approve(session, request.id, number=typed, by=by)
-    )
-
-
-def who(desk: Desk, email: str | None, *, approve: bool) -> Principal:
-    """The person of `--as`, who shows their factors; else whoever sits at the machine."""
-    if approve and email is None:
-        raise click.UsageError("--approve takes --as EMAIL: the second person shows both factors.")
-    return desk.by if email is None else desk.person(email)
-
-
-def _typed(count: int | None, grants: int, people: int) -> int:
-    """The brake: the number of `--number`, or as typed on the terminal."""
-    if count is not None or not grants:
-        return count or 0
-    if not sys.stdin.isatty():
-        raise click.UsageError("--number is needed where nobody can be asked for it.")
-    click.echo(
-        f"{number(grants, 'grant')} of {number(people, 'person', 'people')} would come back.",
-        err=True,
-    )
-    typed: int = click.prompt("Type the number of grants", type=int, err=True)
-    return typed
-
-
-def _write_particulars(desk: Desk, suspension_id: str) -> tuple[int, int]:
-    """Write what the latest act owes each grant; returns how many grants and people it touched."""
-    with desk.database.reading() as session:
-        grants, people = suspensions.particulars.counts(session, suspension_id)
-    with desk.progress(grants, "Writing entries") as advance:
-        suspensions.particulars.write(desk.database, suspension=suspension_id, progress=advance)
-    return grants, people
-
-
-def tell_done(desk: Desk, id: str, request: str | None, state: str, words: str) -> None:
-    """Say what an act on a suspension did, once its entries are written."""
-    grants, people = _write_particulars(desk, id)
-    result: dict[str, Any] = {"id": id, "state": state, "grants": grants, "people": people}
-    desk.tell(
-        result | {"request": request},
-        f"{id} {words}: {number(grants, 'grant')} of {number(people, 'person', 'people')}.",
-    )
-
-
-def tell_asked(
-    desk: Desk, id: str, request: Request, *, grants: int, people: int, command: str
-) -> None:
-    """Say what awaits a second person, and how they approve it."""
-    desk.tell(
-        {
-            "id": id, "state": "waiting", "request": request.id, "grants": grants,
-            "people": people,
-        },
-        f"{request.id} awaits a second person: {number(grants, 'grant')} of "
-        f"{number(people, 'person', 'people')} would come back.",
-        f"Another admin approves with: {command}",
-    )  # fmt: skip
+    tell_asked(desk, id, asked, f"govern mode {id} {mode} --approve --as EMAIL")
