@@ -168,7 +168,7 @@ def become(command: list[str], environment: dict[str, str] | None = None) -> Non
     """Turn into the command, so that signals and the exit status are its own."""
     os.chdir(ROOT)
     sys.stdout.flush()
-    os.execve(command[0], command, environment or dict(os.environ))  # noqa: S606
+    os.execve(command[0], command, environment or dict(os.environ))  # noqa: S606 - this program becomes that one
 
 
 def govern(*words: str) -> list[str]:

@@ -437,7 +437,7 @@ def _insert_all(driver: Any, table: Table, rows: Iterable[Sequence[Any]]) -> Non
                     values[i] = micros(values[i])
             yield values
 
-    driver.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted())  # noqa: S608
+    driver.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted())  # noqa: S608 - our own names
 
 
 def listed(session: OrmSession, values: Sequence[str]) -> FromClause:

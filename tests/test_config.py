@@ -83,7 +83,7 @@ def test_https_or_this_machines_own_name_is_served(url: str) -> None:
 def test_the_example_s_settings_are_frozen(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     with pytest.raises(AttributeError):
-        settings.port = 1  # type: ignore[misc]
+        settings.port = 1  # type: ignore[misc]  # it is frozen: the point
 
 
 def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:

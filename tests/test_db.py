@@ -130,7 +130,7 @@ def test_what_many_rows_at_once_break_has_the_name_that_one_row_has(store: Datab
     row = (new_id("org"), "Northwind")
 
     def work(session: Session) -> None:
-        db.insert_many(session, Organisation.__table__, [row, row])  # type: ignore[arg-type]
+        db.insert_many(session, Organisation.__table__, [row, row])  # type: ignore[arg-type]  # a Table, says SQLAlchemy
 
     with pytest.raises(sa_exc.IntegrityError):
         store.transaction(work)

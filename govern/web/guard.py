@@ -34,19 +34,19 @@ COOKIE = "session"
 
 def public(view: View) -> View:
     """Mark a view that anyone may call."""
-    view.govern_guard = "public"  # type: ignore[attr-defined]
+    view.govern_guard = "public"  # type: ignore[attr-defined]  # our mark
     return view
 
 
 def half_way(view: View) -> View:
     """Mark a view that a sign-in without its second factor may call."""
-    view.govern_guard = "half_way"  # type: ignore[attr-defined]
+    view.govern_guard = "half_way"  # type: ignore[attr-defined]  # our mark
     return view
 
 
 def credentials(view: View) -> View:
     """Mark a view that integrations call with their own credentials (see `integration`)."""
-    view.govern_guard = "credentials"  # type: ignore[attr-defined]
+    view.govern_guard = "credentials"  # type: ignore[attr-defined]  # our mark
     return view
 
 
@@ -104,7 +104,7 @@ def become(new_token: str) -> None:
     if new_token and user is None:
         raise errors.Unauthenticated("Please sign in.")
     # Where Flask-Login keeps the caller of this request; its `login_user` would use a cookie.
-    g._login_user = user or current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]  # noqa: SLF001
+    g._login_user = user or current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]  # noqa: SLF001 - as said
     g.session_token = new_token
 
 

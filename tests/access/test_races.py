@@ -282,7 +282,7 @@ def test_of_approving_and_withdrawing_at_once_exactly_one_wins(world: World) -> 
 def test_of_two_approvals_at_once_exactly_one_lifts(world: World) -> None:
     for code in ("one", "two"):
         pause, request = lift_asked(world, code)
-        approve: Callable[[Session], Any] = lambda s, r=request: requests.approve(  # noqa: E731
+        approve: Callable[[Session], Any] = lambda s, r=request: requests.approve(  # noqa: E731 - its type is said
             s, r.id, number=r.number, by=SECOND
         )
         results = together(world.store, approve, approve)
@@ -303,7 +303,7 @@ def _client_of(world: World, pause: Suspension) -> str:
 def test_of_two_revocations_at_once_exactly_one_ends_the_grant(world: World) -> None:
     project = world.project()
     grant = world.grant(world.subject(), project)
-    revoke: Callable[[Session], Any] = lambda s: grants.revoke(  # noqa: E731
+    revoke: Callable[[Session], Any] = lambda s: grants.revoke(  # noqa: E731 - its type is said
         s, s.get_one(Grant, grant.id), reason="end", by=OPERATOR
     )
     results = together(world.store, revoke, revoke)

@@ -209,8 +209,8 @@ TAKES: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene, Any], Any], int]
     "let out": (pause("client:ASTER"), release_part, SUSPENDED),
     "resumed at a time": (pause("project:Kingfisher"), resume_at_a_time, SUSPENDED),
     "tightened": (
-        lambda scene: scene.change(scene.reviewed, Mode.PAUSED),  # type: ignore[attr-defined]
-        lambda scene, _: scene.world.lift(scene.reviewed),  # type: ignore[attr-defined]
+        lambda scene: scene.change(scene.reviewed, Mode.PAUSED),  # type: ignore[attr-defined]  # set by its own scene
+        lambda scene, _: scene.world.lift(scene.reviewed),  # type: ignore[attr-defined]  # set by its own scene
         SUSPENDED,
     ),
     "moved": (
@@ -230,7 +230,7 @@ TAKES: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene, Any], Any], int]
 def test_what_was_taken_away_and_given_back_stays_away_from_an_old_token(scene: Scene) -> None:
     world = scene.world
     reviewed = world.suspend("project:Kingfisher", mode=Mode.UNDER_REVIEW)
-    scene.reviewed = reviewed  # type: ignore[attr-defined]
+    scene.reviewed = reviewed  # type: ignore[attr-defined]  # set by its own scene
     world.subject(organisation="held firm")
     held = world.suspend("organisation:held firm")
     show_factor(world, scene.ada)

@@ -206,7 +206,7 @@ def test_without_its_row_in_the_access_log_nothing_is_exported(world: World) -> 
     signed(world.store)
 
     def break_it(session: object) -> None:
-        session.execute(text("ALTER TABLE access_row RENAME TO elsewhere"))  # type: ignore[attr-defined]
+        session.execute(text("ALTER TABLE access_row RENAME TO elsewhere"))  # type: ignore[attr-defined]  # whichever the database is
 
     world.store.access_transaction(break_it)
     out = BytesIO()

@@ -87,7 +87,7 @@ def test_new_and_deleted_rows_are_changes_too(world: World) -> None:
         update(Subject).values(full_name="X"),
         delete(Grant),
         insert(Client).values(id="cli_x", code="x", name="x", recorded_at=T0),
-        update(Subject.__table__).values(full_name="X"),  # type: ignore[arg-type]
+        update(Subject.__table__).values(full_name="X"),  # type: ignore[arg-type]  # a Table, says SQLAlchemy
     ],
     ids=["update", "delete", "insert", "core update"],
 )

@@ -147,7 +147,7 @@ def test_a_batch_that_is_not_answered_whole_is_denied_whole(client: Client, serv
         {"evaluations": {"0": PERMIT, "1": PERMIT}}, {"evaluations": [PERMIT, {}]},
         {"evaluations": [PERMIT, None]}, {"evaluations": None},
     ):  # fmt: skip
-        served.answer = lambda handler, t=told: handler.tell(t)  # type: ignore[misc]
+        served.answer = lambda handler, t=told: handler.tell(t)  # type: ignore[misc]  # a lambda with a default
         found = client.ask_many(two)
         assert [(each.permit, each.reason) for each in found] == [(False, UNAVAILABLE)] * 2, told
     error = {"decision": False, "context": {"error": {"status": 400, "message": "…"}}}

@@ -74,7 +74,7 @@ class Wsgi:
 
         parts = self.guarded(environ, start_response)
         body = b"".join(parts)
-        parts.close()  # type: ignore[attr-defined]
+        parts.close()  # type: ignore[attr-defined]  # WSGI has it
         return told[0], told[1], body
 
 
@@ -105,7 +105,7 @@ def test_a_question_that_cannot_be_made_lets_nobody_in(client: Client) -> None:
 
     guard = WsgiGuard(lambda *_: called.append(1) or [], client, wrong)
     with pytest.raises(KeyError):
-        guard({}, lambda *_: None)  # type: ignore[arg-type,return-value]
+        guard({}, lambda *_: None)  # type: ignore[arg-type,return-value]  # no server
     assert called == []
 
 
@@ -196,7 +196,7 @@ def test_the_event_loop_goes_on_while_a_question_waits(client: Client, served: S
 
     async def both() -> None:
         scope = {"type": "http", "headers": [(b"x-user", b"ada")], "method": "GET"}
-        waiting = asyncio.ensure_future(site.guarded(scope, None, send))  # type: ignore[arg-type]
+        waiting = asyncio.ensure_future(site.guarded(scope, None, send))  # type: ignore[arg-type]  # no server
         assert await asyncio.to_thread(asked.wait, 10)
         assert sent == []  # this line runs while the question is out
         answer.set()

@@ -250,7 +250,7 @@ def test_a_token_signed_or_typed_otherwise_is_refused(issuer: Issuer, checker: T
         assert (found.valid, found.reason) == (False, reason), token[:80]
     assert checker.check(good).valid
     with pytest.raises(TypeError):
-        checker.check(None)  # type: ignore[arg-type]
+        checker.check(None)  # type: ignore[arg-type]  # what a caller might do
 
 
 # --- keys --------------------------------------------------------------------------------------

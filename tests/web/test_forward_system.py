@@ -189,7 +189,7 @@ class Stage:
                 own.putheader(name, value)
         own.endheaders(body.encode() if body is not None else None)
         answer = own.getresponse()
-        answer.told = answer.read()  # type: ignore[attr-defined]
+        answer.told = answer.read()  # type: ignore[attr-defined]  # kept with it
         if connection is None:
             own.close()
         return answer

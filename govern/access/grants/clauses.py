@@ -91,7 +91,7 @@ class Moment:
     def unended(self, row: Any) -> ColumnElement[bool]:
         """Whether a fact had not ended."""
         if self.at is None and self.worked_at is None:
-            return row.ended_at.is_(None)  # type: ignore[no-any-return]
+            return row.ended_at.is_(None)  # type: ignore[no-any-return]  # of any such table
         return or_(row.ended_at.is_(None), row.ended_at > self.instant)
 
     def stands(self, row: Any) -> ColumnElement[bool]:

@@ -318,7 +318,7 @@ def _record_admission(
             )
         },
         private=private,
-        stamps=[*stamps, *((item, "as_at") for item in pending)],  # type: ignore[list-item]
+        stamps=[*stamps, *((item, "as_at") for item in pending)],  # type: ignore[list-item]  # rows
         recheck=recheck,
     )
 

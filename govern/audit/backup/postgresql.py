@@ -103,7 +103,9 @@ def _program(name: str, needed: int) -> str:
         found = shutil.which(name, path=place)
         if not found:
             continue
-        told = subprocess.run([found, "--version"], capture_output=True, check=False, text=True)  # noqa: S603
+        told = subprocess.run(  # noqa: S603 - a program of this name from PATH, asked its version
+            [found, "--version"], capture_output=True, check=False, text=True
+        )
         number = re.search(r"\) (\d+)", told.stdout)
         if number and int(number[1]) >= needed:
             return found

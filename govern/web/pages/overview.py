@@ -46,7 +46,7 @@ def page() -> str:
     reading.note(guard.database(), "overview", by=by)
     for line in lines:
         for project in line.projects:
-            project.url = f"/projects/{project.code}"  # type: ignore[attr-defined]
+            project.url = f"/projects/{project.code}"  # type: ignore[attr-defined]  # for the page
     return render_template(
         "admin/overview.html",
         now=clock.utcnow(),

@@ -125,14 +125,14 @@ def _scope_page(wrong: Mapping[str, str], *, typed: str = "", nobodys: int = 0) 
         lists = _lists(session, chosen, by=by)
     shown = {value for value, _words in lists} | {f"organisation:{name}" for name, _people in firms}
     for client in lines:
-        client.open = bool(query) or len(lines) == 1  # type: ignore[attr-defined]
+        client.open = bool(query) or len(lines) == 1  # type: ignore[attr-defined]  # for the page
         shown.add(f"client:{client.code}")
         for project in client.projects:
             own = {f"dataset:{item.code}" for item in project.datasets}
             shown |= {f"project:{project.code}", *own}
-            project.open = bool(own & set(chosen))  # type: ignore[attr-defined]
-            if project.open or f"project:{project.code}" in chosen:  # type: ignore[attr-defined]
-                client.open = True  # type: ignore[attr-defined]
+            project.open = bool(own & set(chosen))  # type: ignore[attr-defined]  # for the page
+            if project.open or f"project:{project.code}" in chosen:  # type: ignore[attr-defined]  # for the page
+                client.open = True  # type: ignore[attr-defined]  # for the page
     return render_template(
         "pause/scope.html",
         filter={"q": query},
