@@ -10,6 +10,7 @@ from govern.web.api import (
     clients,
     datasets,
     drills,
+    effect,
     grants,
     lifting,
     log,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from govern.web.api.routes import Operation
 
 PLACES = (
-    clients, projects, datasets, subjects, grants, suspensions, people_lists, drills, lifting,
-    requests, log, who,
+    clients, projects, datasets, subjects, grants, suspensions, effect, people_lists, drills,
+    lifting, requests, log, who,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 

@@ -122,46 +122,6 @@ class Suspension(SuspensionLine):
     take_back_until: Instant | None
 
 
-class Answer(Told):
-    """What an integration was told last, of anything covered."""
-
-    at: Instant
-    permit: bool
-    reason: str
-
-
-class Integration(Told):
-    """An integration that could have asked; `since` is when it was first told what decides."""
-
-    id: str
-    name: str = Field(description="Its id, where the caller may not know its name.")
-    state: Literal["confirmed", "failed", "unknown"] = Field(
-        description="Refused since; permitted though it should not be; or has not asked since."
-    )
-    since: Instant | None
-    before: Answer | None = Field(description="Before the suspension was in force.")
-    after: Answer | None
-
-
-class TimeToEffect(Told):
-    """When a suspension took effect, and who heard of it; null is what was not seen."""
-
-    id: str
-    state: Literal["open", "lifted"]
-    mode: Mode
-    ordered_at: Instant
-    committed_at: Instant = Field(description="From here every decision refuses.")
-    milliseconds: float = Field(description="From the order to the commit.")
-    last_permit_at: Instant | None
-    first_deny_at: Instant | None
-    recorded_at: Instant | None = Field(description="When every grant had its entry.")
-    grants_recorded: int
-    seen_at: Instant
-    whole: bool = Field(description="False: only the nearest rows of the access log were read.")
-    counts: dict[str, int] = Field(description="Integrations by state.")
-    integrations: list[Integration]
-
-
 class Targets(Asked):
     """What a suspension would be laid over."""
 
@@ -353,12 +313,6 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         waiting=[one.id for one in found.waiting],
         take_back_until=found.take_back_until,
     )  # fmt: skip
-
-
-@routes.get("/suspensions/<suspension>/effect", TimeToEffect)
-def effect(session: Session, suspension: str, *, by: Principal) -> TimeToEffect:
-    """How fast a suspension took effect, and which integrations are known to have heard of it."""
-    return TimeToEffect(**suspensions.time_to_effect(session, suspension, by=by).told())
 
 
 @routes.get("/suspensions/<suspension>/grants", Page[Held], query=Paging)

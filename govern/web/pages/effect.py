@@ -16,7 +16,7 @@ from govern.access.suspensions import Heard
 from govern.audit import reading
 from govern.audit.signer import Signer
 from govern.web import guard
-from govern.web.api.suspensions import TimeToEffect as Told
+from govern.web.api.effect import TimeToEffect as Told
 from govern.web.pages import base, words
 
 if TYPE_CHECKING:
