@@ -411,6 +411,7 @@ def test_some_are_let_out_early_and_a_part_is_taken_out_by_two(
     assert (taken.status, taken.json["state"]) == (0, "narrowed"), taken.err
 
 
+@pytest.mark.asvs("2.3.5")
 def test_nobody_approves_their_own_lift(
     run: Callable[..., Ran], world: World, paused: tuple[str, Any, Any]
 ) -> None:

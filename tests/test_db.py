@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from govern.db import Session
 
 
+@pytest.mark.asvs("13.3.1")
 def test_a_sealed_value_opens_in_its_own_row_alone(settings: Settings) -> None:
     sealed = seal(settings, b"seed", place="totp.seed:otp_1")
     assert unseal(settings, sealed, place="totp.seed:otp_1") == b"seed"
@@ -38,6 +39,7 @@ def test_the_same_value_is_sealed_differently_each_time(settings: Settings) -> N
     assert seal(settings, b"x", place="p") != seal(settings, b"x", place="p")
 
 
+@pytest.mark.asvs("16.2.2")
 def test_instants_keep_their_microseconds_and_come_back_in_utc(store: Database) -> None:
     when = datetime(2026, 11, 21, 12, 0, 0, 123457, tzinfo=timezone(timedelta(hours=3)))
     store.transaction(lambda s: s.add(Throttle(key="k", failures=0, blocked_until=when)))

@@ -13,6 +13,7 @@ from govern import errors
 from govern.audit.events import SENTENCES, EventType
 from govern.audit.record import _AUDITED_TABLES
 from govern.db import Audited, Base
+from tests import asvs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ def test_every_event_type_is_emitted_somewhere() -> None:
     assert [kind.name for kind in EventType if f"EventType.{kind.name}" not in text] == []
 
 
+@pytest.mark.asvs("16.1.1")
 def test_every_event_type_has_its_sentence_and_its_line_in_the_docs() -> None:
     page = (ROOT / "docs" / "events.md").read_text()
     for kind in EventType:
@@ -183,3 +185,18 @@ def test_importing_govern_costs_no_flask() -> None:
 
     check = "import sys, govern, govern.access; sys.exit('flask' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_the_page_of_what_is_shown_is_that_of_the_marks() -> None:
+    assert (ROOT / "docs" / "asvs.md").read_text() == asvs.render()
+
+
+def test_every_mark_names_a_part_and_every_promised_part_has_its_mark_or_is_owned_up_to() -> None:
+    assert len(asvs.STATEMENTS) == 40
+    assert len(asvs.parts()) == sum(len(statement.parts) for statement in asvs.STATEMENTS)
+    shown = asvs.tests_of()
+    assert set(shown) - set(asvs.parts()) == set()
+    collected = [showing for showing in asvs.showings() if showing.test.startswith("test_")]
+    assert collected == asvs.showings()
+    promised = {part.id for part in asvs.parts().values() if part.promised}
+    assert promised - set(shown) == asvs.NOT_SHOWN_YET

@@ -135,6 +135,7 @@ def test_a_database_that_is_not_there_or_not_migrated_is_not_served(empty: Setti
     store.dispose()
 
 
+@pytest.mark.asvs("13.3.1")
 def test_the_keys_are_no_part_of_the_database(world: World, settings: Settings) -> None:
     subject = world.subject()
     world.activate(subject)

@@ -61,6 +61,7 @@ def outcome(by: Principal, permission: str, client: str | None) -> str:
 
 @pytest.mark.parametrize("permission", [*EVERY, "nonesuch:verb"])
 @pytest.mark.parametrize("role", MAY)
+@pytest.mark.asvs("8.2.1")
 def test_the_table_of_who_may_do_what(role: str, permission: str) -> None:
     held = permission in MAY[role]
     over_all, over_one = someone(role), someone(role, "cli_own")
@@ -72,11 +73,13 @@ def test_the_table_of_who_may_do_what(role: str, permission: str) -> None:
     assert outcome(over_one, permission, None) == "Forbidden"
 
 
+@pytest.mark.asvs("7.5.3")
 def test_every_permission_that_takes_a_fresh_factor_is_in_the_table() -> None:
     assert set(EVERY) >= permissions.NEEDS_FRESH
 
 
 @pytest.mark.parametrize("permission", sorted(permissions.NEEDS_FRESH))
+@pytest.mark.asvs("7.5.3")
 def test_a_factor_is_fresh_for_exactly_five_minutes(permission: str) -> None:
     role = "auditor" if permission == "log:export" else "admin"
     bound = NOW - timedelta(minutes=5)

@@ -83,6 +83,7 @@ class Askers:
             thread.join()
 
 
+@pytest.mark.asvs("8.3.2")
 def test_under_eight_threads_of_decisions_no_permit_starts_after_the_pause(world: World) -> None:
     client = world.client()
     project = world.project(client=client)

@@ -122,6 +122,7 @@ def accesses(world: World, kind: AccessKind) -> list[Access]:
         return list(session.execute(query).scalars())
 
 
+@pytest.mark.asvs("9.2.4")
 def test_a_token_says_what_its_grants_permit_to_whom_it_is_meant_for_and_on_record(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +271,7 @@ def show_factor(world: World, who: Subject) -> None:
     world.do(work)
 
 
+@pytest.mark.asvs("10.4.2", "10.4.3")
 def test_a_token_ends_with_its_code_its_time_its_grant_and_its_person(scene: Scene) -> None:
     a_code_is_good_once_for_a_minute_for_its_tool_and_until_anything_is_taken(scene)
     what_expired_is_dropped_later_and_no_place_is_given_twice_before(scene)

@@ -35,6 +35,7 @@ def rows(world: World) -> list[Access]:
         )
 
 
+@pytest.mark.asvs("16.3.2")
 def test_each_decision_has_its_row_when_its_answer_comes(
     world: World, granted: tuple[Subject, Project]
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_writers_numbers_have_no_gap_under_many_threads(
     assert len(set(ids)) == 30
 
 
+@pytest.mark.asvs("16.5.3")
 def test_when_the_access_log_cannot_be_written_the_answer_is_a_denial(
     world: World, granted: tuple[Subject, Project]
 ) -> None:

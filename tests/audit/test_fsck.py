@@ -120,6 +120,7 @@ def test_a_changed_entry_is_named(world: World, seq: int, rehash: bool) -> None:
         assert named(world.store) == set()  # nobody signed it yet
 
 
+@pytest.mark.asvs("16.4.2")
 def test_every_changed_entry_is_named(world: World) -> None:
     for seq in (3, 300, 301, 511):
         rewrite(world.store, seq, another_salt, rehash=seq % 2 == 0)

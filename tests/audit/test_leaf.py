@@ -1,5 +1,6 @@
 """The leaf is canonical, tells nothing by its hash, and holds no personal value."""
 
+import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ def built(**changed: object) -> bytes:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
+@pytest.mark.asvs("16.2.4")
 def test_the_bytes_are_those_of_rfc_8785(value: dict[str, object]) -> None:
     assert leaf.canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]  # of any kind, by design
 

@@ -114,6 +114,7 @@ BREAK = {
 
 
 @pytest.mark.parametrize("table", ["log_entry", "log_value"])
+@pytest.mark.asvs("2.3.3", "16.5.3")
 def test_when_the_record_cannot_be_written_the_change_does_not_happen(
     world: World, database: str, table: str
 ) -> None:
@@ -205,6 +206,7 @@ def test_entries_of_one_log_are_gap_free_and_strictly_later_under_many_writers(
         assert clock.text(head.last_at) == times[-1]
 
 
+@pytest.mark.asvs("16.2.2")
 def test_times_grow_even_when_the_clock_stands_or_goes_back(world: World) -> None:
     with clock.at(T0):
         world.subject()
@@ -222,6 +224,7 @@ def test_an_act_over_two_logs_has_one_instant_and_its_facts_carry_it(world: Worl
     assert house["salt"] != own["salt"]
 
 
+@pytest.mark.asvs("16.2.1")
 def test_who_acts_is_named_by_an_opaque_id_and_the_machines_user_as_a_commitment(
     world: World,
 ) -> None:

@@ -52,6 +52,7 @@ def test_the_tiles_that_became_full_are_kept(store: Database) -> None:
     assert tiles == list(range(size // 256))
 
 
+@pytest.mark.asvs("16.4.3", "16.4.2")
 def test_a_shortened_log_is_neither_signed_nor_served(store: Database) -> None:
     signer = Signer(store.settings)
     append(store, 10)
@@ -143,6 +144,7 @@ def test_a_signature_lost_on_the_way_to_the_database_is_given_again(store: Datab
     assert notes(store) == before[-1:]
 
 
+@pytest.mark.asvs("16.4.3")
 def test_the_memory_is_outside_the_database_and_the_key_only_its_owners(store: Database) -> None:
     signer = Signer(store.settings)
     append(store, 300)

@@ -74,6 +74,7 @@ def refused(session: Session, statement: str) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
+@pytest.mark.asvs("16.4.2")
 def test_a_row_is_neither_changed_nor_removed(session: Session, database: str, table: str) -> None:
     refused(session, TABLES[table][2].format(**WORDS[database]))
     refused(session, f"DELETE FROM {table}")

@@ -390,6 +390,7 @@ def test_each_damage_is_plain_data() -> None:
 # --- the form for spreadsheets --------------------------------------------------------------------
 
 
+@pytest.mark.asvs("16.4.1")
 def test_no_cell_is_taken_for_a_formula() -> None:
     for text in ("=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\uff1d1"):
         assert lines.safe(text).startswith("'"), text

@@ -152,6 +152,7 @@ def lists(issuer: Issuer) -> int:
 # --- the token ---------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("10.3.2", "10.3.3")
 def test_a_good_token_says_whose_it_is_and_what_it_permits(issuer: Issuer, checker: Tokens) -> None:
     details = [
         {"type": "project_access", "identifier": "Kingfisher", "actions": ["read", "annotate"],
@@ -206,6 +207,7 @@ def faults() -> list[tuple[dict[str, Any], str]]:
     ]  # fmt: skip
 
 
+@pytest.mark.asvs("9.2.1", "9.2.3", "10.3.1")
 def test_a_token_with_a_claim_at_fault_is_refused(issuer: Issuer, checker: Tokens) -> None:
     for wrong, reason in faults():
         found = checker.check(issuer.token(**wrong))
@@ -214,6 +216,7 @@ def test_a_token_with_a_claim_at_fault_is_refused(issuer: Issuer, checker: Token
         assert found.subject == ""
 
 
+@pytest.mark.asvs("9.1.1", "9.1.2", "9.2.2")
 def test_a_token_signed_or_typed_otherwise_is_refused(issuer: Issuer, checker: Tokens) -> None:
     good = issuer.token()
     head, body, signature = good.split(".")
@@ -284,6 +287,7 @@ def test_a_new_key_is_found_at_once_and_forged_names_do_not_make_us_ask_each_tim
         {"jwks_uri": 5},
     ],
 )
+@pytest.mark.asvs("9.1.3")
 def test_keys_come_from_the_issuer_itself_and_not_in_the_clear(
     issuer: Issuer, checker: Tokens, metadata: dict[str, Any]
 ) -> None:

@@ -41,6 +41,7 @@ def ready(world: World) -> tuple[Subject, str]:
     return subject, seed
 
 
+@pytest.mark.asvs("6.4.1")
 def test_a_link_works_once(world: World, ready: tuple[Subject, str]) -> None:
     subject, seed = ready
     token = issue(world, subject)
@@ -89,6 +90,7 @@ def test_the_code_that_enrolled_the_app_signs_nobody_in(
             world.do(lambda s: sessions.show_factor(s, half, world.code(subject)))
 
 
+@pytest.mark.asvs("6.4.1")
 def test_a_new_link_ends_the_one_before_and_each_ends_after_three_days(
     world: World, ready: tuple[Subject, str]
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_password_too_short_or_too_long_is_refused(password: str) -> None:
     assert refusal.value.field == "password"
 
 
+@pytest.mark.asvs("6.2.8")
 def test_a_password_is_the_same_however_its_letters_are_composed() -> None:
     stored = passwords.hashed("Ångström is enough")
     assert passwords.matches(stored, "A\u030angstro\u0308m is enough")

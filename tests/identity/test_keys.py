@@ -77,6 +77,7 @@ def test_of_nodes_that_begin_at_once_one_makes_the_key_and_of_rotations_each_doe
         assert session.execute(select(func.count()).select_from(SigningKey)).scalar_one() == 3
 
 
+@pytest.mark.asvs("9.1.1")
 def test_a_token_damaged_in_any_one_way_is_nobodys(world: World) -> None:
     good = keys.sign(world.store, {"sub": "ada"}, type="at+jwt")
     head, body, seal = good.split(".")

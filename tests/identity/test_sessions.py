@@ -47,6 +47,7 @@ def resume(world: World, token: str) -> sessions.Caller | None:
         return sessions.resume(session, token)
 
 
+@pytest.mark.asvs("6.3.3")
 def test_both_factors_open_a_session_and_the_password_alone_opens_nothing(world: World) -> None:
     subject = someone(world, role="admin")
     with clock.at(START):
@@ -62,6 +63,7 @@ def test_both_factors_open_a_session_and_the_password_alone_opens_nothing(world:
         assert full.principal.amr == ("pwd", "otp", "mfa")
 
 
+@pytest.mark.asvs("6.5.1")
 def test_a_code_works_once(world: World) -> None:
     subject = someone(world)
     with clock.at(START):
@@ -70,6 +72,7 @@ def test_a_code_works_once(world: World) -> None:
             show(world, token, world.code(subject))
 
 
+@pytest.mark.asvs("6.5.1")
 def test_of_two_submissions_of_one_code_at_once_exactly_one_wins(world: World) -> None:
     subject = someone(world)
     with clock.at(START):
@@ -112,6 +115,7 @@ def at_once(*calls: Any) -> list[Any]:
     return results
 
 
+@pytest.mark.asvs("6.5.1", "6.5.5")
 def test_the_code_of_the_step_before_is_taken_once_and_an_older_one_never(world: World) -> None:
     subject = someone(world)
     with clock.at(START):
@@ -126,6 +130,7 @@ def test_the_code_of_the_step_before_is_taken_once_and_an_older_one_never(world:
             show(world, token, world.code(subject, at=START - STEP))
 
 
+@pytest.mark.asvs("6.5.1")
 def test_a_recovery_code_works_once_and_leaves_its_record(world: World) -> None:
     subject = world.subject()
     with clock.at(START - timedelta(minutes=1)):
@@ -141,6 +146,7 @@ def test_a_recovery_code_works_once_and_leaves_its_record(world: World) -> None:
         assert authenticators.recovery_codes_left(session, subject.id) == 8
 
 
+@pytest.mark.asvs("6.3.1", "63B-3.1.4")
 def test_wrong_guesses_count_though_refused_and_block_even_the_right_code(world: World) -> None:
     subject = someone(world)
     with clock.at(START):
@@ -208,6 +214,7 @@ def test_unknown_wrong_and_offboarded_are_told_in_the_same_words(world: World) -
     assert len(said) == 1
 
 
+@pytest.mark.asvs("7.2.4")
 def test_showing_a_factor_makes_a_new_session_and_the_old_one_never_comes_back(
     world: World,
 ) -> None:
@@ -226,6 +233,7 @@ def test_showing_a_factor_makes_a_new_session_and_the_old_one_never_comes_back(
         assert caller.principal.factor_at == START + STEP
 
 
+@pytest.mark.asvs("7.4.1", "7.2.1")
 def test_who_signs_out_is_out_with_every_copy_of_the_token(world: World) -> None:
     subject, other = someone(world), someone(world)
     with clock.at(START):
@@ -253,6 +261,7 @@ def test_who_signs_out_is_out_with_every_copy_of_the_token(world: World) -> None
         ("", timedelta(hours=24), timedelta(hours=1)),
     ],
 )
+@pytest.mark.asvs("7.3.1", "7.3.2", "63B-2.2.3", "7.4.1")
 def test_sessions_end_by_age_and_by_idleness_sooner_for_who_holds_a_role(
     world: World, role: str, absolute: timedelta, idle: timedelta
 ) -> None:
@@ -314,6 +323,7 @@ def test_a_half_way_session_waits_ten_minutes_for_its_factor(world: World) -> No
         show(world, half, world.code(subject))
 
 
+@pytest.mark.asvs("7.4.2")
 def test_sessions_of_who_left_end_and_none_begins(world: World) -> None:
     subject = someone(world)
     with clock.at(START):

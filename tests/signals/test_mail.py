@@ -318,6 +318,7 @@ def test_retries_end(world: World, box: Mailbox) -> None:
     assert len(box.at_recipient[who.email]) == 5
 
 
+@pytest.mark.asvs("16.5.2")
 def test_a_dead_server_costs_nobody_an_attempt_and_is_shown_until_it_lives(
     world: World, settings: Settings, box: Mailbox
 ) -> None:

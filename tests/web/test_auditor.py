@@ -118,6 +118,7 @@ def test_a_cursor_that_was_made_up_is_refused(world: World, app: Flask) -> None:
         assert auditor.get(f"/log?after={after}").status_code == 422, after
 
 
+@pytest.mark.asvs("8.4.1")
 def test_a_clients_auditor_learns_nothing_of_its_rival(
     world: World, app: Flask, two_clients: dict[str, Any]
 ) -> None:
@@ -327,6 +328,7 @@ def test_an_export_proves_itself_with_the_key_that_the_page_shows(
     assert kinds.count(AccessKind.EXPORT) == 4
 
 
+@pytest.mark.asvs("7.5.3")
 def test_an_export_asks_for_a_fresh_code_and_keeps_the_form(
     world: World, app: Flask, two_clients: dict[str, Any]
 ) -> None:

@@ -39,6 +39,7 @@ def _cookie(visitor: Visitor) -> str:
     return cookie.value if cookie else ""
 
 
+@pytest.mark.asvs("7.2.4")
 def test_both_steps_lead_to_a_session_and_to_the_page_that_was_asked_for(
     world: World, visitor: Visitor
 ) -> None:
@@ -61,6 +62,7 @@ def test_both_steps_lead_to_a_session_and_to_the_page_that_was_asked_for(
     assert person.full_name in visitor.get("/account").text
 
 
+@pytest.mark.asvs("3.3.2", "3.3.4", "63B-5.1")
 def test_the_cookie_is_for_this_host_alone_and_out_of_reach_of_scripts(
     world: World, visitor: Visitor
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_recovery_code_signs_in_once(world: World, app: Flask) -> None:
     assert statuses == [303, 401]
 
 
+@pytest.mark.asvs("2.3.1", "6.3.3")
 def test_half_a_sign_in_can_do_nothing_but_finish_or_give_up(world: World, app: Flask) -> None:
     person = world.staff("admin")
     world.activate(person)
@@ -179,6 +182,7 @@ def test_half_a_sign_in_can_do_nothing_but_finish_or_give_up(world: World, app: 
         assert sessions.resume(session, token) is None
 
 
+@pytest.mark.asvs("7.4.1", "7.2.1")
 def test_signing_out_ends_the_session_on_the_server(world: World, visitor: Visitor) -> None:
     person = world.subject()
     world.activate(person)
@@ -323,6 +327,7 @@ def test_a_link_that_never_was_says_no_more_than_one_that_was_used(visitor: Visi
 # --- forms -------------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("3.5.1")
 def test_no_unsafe_route_works_without_the_forms_token(world: World, app: Flask) -> None:
     person = world.staff("admin")
     world.activate(person)

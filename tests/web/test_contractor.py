@@ -70,6 +70,7 @@ def test_a_pause_is_told_in_words_a_contractor_can_use(world: World, visitor: Vi
         assert secret not in page
 
 
+@pytest.mark.asvs("8.2.2", "8.4.1")
 def test_no_codename_shows_that_one_never_held(world: World, visitor: Visitor) -> None:
     person, neighbour = world.subject(), world.subject()
     aster, rival = world.client("ASTER"), world.client("BOREAL")
@@ -246,6 +247,7 @@ def signed_in(world: World, app: Flask) -> tuple[Subject, Visitor]:
     return person, Visitor.of(app).seated(world, person)
 
 
+@pytest.mark.asvs("7.5.2")
 def test_one_sees_and_ends_ones_own_sessions_alone(
     world: World, app: Flask, signed_in: tuple[Subject, Visitor]
 ) -> None:
@@ -270,6 +272,7 @@ def test_one_sees_and_ends_ones_own_sessions_alone(
         assert visitor.get("/account").status_code == 200
 
 
+@pytest.mark.asvs("7.5.2")
 def test_all_other_sessions_end_and_this_one_stays(
     world: World, app: Flask, signed_in: tuple[Subject, Visitor]
 ) -> None:

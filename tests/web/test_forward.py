@@ -133,6 +133,7 @@ def test_every_other_case_is_refused_in_its_own_way_and_on_record(
     check(Proxy(proxy.app, other, secret, proxy.cookie).ask(), 403, "no_rule")
 
 
+@pytest.mark.asvs("4.1.3")
 def test_the_users_own_headers_method_path_and_body_change_nothing(proxy: Proxy) -> None:
     spoofed = {
         "X_Auth_User": "ben", "X_Original_URI": "/kingfisher/x", "X_Original_Method": "GET",

@@ -122,6 +122,7 @@ def test_asking_twice_is_refused_and_a_withdrawn_request_lifts_nothing(
     assert stopped(world, project)
 
 
+@pytest.mark.asvs("2.3.5")
 def test_one_person_alone_can_never_widen_access_through_any_page(
     world: World, ada: Visitor, ben: Visitor
 ) -> None:
@@ -271,6 +272,7 @@ def test_a_lift_at_a_time_is_asked_for_approved_and_confirmed_on_pages_and_its_m
     assert not world.permits(person, project)
 
 
+@pytest.mark.asvs("2.3.5")
 def test_whoever_made_the_askers_account_cannot_be_the_second_person(
     world: World, app: Flask, ada: Visitor
 ) -> None:

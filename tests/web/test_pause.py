@@ -140,6 +140,7 @@ def test_an_unknown_scope_is_refused_in_the_page_where_it_is_chosen(
     assert ada.post("/suspensions", {"target": "client:NOPE"}).status_code == 422
 
 
+@pytest.mark.asvs("7.5.3")
 def test_a_stale_factor_is_asked_for_and_loses_nothing_that_was_typed(
     world: World, app: Flask
 ) -> None:

@@ -142,6 +142,7 @@ def test_werkzeugs_errors_have_the_same_shapes(app: Flask) -> None:
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
 
 
+@pytest.mark.asvs("16.3.4", "16.5.1", "16.5.4")
 def test_what_nobody_foresaw_is_500_without_details_and_logged_under_its_id(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,6 +160,7 @@ def test_what_nobody_foresaw_is_500_without_details_and_logged_under_its_id(
     assert app.test_client().get("/fail/anything").text.count("req_") == 1
 
 
+@pytest.mark.asvs("16.5.4")
 def test_a_page_can_say_that_the_database_is_gone_without_the_database(
     app: Flask, world: World
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_page_can_say_that_the_database_is_gone_without_the_database(
     assert "web_session" not in answer.text
 
 
+@pytest.mark.asvs("16.3.2", "16.2.5", "16.2.1")
 def test_a_refusal_is_on_record_with_who_asked_and_what_but_no_secret(
     app: Flask, world: World
 ) -> None:

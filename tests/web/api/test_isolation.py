@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from govern.access.clients import Client
 from govern.audit.log import HOUSE, Log
 from tests.web.api.caller import PREFIX, Caller, filled
@@ -98,6 +100,7 @@ def routes(described: dict[str, Any]) -> Iterator[Route]:
             yield Route(operation["operationId"], method, path.removeprefix(PREFIX), parts)
 
 
+@pytest.mark.asvs("8.4.1", "8.2.2")
 def test_what_belongs_to_another_client_is_answered_as_if_it_were_not_there(
     world: World, app: Flask
 ) -> None:

@@ -47,6 +47,7 @@ def count(world: World, table: Any) -> int:
 # --- who is calling ----------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("8.2.1")
 def test_who_shows_no_credentials_or_holds_another_scope_gets_nothing(
     world: World, app: Flask, caller: Caller
 ) -> None:

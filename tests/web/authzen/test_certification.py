@@ -60,6 +60,7 @@ RULES = [
 ]
 
 
+@pytest.mark.asvs("8.3.3")
 def test_the_decisions_of_the_fixture(tool: Tool) -> None:
     for question, expected in RULES:
         for context in ({}, {"context": {"time": "2025-06-27T18:03-07:00", "ip": "192.168.1.1"}}):

@@ -75,6 +75,7 @@ def test_a_denial_is_200_with_its_reason_for_users_and_for_admins(tool: Tool, wo
     assert context["decision_id"] == f"{row.writer}-{row.number}"
 
 
+@pytest.mark.asvs("8.3.2")
 def test_the_next_question_after_a_pause_is_denied(tool: Tool, world: World) -> None:
     assert tool.send(ONE, question()).json["decision"] is True
     world.suspend("client:ASTER")
@@ -280,6 +281,7 @@ def test_without_right_credentials_nobody_is_answered(tool: Tool, world: World, 
     assert rows(world) == []
 
 
+@pytest.mark.asvs("16.2.5", "16.3.1")
 def test_wrong_credentials_are_on_record_without_their_secret(tool: Tool, world: World) -> None:
     client_id, _ = tool.credentials
     tool.send(ONE, question(), auth=(client_id, "guessed-secret"))
@@ -292,6 +294,7 @@ def test_wrong_credentials_are_on_record_without_their_secret(tool: Tool, world:
     assert second.detail is None
 
 
+@pytest.mark.asvs("8.3.2")
 def test_an_ended_integration_is_unknown_at_once(tool: Tool, world: World) -> None:
     world.do(
         lambda s: s.execute(
@@ -346,6 +349,7 @@ def test_what_an_integration_may_not_know_of_is_denied_without_a_word(
     assert len({row.client_id for row in hidden}) == 2
 
 
+@pytest.mark.asvs("16.5.3")
 def test_when_the_record_cannot_be_written_everything_is_denied(tool: Tool, world: World) -> None:
     world.store.access_transaction(lambda s: s.execute(text("DROP TABLE access_row")))
     answer = tool.send(ONE, question())

@@ -55,6 +55,7 @@ def test_a_person_sees_who_asks_for_what_and_is_sent_back_with_their_answer(flow
     assert late.location.startswith(("/step-up?next=", "/sign-in?next="))
 
 
+@pytest.mark.asvs("10.4.1")
 def test_nobody_is_sent_to_an_address_that_is_not_registered_letter_for_letter(
     flow: Flow,
 ) -> None:
@@ -73,6 +74,7 @@ def test_nobody_is_sent_to_an_address_that_is_not_registered_letter_for_letter(
             assert "evil" not in answer.headers["Content-Security-Policy"]
 
 
+@pytest.mark.asvs("10.4.4", "10.4.6")
 def test_what_is_wrong_beyond_the_address_is_told_to_the_tool(flow: Flow) -> None:
     flow.world.project("Heron")
     two = Tool.of(flow.world, "bare", registration=None)

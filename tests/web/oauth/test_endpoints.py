@@ -41,6 +41,7 @@ def error(answer: TestResponse, status: int = 400) -> str:
     return str(answer.json["error"])
 
 
+@pytest.mark.asvs("8.3.2")
 def test_a_token_dies_with_a_pause_and_only_a_new_one_lives_after_the_lift(flow: Flow) -> None:
     answer = flow.redeem(flow.answer(authorization_details=details("Kingfisher", "read"))["code"])
     assert answer.headers["Cache-Control"] == "no-store"
@@ -68,6 +69,7 @@ def test_a_token_dies_with_a_pause_and_only_a_new_one_lives_after_the_lift(flow:
     ]  # fmt: skip
 
 
+@pytest.mark.asvs("10.4.2", "10.4.4", "10.4.10", "10.4.6")
 def test_each_fault_of_a_request_has_its_own_name(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_each_fault_of_a_request_has_its_own_name(
     assert error(flow.own(), 503) == "temporarily_unavailable"
 
 
+@pytest.mark.asvs("10.3.1", "10.3.2", "10.4.11")
 def test_an_integration_acts_by_a_token_of_its_own_with_no_more_than_its_scopes(
     flow: Flow,
 ) -> None:
@@ -161,6 +164,7 @@ def test_an_integration_acts_by_a_token_of_its_own_with_no_more_than_its_scopes(
 
 
 @pytest.mark.parametrize("kind", ["RS256", "ES256"])
+@pytest.mark.asvs("10.4.16", "9.1.1", "9.2.1", "9.2.3")
 def test_a_client_signs_who_it_is_once_with_each_assertion(
     app: Flask, world: World, kind: str
 ) -> None:
