@@ -16,6 +16,7 @@ from govern.db import Again
 from govern.identity import sessions
 from govern.identity.activation import Activation
 from govern.identity.authenticators import Totp
+from govern.identity.passkeys import Passkey
 from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
 
@@ -55,7 +56,7 @@ def offboard(
         grants.end(session, grant, reason=reason, by=by)
     rows = [
         row
-        for table in (RoleAssignment, Totp, Activation)
+        for table in (RoleAssignment, Passkey, Totp, Activation)
         for row in session.execute(
             select(table).where(table.subject_id == subject.id, table.ended_at.is_(None))
         ).scalars()

@@ -37,13 +37,14 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class Totp(Audited, Base):
-    """An authenticator app; `confirmed_at` once its first code was shown."""
+    """An authenticator app, proved by its first code."""
 
     __tablename__ = "totp"
     __table_args__ = (Index("ix_totp_subject", "subject_id"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
+    name: Mapped[str] = mapped_column(text_column(80), default="")
     seed: Mapped[bytes] = mapped_column(LargeBinary)
     last_step: Mapped[int] = mapped_column(default=0)
     recorded_at: Mapped[datetime] = mapped_column(Utc())
@@ -60,6 +61,7 @@ class RecoveryCode(Audited, Base):
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     handle: Mapped[str] = mapped_column(text_column(4))
     hash: Mapped[str] = mapped_column(text_column(200))
+    recorded_at: Mapped[datetime | None] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
 
@@ -137,8 +139,7 @@ def issue_recovery_codes(session: Session, subject: Subject, *, by: Principal) -
         by=by,
         refs={"subject": subject.id},
         data={"count": CODES},
-        covers=rows,
-        stamps=[(row, "ended_at") for row in old],
+        stamps=[*((row, "recorded_at") for row in rows), *((row, "ended_at") for row in old)],
     )
     return ["-".join(code[i : i + 4] for i in range(0, 20, 4)) for code in codes]
 
