@@ -162,7 +162,9 @@ def test_an_upgrade_makes_what_check_and_key_ask_for(
     assert run("log", "key").status == 1
     made = run("db", "upgrade", "--json")
     assert made.status == 0, made.err
-    assert run("db", "check", "--json").json == {"ok": True}
+    told = run("db", "check", "--json").json
+    assert told["ok"] is True
+    assert (told["hashing"]["type"], told["hashing"]["memory_cost"]) == ("argon2id", 19 * 1024)
     assert run("log", "key").out.strip() == made.json["key"]
     assert len(run("keys", "rotate", "--json").json["kid"]) == 43
 

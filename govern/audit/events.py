@@ -38,6 +38,7 @@ class EventType(StrEnum):
     RECOVERY_CODES_ISSUED = "recovery_codes.issued"
     RECOVERY_CODE_USED = "recovery_code.used"
     SIGN_IN_FAILED = "sign_in.failed"
+    AUTHENTICATOR_DISABLED = "authenticator.disabled"
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
 
@@ -101,6 +102,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.RECOVERY_CODES_ISSUED: "Recovery codes were made; older ones stopped working.",
     EventType.RECOVERY_CODE_USED: "A recovery code was spent.",
     EventType.SIGN_IN_FAILED: "A sign-in or a second factor was refused.",
+    EventType.AUTHENTICATOR_DISABLED: "A factor was guessed at too often and no longer counts.",
     EventType.SESSION_OPENED: "A person signed in or showed a fresh factor.",
     EventType.SESSION_ENDED: "A session was ended before its time.",
     EventType.CLIENT_ENDED: "A client ended for good, with all its projects and grants.",

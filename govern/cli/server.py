@@ -9,6 +9,7 @@ import pkgutil
 import signal
 import threading
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,7 @@ from govern.audit import triggers
 from govern.audit.signer import Signer
 from govern.cli.followers import Followers
 from govern.cli.frame import Desk, govern, json_option, pass_desk
-from govern.identity import keys
+from govern.identity import keys, passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,10 @@ def upgrade(desk: Desk) -> None:
 @json_option
 @pass_desk
 def check(desk: Desk) -> None:
-    """Compare the schema with the models, and see that the logs' triggers are in place."""
+    """Compare the schema with the models, see that the logs' triggers are in place.
+
+    It tells what a password's hash costs, too.
+    """
     database = desk.database
     db.check(desk.settings)
     readings = (("main", database.reading), ("access", database.access_reading))
@@ -165,4 +169,8 @@ def check(desk: Desk) -> None:
             missing += triggers.missing(session, part)
     if missing:
         raise errors.Unavailable(f"These triggers are not in place: {', '.join(missing)}.")
-    desk.tell({"ok": True}, "The schema is that of the models, and every trigger is in place.")
+    desk.tell(
+        {"ok": True, "hashing": asdict(passwords.PARAMETERS) | {"type": "argon2id"}},
+        "The schema is that of the models, and every trigger is in place.",
+        f"Passwords are hashed by {passwords.cost()}.",
+    )

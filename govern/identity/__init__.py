@@ -11,6 +11,7 @@ from govern.identity import (
     roles,
     sessions,
     subjects,
+    throttle,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "roles",
     "sessions",
     "subjects",
+    "throttle",
 ]

@@ -16,7 +16,7 @@ from govern import clock, errors, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.identity import authenticators, passwords, sessions
+from govern.identity import authenticators, passwords, sessions, throttle
 from govern.identity.authenticators import STEP
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
+    from govern.identity.throttle import Counter
     from govern.principal import Principal
 
 
@@ -64,7 +65,7 @@ def renew_recovery_codes(session: Session, *, by: Principal) -> list[str]:
 def prove_password(database: Database, typed: str, *, by: Principal) -> str | None:
     """The stored hash that `typed` fits, or None; computed outside any transaction."""
     with database.reading() as session:
-        passwords.allow(session, _key(by), lock=False)
+        throttle.allow(session, _counter(by), lock=False)
         stored = session.execute(
             select(Password.hash).where(Password.subject_id == by.id)
         ).scalar_one_or_none()
@@ -79,11 +80,12 @@ def change_password(
     `Invalid` at `current` when the present one was wrong, which is counted like a sign-in.
     """
     permissions.require_fresh(by, now=clock.now(session))
-    passwords.allow(session, _key(by))
+    counts = throttle.allow(session, _counter(by))
     password = session.get(Password, by.id)
-    if password is None or proved is None or password.hash != proved:
+    if not counts or password is None or proved is None or password.hash != proved:
         raise _wrong(by)
-    passwords.succeeded(session, _key(by))
+    throttle.succeeded(session, _counter(by))
+    throttle.replaced(session, "password", by.id)
     password.hash = chosen_hash
 
     def unchanged(session: OrmSession) -> None:
@@ -103,24 +105,11 @@ def change_password(
     )
 
 
-def _key(by: Principal) -> str:
-    return passwords.throttle_key("present", by.id)
+def _counter(by: Principal) -> Counter:
+    return throttle.counter("present_password", by.id, subject_id=by.id)
 
 
 def _wrong(by: Principal) -> errors.Invalid:
     """A refusal that counts and records itself after the roll-back."""
-
-    def aftermath(session: Session) -> None:
-        failures = passwords.failed(session, _key(by))
-        record(
-            session,
-            EventType.SIGN_IN_FAILED,
-            logs=[HOUSE],
-            by=by,
-            refs={"subject": by.id},
-            data={"factor": "password", "in_a_row": failures},
-        )
-
     refusal = errors.Invalid("That is not your present password.", field="current")
-    refusal.aftermath = aftermath
-    return refusal
+    return throttle.counting(refusal, _counter(by))

@@ -19,7 +19,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, listed, new_id, references, text_column
-from govern.identity import authenticators, passwords, sessions
+from govern.identity import authenticators, passwords, sessions, throttle
 from govern.identity.authenticators import Totp
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
@@ -140,6 +140,8 @@ def complete(
         session.add(password)
     else:
         password.hash = password_hash
+    throttle.replaced(session, "password", subject.id)
+    throttle.replaced(session, "present_password", subject.id)
     sessions.end_all(session, subject.id, by=by)
     record(
         session,
@@ -153,9 +155,12 @@ def complete(
     return subject, authenticators.issue_recovery_codes(session, subject, by=by)
 
 
-def hash_password(password: str) -> str:
-    """Hash the chosen password before the transaction begins; `Invalid` at `password`."""
-    return passwords.hashed(password)
+def hash_password(password: str, *, of: Subject | None = None) -> str:
+    """Hash the chosen password before the transaction begins; `Invalid` at `password`.
+
+    One that is made of the name or address of whom it is `of` is refused, too.
+    """
+    return passwords.hashed(password, about=() if of is None else (of.full_name, of.email))
 
 
 def issuers(session: OrmSession, subject_id: str) -> set[str]:

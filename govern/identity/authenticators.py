@@ -21,13 +21,14 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, new_id, references, seal, text_column, unseal
-from govern.identity import passwords
+from govern.identity import passwords, throttle
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
     from govern.identity.subjects import Subject
+    from govern.identity.throttle import Counter
     from govern.principal import Principal
 
 STEP = 30
@@ -132,6 +133,7 @@ def issue_recovery_codes(session: Session, subject: Subject, *, by: Principal) -
         for code in codes
     ]
     session.add_all(rows)
+    throttle.replaced(session, "recovery", subject.id)
     record(
         session,
         EventType.RECOVERY_CODES_ISSUED,
@@ -153,17 +155,30 @@ def recovery_codes_left(session: OrmSession, subject_id: str) -> int:
     ).scalar_one()
 
 
+def counter(session: Session, subject: Subject, code: str) -> Counter:
+    """Against what a wrong code counts: the app it would be of, or the recovery codes together."""
+    if len(_plain(code)) == 20:  # noqa: PLR2004 - see _ALPHABET
+        return throttle.counter("recovery", subject.id, subject_id=subject.id)
+    totp = enrolled(session, subject.id)
+    name = subject.id if totp is None else totp.id
+    return throttle.counter("totp", name, subject_id=subject.id)
+
+
 def show(session: Session, subject: Subject, code: str) -> Shown | None:
     """Accept a one-time code or a recovery code, once; None when it is wrong or spent.
 
     The caller records what the code was shown for, in the same transaction.
     """
-    plain = code.replace(" ", "").replace("-", "").upper()
+    plain = _plain(code)
     if plain.isdigit() and len(plain) == 6:  # noqa: PLR2004 - RFC 6238 as every app speaks it
         return _show_totp(session, subject, plain)
     if len(plain) == 20:  # noqa: PLR2004 - see _ALPHABET
         return _show_recovery(session, subject, plain)
     return None
+
+
+def _plain(code: str) -> str:
+    return code.replace(" ", "").replace("-", "").upper()
 
 
 def _show_totp(session: Session, subject: Subject, code: str) -> Shown | None:

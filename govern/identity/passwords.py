@@ -1,38 +1,61 @@
-"""Passwords: argon2id, verified exactly as typed, and a throttle that is data in our database.
+"""Passwords: argon2id, verified exactly as typed, and refused when chosen from what is tried first.
 
-At most two hashes are computed at once in a process, since each takes 64 MiB. A wrong password and
-an unknown address cost the same time and get the same answer.
+Hashes are computed by a few threads that give way to all others, so that a crowd that signs in
+keeps no decision waiting; when too many wait, the next is refused at once. A wrong password and an
+unknown address cost the same time and get the same answer. Wrong tries are counted in `throttle`.
 """
 
 from __future__ import annotations
 
-import hashlib
+import gzip
+import os
 import threading
 import unicodedata
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import argon2
-from sqlalchemy import select
+from sqlalchemy import update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from govern import clock, errors
+from govern import errors
+from govern.audit.record import RECORDED
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, insert_if_absent, references, text_column
+from govern.db import Audited, Base, Id, references, text_column
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session as OrmSession
+    from collections.abc import Callable, Iterable
+
+    from govern.db import Session
+
+    T = TypeVar("T")
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
-FREE_TRIES = 5
-_LONGEST_WAIT = timedelta(minutes=15)
+# OWASP's password storage page. One lane, since a hash is one core's work: who signs in at the
+# same time has the other cores.
+PARAMETERS = argon2.Parameters(
+    type=argon2.Type.ID,
+    version=argon2.low_level.ARGON2_VERSION,
+    salt_len=16,
+    hash_len=32,
+    time_cost=2,
+    memory_cost=19 * 1024,  # KiB
+    parallelism=1,
+)
+_FEWEST_CHARACTERS = 5  # that differ
+_LEAST_WORD = 3  # letters of a name that make it one to look for
+_COMMON = Path(__file__).with_name("common-passwords.txt.gz")
+_PRODUCT = ("govern",)
 
-_hasher = argon2.PasswordHasher()
+_hasher = argon2.PasswordHasher.from_parameters(PARAMETERS)
 # For secrets of 80 random bits: salted and memory-hard as SP 800-63B asks, but never guessable,
 # so ten of them need not cost a second.
 _light = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
-_at_once = threading.BoundedSemaphore(2)
 _DUMMY = _hasher.hash("nobody has this password")
 
 
@@ -46,25 +69,23 @@ class Password(Audited, Base):
     recorded_at: Mapped[datetime] = mapped_column(Utc())
 
 
-class Throttle(Base):
-    """How often a thing was guessed wrong in a row, and until when no guess is looked at."""
+def hashed(password: str, *, about: Iterable[str] = ()) -> str:
+    """Hash a new password; `Invalid` when it is too short or long, or among the first to be tried.
 
-    __tablename__ = "throttle"
-
-    key: Mapped[str] = mapped_column(text_column(100), primary_key=True)
-    failures: Mapped[int] = mapped_column(default=0)
-    blocked_until: Mapped[datetime | None] = mapped_column(Utc())
-
-
-def hashed(password: str) -> str:
-    """Hash a new password; `Invalid` when it is too short or too long."""
+    `about` names whose it is: their name and address are what a guesser begins with.
+    """
     password = unicodedata.normalize("NFC", password)
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise errors.Invalid(
             f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password"
         )
-    with _at_once:
-        return _hasher.hash(password)
+    if _is_expected(password.casefold(), about):
+        raise errors.Invalid(
+            "This password is among the first that a stranger would try. Choose another: a few "
+            "words that have nothing to do with one another are good.",
+            field="password",
+        )
+    return _computed(lambda: _hasher.hash(password))
 
 
 def hash_random(value: str) -> str:
@@ -75,49 +96,122 @@ def hash_random(value: str) -> str:
 def matches(stored: str | None, value: str) -> bool:
     """Whether `value` is what was hashed; without a hash, the same time is spent on a dummy."""
     value = unicodedata.normalize("NFC", value)
-    with _at_once:
+
+    def verified() -> bool:
         try:
-            _hasher.verify(stored or _DUMMY, value)
+            return _hasher.verify(stored or _DUMMY, value)
         except argon2.exceptions.VerificationError:
             return False
-    return stored is not None
+
+    return _computed(verified) and stored is not None
 
 
-def throttle_key(kind: str, who: str) -> str:
-    """Name a counter without holding the address that was typed."""
-    return f"{kind}:{hashlib.sha256(who.lower().encode()).hexdigest()[:40]}"
+def renewed(stored: str, password: str) -> str | None:
+    """The hash of a password just verified, if the one stored was made at another cost."""
+    if not _hasher.check_needs_rehash(stored):
+        return None
+    password = unicodedata.normalize("NFC", password)
+    return _computed(lambda: _hasher.hash(password))
 
 
-def allow(session: OrmSession, key: str, *, lock: bool = True) -> None:
-    """Raise `TooManyAttempts` while `key` is blocked.
+def keep_renewed(session: Session, subject_id: str, stored: str, fresh: str) -> None:
+    """Put the costlier hash of the same password in place of the stored one: no act of anyone."""
+    session.execute(
+        update(Password)
+        .where(Password.subject_id == subject_id, Password.hash == stored)
+        .values(hash=fresh),
+        execution_options=RECORDED | {"synchronize_session": False},
+    )
 
-    It locks the counter, so that guesses take turns; where only a look is meant, nothing is.
+
+def cost() -> str:
+    """What a hash costs, for people."""
+    return (
+        f"argon2id, {PARAMETERS.memory_cost // 1024} MiB, {PARAMETERS.time_cost} passes, "
+        f"{PARAMETERS.parallelism} lane"
+    )
+
+
+# --- what is tried first -----------------------------------------------------------------------
+
+
+def _is_expected(password: str, about: Iterable[str]) -> bool:
+    """Whether the whole of it is a word that is tried first, repeated or between digits and marks.
+
+    The whole is compared, as SP 800-63B-4 §3.1.1.2 asks: what merely holds such a word is good.
     """
-    query = select(Throttle).where(Throttle.key == key)
-    row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
-    now = clock.now(session)
-    if row is not None and row.blocked_until is not None and now < row.blocked_until:
-        wait = int((row.blocked_until - now).total_seconds()) + 1
-        raise errors.TooManyAttempts(
-            f"Too many wrong tries. Please wait {wait} seconds.", retry_after=wait
-        )
+    if len(set(password)) < _FEWEST_CHARACTERS:
+        return True
+    bare = _bare(password)
+    shortest = bare[: (bare + bare).find(bare, 1)] if bare else ""  # "abcabc" is "abc", repeated
+    common = _common()
+    if password in common or shortest in common:
+        return True
+    names = sorted({*_PRODUCT, *_names(about)}, key=len, reverse=True)
+    left = password
+    for name in names:
+        left = left.replace(name, "")
+    return left != password and (not _bare(left) or _bare(left) in common)
 
 
-def failed(session: OrmSession, key: str) -> int:
-    """Count a wrong guess; after five in a row each further one doubles the wait."""
-    # The first guesses may come at once: one makes the row, and all of them count in it.
-    insert_if_absent(session, Throttle, key=key, failures=0)
-    row = session.get_one(Throttle, key, with_for_update=True, populate_existing=True)
-    row.failures += 1
-    if row.failures >= FREE_TRIES:
-        wait = min(timedelta(seconds=2 ** (row.failures - FREE_TRIES)), _LONGEST_WAIT)
-        row.blocked_until = clock.now(session) + wait
-    session.flush()
-    return row.failures
+def _bare(password: str) -> str:
+    """Without the digits and marks around it."""
+    letters = [place for place, sign in enumerate(password) if sign.isalpha()]
+    return password[letters[0] : letters[-1] + 1] if letters else ""
 
 
-def succeeded(session: OrmSession, key: str) -> None:
-    """Forget the wrong guesses before a right one."""
-    row = session.get(Throttle, key)
-    if row is not None:
-        row.failures, row.blocked_until = 0, None
+def _names(about: Iterable[str]) -> Iterable[str]:
+    for told in about:
+        parts = "".join(sign if sign.isalnum() else " " for sign in told.casefold()).split()
+        yield from (part for part in parts if len(part) >= _LEAST_WORD)
+
+
+@cache
+def _common() -> frozenset[str]:
+    return frozenset(gzip.decompress(_COMMON.read_bytes()).decode().split("\n"))
+
+
+# --- who computes ------------------------------------------------------------------------------
+
+AT_ONCE = 2
+# Half of the threads that answer: the others go on answering whatever comes to the door.
+WAITING = 8
+_GIVES_WAY = 10  # nice(2): a tenth of the weight of whoever else wants the processor
+
+
+class _Computing:
+    """The threads that hash, started when first needed."""
+
+    def __init__(self) -> None:
+        self.room = threading.BoundedSemaphore(WAITING)
+        self.threads = ThreadPoolExecutor(AT_ONCE, "hashing", initializer=_give_way)
+
+
+def _give_way() -> None:
+    # On Linux each thread has a priority of its own; elsewhere this one is like the others.
+    with suppress(OSError):
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + _GIVES_WAY)
+
+
+_computing = _Computing()
+
+
+def _begin_anew() -> None:
+    # A copy of a process has none of its threads.
+    global _computing  # noqa: PLW0603 - see above
+    _computing = _Computing()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _computed(work: Callable[[], T]) -> T:
+    """What `work` gives, by a thread that gives way; `Unavailable` when too many wait for one."""
+    computing = _computing
+    if not computing.room.acquire(blocking=False):
+        raise errors.Unavailable("Too many people sign in just now. Try again in a moment.")
+    try:
+        return computing.threads.submit(work).result()
+    finally:
+        computing.room.release()

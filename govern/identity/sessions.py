@@ -21,15 +21,16 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, new_id, references, text_column
-from govern.identity import authenticators, passwords, roles, subjects
+from govern.identity import authenticators, passwords, roles, subjects, throttle
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
-from govern.principal import SYSTEM, Kind, Principal, RoleHeld
+from govern.principal import Kind, Principal, RoleHeld
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
+    from govern.identity.throttle import Counter
 
 # (absolute, idle): SP 800-63B-4 §2.2.3; those with a role are held shorter.
 LIMITS = {
@@ -79,25 +80,35 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def begin(database: Database, email: str, password: str) -> str:
+def begin(database: Database, email: str, password: str, *, browser: str = "") -> str:
     """Check address and password; returns the token of a half-way session.
 
-    Unknown, wrong and offboarded are answered alike, in words and in time (`SignInFailed`); a
-    failure is counted and recorded although it is refused. The hash is computed outside the
-    transaction, so that nobody waits for it.
+    Unknown, wrong, offboarded and disabled are answered alike, in words and in time
+    (`SignInFailed`); a failure is counted and recorded although it is refused. The hash is computed
+    outside the transaction, so that nobody waits for it. `browser` is the cookie that `know` gave.
     """
-    key = passwords.throttle_key("password", email)
     with database.reading() as session:
-        passwords.allow(session, key, lock=False)
         subject = subjects.lookup(session, email) if "@" in email else None
         stored = session.get(Password, subject.id) if subject is not None else None
-    right = passwords.matches(stored.hash if stored is not None else None, password)
+        counted = throttle.of_password(
+            session,
+            stored,
+            typed=email,
+            subject_id=subject.id if subject is not None else None,
+            cookie=browser,
+        )
+        throttle.allow(session, counted, lock=False)
+    hashed = stored.hash if stored is not None else None
+    right = passwords.matches(hashed, password)
+    renewed = passwords.renewed(hashed, password) if right and hashed else None
 
     def work(session: Session) -> str:
-        passwords.allow(session, key)
-        if not right or subject is None or subject.ended_at is not None:
-            raise _refused(key, subject, "password")
-        passwords.succeeded(session, key)
+        counts = throttle.allow(session, counted)
+        if not (right and counts) or subject is None or subject.ended_at is not None:
+            raise _refused(counted)
+        throttle.succeeded(session, counted)
+        if hashed and renewed:
+            passwords.keep_renewed(session, subject.id, hashed, renewed)
         now = clock.now(session)
         token, row = _new(
             subject.id,
@@ -116,18 +127,18 @@ def begin(database: Database, email: str, password: str) -> str:
 def show_factor(session: Session, token: str, code: str) -> str:
     """Complete a half-way session, or freshen a full one, with a code: returns a new token.
 
-    The session before ends. Wrong codes are counted per person (`SignInFailed`).
+    The session before ends. Wrong codes are counted per authenticator (`SignInFailed`).
     """
     found = _live(session, token, lock=True)
     if found is None:
         raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
     old, subject, _, _ = found
-    key = passwords.throttle_key("code", subject.id)
-    passwords.allow(session, key)
-    shown = authenticators.show(session, subject, code)
+    counted = authenticators.counter(session, subject, code)
+    counts = throttle.allow(session, counted)
+    shown = authenticators.show(session, subject, code) if counts else None
     if shown is None:
-        raise _refused(key, subject, "code")
-    passwords.succeeded(session, key)
+        raise _refused(counted)
+    throttle.succeeded(session, counted)
     now = clock.now(session)
     absolute, _ = LIMITS[bool(roles.held(session, subject.id))]
     full = old.factor_at is not None
@@ -317,26 +328,14 @@ def _new(
     }
 
 
-def _refused(key: str, subject: Subject | None, factor: str) -> errors.SignInFailed:
+def know(session: Session, *, by: Principal) -> str:
+    """A cookie for the browser in which the caller has just signed in (see `throttle`)."""
+    return throttle.know(session, by.id)
+
+
+def _refused(counted: Counter) -> errors.SignInFailed:
     """A refusal that counts and records itself after the roll-back."""
-    # Read now: after the roll-back the row would be loaded anew, through the session that failed,
-    # and on SQLite the two would wait for one another.
-    subject_id = subject.id if subject else None
-
-    def aftermath(session: Session) -> None:
-        failures = passwords.failed(session, key)
-        record(
-            session,
-            EventType.SIGN_IN_FAILED,
-            logs=[HOUSE],
-            by=SYSTEM,
-            refs={"subject": subject_id},
-            data={"factor": factor, "in_a_row": failures},
-        )
-
-    refusal = errors.SignInFailed(_WRONG)
-    refusal.aftermath = aftermath
-    return refusal
+    return throttle.counting(errors.SignInFailed(_WRONG), counted)
 
 
 __all__ = [
@@ -346,6 +345,7 @@ __all__ = [
     "begin",
     "end",
     "end_all",
+    "know",
     "mine",
     "resume",
     "show_factor",

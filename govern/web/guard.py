@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     View = TypeVar("View", bound=Callable[..., Any])
 
 COOKIE = "session"
+BROWSER = "browser"
 
 
 def public(view: View) -> View:
@@ -108,9 +109,21 @@ def become(new_token: str) -> None:
     g.session_token = new_token
 
 
-def cookie_name() -> str:
+def know_browser() -> None:
+    """Hand this browser what says that its owner signed in here: see `identity.throttle`."""
+    by = principal()
+    with database().reading() as session:
+        g.browser_known = sessions.know(session, by=by)
+
+
+def known_browser() -> str:
+    """What `know_browser` handed it, if anything; it says nothing of who is calling now."""
+    return request.cookies.get(cookie_name(BROWSER), "")
+
+
+def cookie_name(name: str = COOKIE) -> str:
     """`__Host-` binds the cookie to this host and to HTTPS; plain HTTP is for this machine only."""
-    return f"__Host-{COOKIE}" if database().settings.secure else COOKIE
+    return f"__Host-{name}" if database().settings.secure else name
 
 
 def integration() -> Principal:

@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from govern import clock, errors
 from govern.access import offboarding
-from govern.identity import authenticators, passwords, sessions
-from govern.identity.passwords import FREE_TRIES
+from govern.identity import authenticators, sessions, throttle
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject
+from govern.identity.throttle import FREE_TRIES
 from tests.factory import OPERATOR, PASSWORD, T0, World
 
 START = T0 + timedelta(days=400)  # after whatever the machine's clock says
@@ -190,8 +190,9 @@ def test_wrong_guesses_at_once_are_all_counted(world: World) -> None:
     """The first guesses at an address made its counter's row at once; all but one of them ended
     in the database's error, seen by the user and not counted.
     """
+    guessed = throttle.counter("password", "x", subject_id=None)
     with clock.at(START):
-        results = at_once(*[lambda: world.do(lambda s: passwords.failed(s, "password:x"))] * 6)
+        results = at_once(*[lambda: world.do(lambda s: throttle.failed(s, guessed))] * 6)
     assert sorted(results) == [1, 2, 3, 4, 5, 6]
 
 

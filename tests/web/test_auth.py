@@ -79,6 +79,31 @@ def test_the_cookie_is_for_this_host_alone_and_out_of_reach_of_scripts(
     assert "Max-Age" not in cookie
 
 
+def test_a_browser_that_signed_in_is_known_afterwards_and_strangers_do_not_keep_it_out(
+    world: World, app: Flask
+) -> None:
+    person = world.subject()
+    world.activate(person)
+    at_home, stranger = Visitor.of(app), Visitor.of(app)
+    for visitor in (at_home, stranger):
+        visitor.get("/sign-in")
+    half = at_home.post("/sign-in", {"email": person.email, "password": PASSWORD})
+    assert "browser=" not in str(half.headers.getlist("Set-Cookie")), "half a sign-in is none"
+    with clock.at(clock.utcnow() + timedelta(seconds=30)):
+        answer = at_home.post("/sign-in/code", {"code": world.code(person)})
+    (cookie,) = [c for c in answer.headers.getlist("Set-Cookie") if c.startswith("browser=")]
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} < set(cookie.split("; "))
+    at_home.get("/account")
+    at_home.post("/sign-out", {})
+    assert at_home.get("/account").status_code == 303, "it opens nothing"
+    for _ in range(5):
+        stranger.post("/sign-in", {"email": person.email, "password": "wrong wrong wrong"})
+    right = {"email": person.email, "password": PASSWORD}
+    assert stranger.post("/sign-in", right).status_code == 429
+    at_home.get("/sign-in")
+    assert at_home.post("/sign-in", right).status_code == 303
+
+
 def test_unknown_wrong_and_offboarded_are_answered_alike_and_counted(
     world: World, app: Flask
 ) -> None:

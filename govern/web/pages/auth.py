@@ -53,7 +53,10 @@ def sign_in_done() -> ResponseReturnValue:
     """Check address and password; the session that follows may do nothing but show a code."""
     try:
         token = sessions.begin(
-            guard.database(), base.typed("email"), request.form.get("password", "")
+            guard.database(),
+            base.typed("email"),
+            request.form.get("password", ""),
+            browser=guard.known_browser(),
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         return base.refusal(error, _sign_in_page({"": error.message}))
@@ -83,6 +86,7 @@ def code_done() -> ResponseReturnValue:
         return base.refusal(error, _code_page({field: error.message}))
     session.clear()  # forms opened before the sign-in no longer count
     guard.become(token)
+    guard.know_browser()
     return redirect(_next() or "/", 303)
 
 
@@ -155,7 +159,11 @@ def _choose_password(token: str) -> ResponseReturnValue:
             token, "password", {"password_again": _("The two are not the same.")}, status=422
         )
     try:
-        hashed = activation.hash_password(password)
+        with guard.database().reading() as s:
+            subject = activation.find(s, token)[1]
+        hashed = activation.hash_password(password, of=subject)
+    except errors.Unknown:
+        return _dead()
     except errors.Invalid as error:
         return _activation_page(token, "password", {"password": error.message}, status=422)
     kept = {"hash": hashed, "seed": authenticators.new_seed()}

@@ -21,12 +21,13 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
 
 from govern import clock, errors, permissions, replica
-from govern.identity import sessions
+from govern.identity import sessions, throttle
 from govern.web import guard, problems
 from govern.web.problems import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import timedelta
     from typing import Any
 
     from flask import Flask, Response
@@ -71,6 +72,10 @@ def install(app: Flask) -> None:
     def hand_out(response: Response) -> Response:
         if "session_token" in g:
             _set_cookie(response, g.session_token)
+        if g.get("browser_known"):
+            _set_cookie(
+                response, g.browser_known, guard.BROWSER, keep_for=throttle.BROWSER_KNOWN_FOR
+            )
         return response
 
 
@@ -287,14 +292,22 @@ def code_needed() -> bool:
 # --- the session's cookie ----------------------------------------------------------------------
 
 
-def _set_cookie(response: Response, token: str) -> None:
-    """Hand out the session's token, or take it back (empty).
+def _set_cookie(
+    response: Response,
+    token: str,
+    cookie: str = guard.COOKIE,
+    *,
+    keep_for: timedelta | None = None,
+) -> None:
+    """Hand out the session's token, or take it back (empty); another cookie where told.
 
-    The cookie names no date: it goes with the browser at the latest, and the row on the server
+    The session's names no date: it goes with the browser at the latest, and the row on the server
     decides how long it is worth anything.
     """
-    name, secure = guard.cookie_name(), guard.database().settings.secure
+    name, secure = guard.cookie_name(cookie), guard.database().settings.secure
     if token:
-        response.set_cookie(name, token, path="/", secure=secure, httponly=True, samesite="Lax")
+        response.set_cookie(
+            name, token, keep_for, path="/", secure=secure, httponly=True, samesite="Lax"
+        )
     else:
         response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")

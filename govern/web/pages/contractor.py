@@ -269,7 +269,7 @@ def change_password() -> ResponseReturnValue:
         accounts.change_password(session, **hashed, by=by)
 
     def prepare(by: Principal) -> None:
-        hashed["chosen_hash"] = activation.hash_password(chosen)
+        hashed["chosen_hash"] = activation.hash_password(chosen, of=guard.caller().subject)
         hashed["proved"] = accounts.prove_password(
             guard.database(), request.form.get("current", ""), by=by
         )

@@ -1,0 +1,187 @@
+"""Throttle: how often each authenticator was guessed at in a row, as rows of our database.
+
+After a few free tries each wrong one doubles the wait for the next; at `MOST` in a row the
+authenticator is disabled (SP 800-63B-4 §3.2.2) until it is replaced. A password is guessed at by
+strangers, who need nothing but an address: so a browser in which its owner signed in before has a
+count of its own, and whatever strangers do, the owner goes on there (docs/sign-in.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, config, errors
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.clock import Utc
+from govern.db import Base, insert_if_absent, text_column
+from govern.identity.passwords import Password
+from govern.principal import SYSTEM
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.config import Settings
+    from govern.db import Session
+
+R = TypeVar("R", bound=errors.GovernError)
+
+FREE_TRIES = 5
+LONGEST_WAIT = timedelta(minutes=15)
+MOST = 100
+# A browser that fails so often is treated like a stranger's, until it has signed in again.
+MOST_OF_A_BROWSER = 10
+BROWSER_KNOWN_FOR = timedelta(days=180)
+
+
+class Throttle(Base):
+    """How often a thing was guessed wrong in a row, and until when no guess is looked at."""
+
+    __tablename__ = "throttle"
+
+    key: Mapped[str] = mapped_column(text_column(100), primary_key=True)
+    failures: Mapped[int] = mapped_column(default=0)
+    blocked_until: Mapped[datetime | None] = mapped_column(Utc())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counter:
+    """What a guess counts against: the row's key, and whose authenticator it is, if anyone's."""
+
+    key: str
+    subject_id: str | None
+    factor: str
+    most: int = MOST
+
+
+def counter(factor: str, name: str, *, subject_id: str | None) -> Counter:
+    """The counter of an authenticator, or of an address that nobody has, by its name.
+
+    What was typed is not kept: it is hashed.
+    """
+    told = hashlib.sha256(name.lower().encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    return Counter(key=f"{factor}:{told}", subject_id=subject_id, factor=factor)
+
+
+def allow(session: OrmSession, counted: Counter, *, lock: bool = True) -> bool:
+    """Whether a right guess would count: not once the authenticator is disabled.
+
+    Raises `TooManyAttempts` while it is blocked. It locks the counter, so that guesses take turns;
+    where only a look is meant, nothing is.
+    """
+    query = select(Throttle).where(Throttle.key == counted.key)
+    row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    if row is None:
+        return True
+    now = clock.now(session)
+    if row.blocked_until is not None and now < row.blocked_until:
+        wait = int((row.blocked_until - now).total_seconds()) + 1
+        raise errors.TooManyAttempts(
+            f"Too many wrong tries. Please wait {wait} seconds.", retry_after=wait
+        )
+    return row.failures < counted.most
+
+
+def failed(session: Session, counted: Counter) -> int:
+    """Count a wrong guess and record it; after a few in a row each further one doubles the wait."""
+    # The first guesses may come at once: one makes the row, and all of them count in it.
+    insert_if_absent(session, Throttle, key=counted.key, failures=0)
+    row = session.get_one(Throttle, counted.key, with_for_update=True, populate_existing=True)
+    row.failures += 1
+    if row.failures >= FREE_TRIES:
+        doubled = min(row.failures - FREE_TRIES, 20)  # 12 days: longer than the longest
+        row.blocked_until = clock.now(session) + min(timedelta(seconds=2**doubled), LONGEST_WAIT)
+    session.flush()
+    refs = {"subject": counted.subject_id}
+    data = {"factor": counted.factor, "in_a_row": row.failures}
+    record(session, EventType.SIGN_IN_FAILED, logs=[HOUSE], by=SYSTEM, refs=refs, data=data)
+    if row.failures == MOST and counted.subject_id is not None:
+        record(
+            session,
+            EventType.AUTHENTICATOR_DISABLED,
+            logs=[HOUSE],
+            by=SYSTEM,
+            refs=refs,
+            data={"factor": counted.factor},
+        )
+    return row.failures
+
+
+def counting(refusal: R, counted: Counter) -> R:
+    """The refusal of a wrong guess, which counts and records itself after the roll-back."""
+
+    def aftermath(session: Session) -> None:
+        failed(session, counted)
+
+    refusal.aftermath = aftermath
+    return refusal
+
+
+def succeeded(session: OrmSession, counted: Counter) -> None:
+    """Forget the wrong guesses before a right one."""
+    row = session.get(Throttle, counted.key)
+    if row is not None:
+        row.failures, row.blocked_until = 0, None
+
+
+def replaced(session: OrmSession, factor: str, name: str) -> None:
+    """Forget the guesses at an authenticator in whose place there is another, or a new secret."""
+    key = counter(factor, name, subject_id=None).key
+    of_browsers = Throttle.key.startswith(f"{key}:", autoescape=True)
+    session.execute(delete(Throttle).where(or_(Throttle.key == key, of_browsers)))
+
+
+# --- browsers in which someone signed in before ------------------------------------------------
+
+
+def know(session: Session, subject_id: str) -> str:
+    """A cookie for a browser in which someone has just signed in with all that it takes.
+
+    It proves nothing and opens nothing: it only says by which counter wrong tries count. It is good
+    for their present password, and names nobody; empty for who has no password.
+    """
+    password = session.get(Password, subject_id)
+    if password is None:
+        return ""
+    until = str(int((clock.now(session) + BROWSER_KNOWN_FOR).timestamp()))
+    name = secrets.token_urlsafe(12)
+    return f"{name}.{until}.{_mark(session.database.settings, password, name, until)}"
+
+
+def of_password(
+    session: Session, password: Password | None, *, typed: str, subject_id: str | None, cookie: str
+) -> Counter:
+    """By which counter a try at a password counts: that of a known browser, or everybody's."""
+    counted = counter("password", subject_id or typed, subject_id=subject_id)
+    name, _, rest = cookie.partition(".")
+    until, _, mark = rest.partition(".")
+    if password is None or not mark:
+        return counted
+    expected = _mark(session.database.settings, password, name, until)
+    if not hmac.compare_digest(expected.encode(), mark.encode("utf-8", "surrogatepass")):
+        return counted
+    if clock.now(session).timestamp() >= int(until):
+        return counted
+    own = Counter(
+        key=f"{counted.key}:{name}",
+        subject_id=subject_id,
+        factor="password",
+        most=MOST_OF_A_BROWSER,
+    )
+    row = session.get(Throttle, own.key)
+    return own if row is None or row.failures < own.most else counted
+
+
+def _mark(settings: Settings, password: Password, name: str, until: str) -> str:
+    key = config.secret(settings.keys_dir / "web.key")
+    told = f"browser\0{password.subject_id}\0{clock.micros(password.recorded_at)}\0{name}\0{until}"
+    return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
