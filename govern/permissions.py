@@ -22,7 +22,7 @@ FRESH = timedelta(minutes=5)
 _ADMIN = frozenset({
     "catalogue:write", "project:read", "project:end",
     "subject:read", "subject:write", "subject:offboard",
-    "role:assign", "grant:read", "grant:issue", "grant:revoke",
+    "role:assign", "demand:set", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
     "log:read", "integration:read",
@@ -59,7 +59,7 @@ ROLES: dict[str, frozenset[str]] = {
 NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
-    "integration:create",
+    "integration:create", "demand:set",
 })  # fmt: skip
 
 

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from govern import clock
-from govern.access import clients, entitlements, evaluation, grants, requests, roster, suspensions
+from govern.access import (
+    clients,
+    demands,
+    entitlements,
+    evaluation,
+    grants,
+    requests,
+    roster,
+    suspensions,
+)
 from govern.access.clients import Dataset
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
@@ -178,6 +187,27 @@ class World:
             lambda s: activation.complete(s, token, password_hash=hashed, seed=seed, code=code)
         )
         return codes
+
+    def enrol(self, subject: Subject) -> None:
+        """An authenticator app for someone, in place of the one before; no password."""
+        seed = self.seeds[subject.id] = authenticators.new_seed()
+        code = self.code(subject)
+        self.do(lambda s: authenticators.enrol(s, subject, seed=seed, code=code, by=OPERATOR))
+
+    def demand(
+        self,
+        reference: str,
+        factor: demands.Factor = demands.Factor.SECOND_FACTOR,
+        *,
+        starts: datetime | None = None,
+    ) -> demands.FactorDemand:
+        """A demand of `role:NAME`, `client:CODE` or `project:CODE`."""
+        return self.do(
+            lambda s: demands.impose(
+                s, demands.over(s, reference, by=OPERATOR), factor,
+                starts=starts, reason="contract", by=OPERATOR,
+            )
+        )  # fmt: skip
 
     def code(self, subject: Subject, *, at: datetime | None = None) -> str:
         """What someone's authenticator app shows."""

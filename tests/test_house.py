@@ -65,8 +65,8 @@ def test_event_types_are_dotted_past_tense() -> None:
 
 
 def test_every_row_that_the_rule_reads_is_audited() -> None:
-    from govern.access import clients, entitlements, grants, suspensions
-    from govern.identity import roles, subjects
+    from govern.access import clients, demands, entitlements, grants, suspensions
+    from govern.identity import authenticators, passkeys, roles, subjects
 
     for table in (
         clients.Client,
@@ -83,6 +83,9 @@ def test_every_row_that_the_rule_reads_is_audited() -> None:
         subjects.Subject,
         subjects.Membership,
         roles.RoleAssignment,
+        demands.FactorDemand,
+        authenticators.Totp,
+        passkeys.Passkey,
     ):
         assert issubclass(table, Audited), table
     assert isinstance(_AUDITED_TABLES, set)

@@ -27,6 +27,7 @@ MAY = {
     - {
         "request:approve",
         "role:assign",
+        "demand:set",
         "roster:import",
         "integration:create",
         "log:export",

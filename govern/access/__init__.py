@@ -3,6 +3,7 @@
 from govern.access import (
     catalogue,
     clients,
+    demands,
     entitlements,
     evaluation,
     forwarding,
@@ -25,6 +26,7 @@ from govern.access import (
 __all__ = [
     "catalogue",
     "clients",
+    "demands",
     "entitlements",
     "evaluation",
     "forwarding",

@@ -31,6 +31,8 @@ class EventType(StrEnum):
     SUBJECT_OFFBOARDED = "subject.offboarded"
     ROLE_ASSIGNED = "role.assigned"
     ROLE_WITHDRAWN = "role.withdrawn"
+    DEMAND_SET = "demand.set"
+    DEMAND_ENDED = "demand.ended"
 
     ACTIVATION_ISSUED = "activation.issued"
     PASSWORD_SET = "password.set"  # noqa: S105 - the name of an event
@@ -96,6 +98,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.SUBJECT_OFFBOARDED: "A person left for good; their grants and sessions ended.",
     EventType.ROLE_ASSIGNED: "A role was given, over all clients or one, until an instant.",
     EventType.ROLE_WITHDRAWN: "A role was taken back.",
+    EventType.DEMAND_SET: "A role, a client or a project began to demand a factor, now or later.",
+    EventType.DEMAND_ENDED: "A factor is demanded no longer.",
     EventType.ACTIVATION_ISSUED: "A one-time activation link was made.",
     EventType.PASSWORD_SET: "A password was chosen.",
     EventType.TOTP_ENROLLED: "An authenticator app was enrolled.",

@@ -3,6 +3,7 @@
 from govern.cli import (
     access,
     data,
+    demanding,
     ending,
     evidence,
     integrations,
@@ -20,6 +21,7 @@ __all__ = [
     "EXIT",
     "access",
     "data",
+    "demanding",
     "ending",
     "evidence",
     "govern",

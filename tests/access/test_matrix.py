@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from govern import clock
 from govern.access import (
     clients,
+    demands,
     ending,
     entitlements,
     evaluation,
@@ -32,6 +33,7 @@ from govern.access.modes import STOPS, Effect, Mode, effect_of
 from govern.audit.record import RECORDED
 from govern.db import new_id
 from govern.identity import integrations, subjects
+from govern.identity.passkeys import Passkey
 from govern.identity.sessions import WebSession
 from govern.principal import operator
 from tests.factory import OPERATOR, T0, World
@@ -211,6 +213,42 @@ class Played:
             session.execute(insert(WebSession).values(row), execution_options=RECORDED)
 
         self.world.do(work)
+
+    def _enrol(self, who: str) -> None:
+        with self.world.store.reading() as session:
+            person = self._person(session, who)
+        self.world.enrol(person)
+
+    def _passkey(self, who: str) -> None:
+        def work(session: Session) -> None:
+            row = {
+                "id": new_id("pky"), "subject_id": self._person(session, who).id,
+                "credential_id": new_id("x").encode(), "public_key": b"", "name": "key",
+                "backed_up": False, "recorded_at": clock.now(session),
+            }  # fmt: skip
+            session.execute(insert(Passkey).values(row), execution_options=RECORDED)
+
+        self.world.do(work)
+
+    def _lose(self, who: str) -> None:
+        def work(session: Session) -> None:
+            row = update(Passkey).where(Passkey.subject_id == self._person(session, who).id)
+            session.execute(row.values(ended_at=clock.now(session)), execution_options=RECORDED)
+
+        self.world.do(work)
+
+    def _demand(self, given: dict[str, str]) -> None:
+        starts = self.place.instant(given["from"]) if "from" in given else None
+        self.named[given.get("name", "")] = self.world.demand(
+            self.place.reference(given["over"]), demands.Factor(given["factor"]), starts=starts
+        )
+
+    def _undemand(self, name: str) -> None:
+        self.world.do(
+            lambda s: demands.end(
+                s, demands.find(s, self.named[name].id, by=OPERATOR), reason="done", by=OPERATOR
+            )
+        )
 
     def _suspend(self, given: dict[str, Any]) -> None:
         def over(written: str) -> str:

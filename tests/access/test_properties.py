@@ -20,7 +20,16 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select
 
 from govern import clock
-from govern.access import evaluation, grants, offboarding, paging, requests, searching, suspensions
+from govern.access import (
+    demands,
+    evaluation,
+    grants,
+    offboarding,
+    paging,
+    requests,
+    searching,
+    suspensions,
+)
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
 from govern.audit.log import Entry
@@ -78,6 +87,8 @@ class Model:
     left: set[str] = field(default_factory=set)
     grants: dict[str, G] = field(default_factory=dict)
     suspensions: dict[str, S] = field(default_factory=dict)
+    demands: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
+    enrolled: set[str] = field(default_factory=set)
 
     def stands(self, grant: G, at: datetime) -> bool:
         return (
@@ -113,6 +124,16 @@ class Model:
             and not any(action in STOPPED[mode] for mode in modes)
             # Nobody here ever shows a second factor; hours are no access, so none is asked for.
             and not ("under_review" in modes and action != "log_hours")
+            and self.meets(grant, at)
+        )
+
+    def meets(self, grant: G, at: datetime) -> bool:
+        """Nobody here has a passkey; an authenticator app who is `enrolled`."""
+        return not any(
+            place in {grant.project, self.client_of[grant.project]}
+            and start <= at
+            and (factor == "phishing_resistant" or grant.subject not in self.enrolled)
+            for place, factor, start in self.demands.values()
         )
 
     def answer(self, kind: str, name: str, action: str, at: datetime) -> set[str]:
@@ -394,6 +415,35 @@ class History:
             self.world.do(lambda s: requests.approve(s, request.id, by=SECOND))
         self.model.firm_of[person] = other
 
+    def demand(self, a: int, b: int, c: int) -> None:
+        """Of a client or a project, now or in some minutes; or the end of what is demanded."""
+        kind, place = [one for one in self.scopes if one[0] in {"client", "project"}][a % 5]
+        factor = demands.Factor(("second_factor", "phishing_resistant")[c % 4 == 0])
+        open_ = [name for name, (over, asked, _) in self.model.demands.items()
+                 if (over, asked) == (place, factor)]  # fmt: skip
+        if open_:
+            self.world.do(
+                lambda s: demands.end(
+                    s, demands.find(s, open_[0], by=OPERATOR), reason="x", by=OPERATOR
+                )
+            )
+            del self.model.demands[open_[0]]
+            return
+        starts = self.now + b % 3 * MINUTE if b % 3 else None
+        row = self.world.do(
+            lambda s: demands.impose(
+                s, demands.over(s, f"{kind}:{place}", by=OPERATOR), factor, starts=starts,
+                reason="x", by=OPERATOR,
+            )
+        )  # fmt: skip
+        self.model.demands[row.id] = (place, factor, starts or self.now)
+
+    def enrol(self, a: int, _b: int, _c: int) -> None:
+        person = self.people[a % 3]
+        if person not in self.model.left:
+            self.world.enrol(self.rows[person])
+            self.model.enrolled.add(person)
+
     def crash(self, a: int, b: int, c: int) -> None:
         """Another act that ends before its commit, and the next particulars half-way likewise."""
         self.cut = True
@@ -514,7 +564,8 @@ class History:
 
 
 ACTS = ["issue", "issue", "issue", "suspend", "suspend", "lift", "release", "narrow",
-        "change_mode", "revoke", "offboard", "move", "crash"]  # fmt: skip
+        "change_mode", "revoke", "offboard", "move", "demand", "demand", "enrol",
+        "crash"]  # fmt: skip
 NUMBER = st.integers(0, 11)
 HISTORIES = st.lists(
     st.tuples(st.sampled_from(ACTS), NUMBER, NUMBER, NUMBER), min_size=8, max_size=18

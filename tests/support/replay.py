@@ -7,6 +7,7 @@ digest: that much is told from outside.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ STOPPED = {
     "read_only": {"annotate", "export", "log_hours"},
     "paused": {"read", "annotate", "export", "log_hours"},
 }
+# What each kind of authenticator meets.
+MEETS = {"totp": {"second_factor"}, "passkey": {"second_factor", "phishing_resistant"}}
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Replay:
     grants: dict[str, Entry] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     suspensions: dict[str, Held] = field(default_factory=dict)
+    demands: dict[str, Entry] = field(default_factory=dict)
+    enrolled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def follow(self, entries: Iterable[Entry]) -> None:
         """Take in entries of all logs, in the order of their times."""
@@ -63,6 +68,7 @@ class Replay:
             and self._stands(name, grant, at)
             and action in self.actions[grant["entitlement"]]
             and self._unheld(grant, action, dataset)
+            and self._meets(grant, at)
             for name, grant in self.grants.items()
         )
 
@@ -92,7 +98,32 @@ class Replay:
         # Nobody here ever shows a second factor; hours are no access, so none is asked for.
         return action == "log_hours" or "under_review" not in modes
 
+    def _meets(self, grant: Entry, at: datetime) -> bool:
+        """Whether the person has enrolled what the client and the project demand by then."""
+        places = {grant["project"], self.client_of[grant["project"]]}
+        demanded = {
+            each["factor"]
+            for each in self.demands.values()
+            if each["over"] in places and (each["starts_at"] is None or each["starts_at"] <= at)
+        }
+        own = self.enrolled[grant["subject"]]
+        return demanded <= {factor for kind in own for factor in MEETS[kind]}
+
     # --- what each entry says
+
+    def _totp_enrolled(self, refs: Entry, _: Entry) -> None:
+        self.enrolled[refs["subject"]].add("totp")
+
+    def _demand_set(self, refs: Entry, data: Entry) -> None:
+        starts = data.get("starts_at")
+        self.demands[refs["demand"]] = {
+            "over": refs.get("project") or refs.get("client"),
+            "factor": data["factor"],
+            "starts_at": datetime.fromisoformat(starts) if starts else None,
+        }
+
+    def _demand_ended(self, refs: Entry, _: Entry) -> None:
+        self.demands.pop(refs["demand"])
 
     def _project_created(self, refs: Entry, _: Entry) -> None:
         self.client_of[refs["project"]] = refs["client"]

@@ -56,6 +56,8 @@ class _Statement(NamedTuple):
     prepared: Prepared
 
 
+# What is asked after the suspensions: where any overlies a grant, it may be the reason.
+_AFTER_HOLDS = frozenset(grants.ENROL.values())
 # The columns that come before the clauses'.
 _FACTS = 12
 
@@ -165,9 +167,9 @@ def _decision(
         if row[7] is None:
             continue
         place, failing = _first_failing(clauses, row)
+        if shape.brief and row[11] and (failing is None or failing in _AFTER_HOLDS):
+            return None
         if failing is None:
-            if shape.brief and row[11]:
-                return None
             return told("permitted", row[7])
         if place > furthest:
             reason, furthest, grant_id = failing, place, row[7]
@@ -214,7 +216,11 @@ def _statement(shape: _Shape, asked: FromClause) -> tuple[Select[Any], list[gran
     moment = moment if shape.past or shape.worked else grants.NOW
     dataset = Dataset.id if shape.on_dataset else None
     if shape.brief:
-        clauses = [*grants.standing(moment), grants.entitled(asked.c.action, moment)]
+        clauses = [
+            *grants.standing(moment),
+            grants.entitled(asked.c.action, moment),
+            *grants.met(moment),
+        ]
         overlaid = grants.overlaid(dataset=dataset)
     else:
         clauses = grants.rule(asked.c.action, shape.effect, moment, dataset=dataset)

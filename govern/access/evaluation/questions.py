@@ -18,6 +18,8 @@ REASONS: dict[str, str] = {
     "grant_expired": "Their grant has expired.",
     "action_not_granted": "Their grant does not allow this action.",
     "second_factor_required": "Under review: a second factor within 12 hours is needed.",
+    "second_factor_enrolment_required": "An authenticator app or a passkey must be enrolled first.",
+    "passkey_required": "A passkey must be enrolled first.",
     "work_in_future": "The work would lie in the future.",
     "record_failed": "The decision could not be recorded, so it is a denial.",
     **{

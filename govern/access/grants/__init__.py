@@ -1,10 +1,7 @@
 """Grants: who was given what, and the one rule that says when a grant is in force."""
 
 from govern.access.grants.clauses import (
-    NOW,
     SECOND_FACTOR_WITHIN,
-    Clause,
-    Moment,
     SomeId,
     Supposing,
     all_of,
@@ -23,11 +20,15 @@ from govern.access.grants.clauses import (
     unheld,
     unreleased,
 )
+from govern.access.grants.demanded import ENROL, MEETING, has, in_force, met
+from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
 from govern.access.grants.table import Grant
 
 __all__ = [
+    "ENROL",
+    "MEETING",
     "NOW",
     "SECOND_FACTOR_WITHIN",
     "Clause",
@@ -43,10 +44,13 @@ __all__ = [
     "entitled",
     "facts",
     "find",
+    "has",
     "held",
     "holding_since",
+    "in_force",
     "issue",
     "let_out",
+    "met",
     "open_",
     "overlaid",
     "overlying",

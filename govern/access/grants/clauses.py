@@ -1,16 +1,17 @@
 """The one rule: when a grant is in force.
 
 A grant is in force at an instant when its window holds it; its subject, project and client are
-active; its entitlement holds the action; and no suspension that stops the action covers it. The
-clauses below are the only spelling of this: the decision, the lists, the preview, the effects of a
-pause and "who had access then" are all readings of them. Nothing is copied into a grant's row when
-it is suspended, so nothing can drift.
+active; its entitlement holds the action; no suspension that stops the action covers it; and the
+subject has in use what the client and project demand (`demanded`). The clauses are the only
+spelling of this: the decision, the lists, the preview, the effects of a pause and "who had access
+then" are all readings of them. Nothing is copied into a grant's row when it is suspended, so
+nothing can drift.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -33,6 +34,8 @@ from govern import clock
 from govern.access import modes
 from govern.access.clients import Client, Project
 from govern.access.entitlements import EntitlementAction
+from govern.access.grants.demanded import met
+from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.table import Grant
 from govern.access.modes import Effect, Mode
 from govern.access.requests import RequestItem
@@ -44,7 +47,6 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.clock import Utc
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 
@@ -55,55 +57,6 @@ if TYPE_CHECKING:
 
 SomeId: TypeAlias = str | BindParameter[str]  # known, or bound when the statement is run
 SECOND_FACTOR_WITHIN = timedelta(hours=12)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """The instant that a question is about.
-
-    `at` None is now: facts count when they are visible and not ended, whatever their instants say,
-    and only windows are compared with the clock. With `at` the log's order decides: a fact counts
-    when its entry is at or before that instant and its end is after it. `worked_at` is for hours
-    alone: the instant the work was done at, judged by what is known at `at`.
-    """
-
-    at: ColumnElement[datetime] | None = None
-    worked_at: ColumnElement[datetime] | None = None
-
-    @classmethod
-    def past(cls, at: datetime | None) -> Moment:
-        """The moment of an instant that is known, or now."""
-        return NOW if at is None else cls(at=literal(at, Utc()))
-
-    @property
-    def instant(self) -> ColumnElement[datetime]:
-        """What windows are compared with."""
-        if self.worked_at is not None:
-            return self.worked_at
-        return clock.instant() if self.at is None else self.at
-
-    def known(self, row: Any) -> ColumnElement[bool]:
-        """Whether a fact had been recorded."""
-        if self.at is None:
-            return true()
-        return row.recorded_at <= self.at  # type: ignore[no-any-return]  # as in `unended`
-
-    def unended(self, row: Any) -> ColumnElement[bool]:
-        """Whether a fact had not ended."""
-        if self.at is None and self.worked_at is None:
-            return row.ended_at.is_(None)  # type: ignore[no-any-return]  # of any such table
-        return or_(row.ended_at.is_(None), row.ended_at > self.instant)
-
-    def stands(self, row: Any) -> ColumnElement[bool]:
-        """Whether a fact counts."""
-        return and_(self.known(row), self.unended(row))
-
-    def begun(self, row: Any) -> ColumnElement[bool]:
-        """For hours: whether a fact had begun when the work was done."""
-        return true() if self.worked_at is None else row.recorded_at <= self.worked_at
-
-
-NOW = Moment()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,19 +120,6 @@ _OUTLINED = {
 
 def _items(request_id: SomeId) -> Select[str]:
     return select(RequestItem.item_id).where(RequestItem.request_id == request_id)
-
-
-@dataclass(frozen=True)
-class Clause:
-    """One condition of the rule: the reason given when it fails, and the test.
-
-    For a suspension `holding` selects the modes that hold, and whose they are; the strictest is
-    part of the reason.
-    """
-
-    reason: str
-    test: ColumnElement[bool]
-    holding: Select[str, str] | None = None
 
 
 def standing(moment: Moment = NOW) -> list[Clause]:
@@ -309,6 +249,7 @@ def rule(
         *standing(moment),
         entitled(action, moment),
         *unheld(effect, moment, dataset=dataset),
+        *met(moment),
     ]
     if effect is not Effect.HOURS:
         clauses.append(reviewed(moment, dataset=dataset))

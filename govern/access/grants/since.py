@@ -17,15 +17,9 @@ from govern import clock
 from govern.access import modes
 from govern.access.clients import Dataset
 from govern.access.entitlements import EntitlementAction
-from govern.access.grants.clauses import (
-    NOW,
-    Clause,
-    Moment,
-    laid,
-    reviewed,
-    unheld,
-    unreleased,
-)
+from govern.access.grants.clauses import laid, reviewed, unheld, unreleased
+from govern.access.grants.demanded import unmet_since
+from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.table import Grant
 from govern.access.modes import Effect
 from govern.access.suspension_tables import (
@@ -78,8 +72,9 @@ def taken(
     `since` and `house_since` are the instants of the last entries known then, of the client's log
     and of the house's: instants strictly increase in a log, so all that was recorded later is
     later, whatever a clock says. At the position itself the rule permitted, so whatever holds the
-    grant now began since. `dataset` is as in `unsuspended`. A review, which asks for a second
-    factor of the last twelve hours, is not looked at: no token outlives the one of its giving.
+    grant now began since; so with a demand that was not met. `dataset` is as in `unsuspended`. A
+    review, which asks for a second factor of the last twelve hours, is not looked at: no token
+    outlives the one of its giving.
     """
     withdrawn = exists().where(
         EntitlementAction.entitlement_id == Grant.entitlement_id,
@@ -97,6 +92,7 @@ def taken(
         ),
         withdrawn.correlate_except(EntitlementAction),
         taken_back.correlate_except(SuspensionRelease),
+        unmet_since(since=since, house_since=house_since),
     )
 
 

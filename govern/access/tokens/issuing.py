@@ -324,6 +324,7 @@ def _permits(effect: Effect, *, on_dataset: bool) -> Select[Any]:
         *grants.standing(),
         grants.entitled(action),
         *grants.unsuspended(effect, dataset=about),
+        *grants.met(),
     ]
     return (
         grants.facts(Grant.id)

@@ -35,6 +35,8 @@ STATE = {
     "grant_not_started": "scheduled",
     "grant_expired": "expired",
     "second_factor_required": "under_review",
+    "second_factor_enrolment_required": "enrolment_required",
+    "passkey_required": "enrolment_required",
     **{
         reason: "suspended"
         for reason in evaluation.REASONS

@@ -1,0 +1,37 @@
+"""Demands: which factor a role, a client or a project asks of people, and who does not meet it."""
+
+from govern.access.demand_table import Factor, FactorDemand, Kind
+from govern.access.demands.acts import Over, end, find, impose, over
+from govern.access.demands.meeting import (
+    SENTENCES,
+    Demand,
+    Numbers,
+    Owed,
+    Person,
+    listed,
+    numbers,
+    of_roles,
+    owed,
+    unmet,
+)
+
+__all__ = [
+    "SENTENCES",
+    "Demand",
+    "Factor",
+    "FactorDemand",
+    "Kind",
+    "Numbers",
+    "Over",
+    "Owed",
+    "Person",
+    "end",
+    "find",
+    "impose",
+    "listed",
+    "numbers",
+    "of_roles",
+    "over",
+    "owed",
+    "unmet",
+]

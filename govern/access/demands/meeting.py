@@ -1,0 +1,266 @@
+"""Who meets a demand: in numbers, by name, before it begins and after, and what one owes oneself.
+
+Of people with grants those count whose grant is not over; a grant that is yet to begin, or that a
+suspension holds, counts as well. Lists and numbers tell of what the caller may see, and nothing
+else; what one owes oneself is for that person alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, exists, func, literal, not_, or_, select
+
+from govern import permissions
+from govern.access import grants
+from govern.access.clients import Client, Project
+from govern.access.demand_table import Factor, FactorDemand, Kind
+from govern.access.demands.acts import Over
+from govern.access.grants import Grant
+from govern.access.holdings import PAGE, Page
+from govern.identity import roles
+from govern.identity.passwords import Password
+from govern.identity.roles import RoleAssignment
+from govern.identity.subjects import Membership, Organisation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal, RoleHeld
+
+SENTENCES: dict[Factor, str] = {
+    Factor.SECOND_FACTOR: "a second factor: an authenticator app or a passkey",
+    Factor.PHISHING_RESISTANT: "a passkey",
+}
+_STRONGEST_FIRST = [Factor.PHISHING_RESISTANT, Factor.SECOND_FACTOR]
+# Open demands, at most, that a page shows.
+MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """How many people a demand is made of, and how many of them do not meet it yet."""
+
+    people: int
+    unmet: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Someone who does not meet a demand; not `activated`: they never signed in at all."""
+
+    id: str
+    external_id: str
+    name: str
+    email: str
+    kind: str
+    organisation: str
+    activated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """An open demand, of whom it is made; `begun` once it is in force."""
+
+    row: FactorDemand
+    over: Over
+    begun: bool
+
+    @property
+    def factor(self) -> Factor:
+        """What is demanded."""
+        return Factor(self.row.factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owed:
+    """What someone is to enrol: for which projects (their codes) or roles, and by when.
+
+    `by` None: it is demanded now.
+    """
+
+    factor: Factor
+    by: datetime | None
+    projects: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+# --- demands -----------------------------------------------------------------------------------
+
+
+def listed(
+    session: OrmSession, *, covering: Iterable[str] | None = None, by: Principal
+) -> list[Demand]:
+    """Open demands that the caller may know of, those yet to begin first; `covering` some ids."""
+    clients = permissions.scope(by, "grant:read")
+    if clients is not None and not clients:
+        permissions.require(by, "grant:read")
+    query = (
+        select(FactorDemand, Project.code, Client.code, grants.in_force(FactorDemand))
+        .outerjoin(Project, Project.id == FactorDemand.target_id)
+        .outerjoin(Client, Client.id == FactorDemand.target_id)
+        .where(FactorDemand.ended_at.is_(None))
+        .order_by(FactorDemand.id.desc())
+        .limit(MOST_SHOWN)
+    )
+    if clients is not None:
+        query = query.where(FactorDemand.client_id.in_(clients))
+    if covering is not None:
+        query = query.where(FactorDemand.target_id.in_(list(covering)))
+    found = [
+        Demand(
+            row=row,
+            over=Over(
+                kind=Kind(row.kind), id=row.target_id, client=row.client_id,
+                name=project or client or row.target_id,
+            ),
+            begun=begun,
+        )
+        for row, project, client, begun in session.execute(query)
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: (one.begun, one.row.starts_at or one.row.recorded_at))
+
+
+# --- who does not meet one ---------------------------------------------------------------------
+
+
+def numbers(session: OrmSession, over: Over, factor: Factor, *, by: Principal) -> Numbers:
+    """Count afresh whom a demand is, or would be, made of, and who does not meet it yet."""
+    _may_see(over, by)
+    lacks = not_(grants.has(factor, Subject.id))
+    query = select(func.count(), func.count(case((lacks, 1)))).where(_asked(over))
+    people, unmet = session.execute(query).one()
+    return Numbers(people=people, unmet=unmet)
+
+
+def unmet(
+    session: OrmSession,
+    over: Over,
+    factor: Factor,
+    *,
+    after: str = "",
+    limit: int = PAGE,
+    by: Principal,
+) -> Page:
+    """Who does not meet a demand yet, by external id."""
+    _may_see(over, by)
+    found = session.execute(
+        select(
+            Subject.id, Subject.external_id, Subject.full_name, Subject.email, Subject.kind,
+            Organisation.name, exists().where(Password.subject_id == Subject.id),
+        )
+        .join(Membership, and_(Membership.subject_id == Subject.id, Membership.ended_at.is_(None)))
+        .join(Organisation, Organisation.id == Membership.organisation_id)
+        .where(
+            _asked(over),
+            not_(grants.has(factor, Subject.id)),
+            Subject.external_id > after,
+        )
+        .order_by(Subject.external_id)
+        .limit(limit + 1)
+    ).all()  # fmt: skip
+    rows = [
+        Person(
+            id=row[0], external_id=row[1], name=row[2], email=row[3], kind=row[4],
+            organisation=row[5], activated=row[6],
+        )
+        for row in found[:limit]
+    ]  # fmt: skip
+    return Page(rows=rows, after=rows[-1].external_id if len(found) > limit else None)
+
+
+def _may_see(over: Over, by: Principal) -> None:
+    permissions.require(by, "grant:read", client=over.client)
+
+
+def _asked(over: Over) -> ColumnElement[bool]:
+    """That a demand is made of a `Subject`."""
+    if over.kind is Kind.ROLE:
+        assigned = roles.in_force().where(RoleAssignment.role == over.id).subquery()
+        return and_(Subject.ended_at.is_(None), Subject.id.in_(select(assigned.c.subject_id)))
+    place = Grant.client_id if over.kind is Kind.CLIENT else Grant.project_id
+    held = select(Grant.subject_id).where(place == over.id, *_not_over())
+    return and_(Subject.ended_at.is_(None), Subject.id.in_(held))
+
+
+def _not_over() -> list[ColumnElement[bool]]:
+    """That a grant's own window is not behind it."""
+    over = {"grant_revoked", "grant_expired"}
+    return [clause.test for clause in grants.open_() if clause.reason in over]
+
+
+# --- what one owes oneself ---------------------------------------------------------------------
+
+
+def of_roles(session: OrmSession, subject_id: str, held: Iterable[RoleHeld]) -> Factor | None:
+    """The strongest factor that one of these roles demands now and the person does not have."""
+    names = sorted({role.role for role in held})
+    if not names:
+        return None
+    found = set(
+        session.execute(
+            select(FactorDemand.factor).where(
+                FactorDemand.target_id.in_(names),
+                FactorDemand.kind == Kind.ROLE,
+                grants.in_force(FactorDemand),
+                _lacking(subject_id),
+            )
+        ).scalars()
+    )
+    return next((factor for factor in _STRONGEST_FIRST if factor in found), None)
+
+
+def owed(session: OrmSession, subject_id: str, held: Iterable[RoleHeld] = ()) -> list[Owed]:
+    """What someone is to enrol, for their grants and the roles that they hold, the soonest first.
+
+    For that person alone: it names their projects.
+    """
+    names = sorted({role.role for role in held})
+    mine = (
+        select(Project.code, literal(""), FactorDemand.factor, _by())
+        .select_from(Grant)
+        .join(Project, Project.id == Grant.project_id)
+        .join(Client, Client.id == Grant.client_id)
+        .join(FactorDemand, FactorDemand.target_id.in_([Grant.client_id, Grant.project_id]))
+        .where(
+            Grant.subject_id == subject_id, *_not_over(), Project.ended_at.is_(None),
+            Client.ended_at.is_(None), FactorDemand.ended_at.is_(None), _lacking(subject_id),
+        )
+    )  # fmt: skip
+    own = select(literal(""), FactorDemand.target_id, FactorDemand.factor, _by()).where(
+        FactorDemand.target_id.in_(names), FactorDemand.kind == Kind.ROLE,
+        FactorDemand.ended_at.is_(None), _lacking(subject_id),
+    )  # fmt: skip
+    groups: dict[tuple[Factor, datetime | None], tuple[set[str], set[str]]] = defaultdict(
+        lambda: (set(), set())
+    )
+    for project, role, factor, by in session.execute(mine.union_all(own)):
+        projects, of_roles = groups[Factor(factor), by]
+        projects |= {project} - {""}
+        of_roles |= {role} - {""}
+    found = [
+        Owed(factor=factor, by=by, projects=tuple(sorted(these)), roles=tuple(sorted(those)))
+        for (factor, by), (these, those) in groups.items()
+    ]
+    return sorted(found, key=lambda one: (one.by.timestamp() if one.by else 0, one.factor))
+
+
+def _by() -> Any:
+    """When a demand begins; null once it has."""
+    return case((grants.in_force(FactorDemand), None), else_=FactorDemand.starts_at)
+
+
+def _lacking(subject_id: str) -> ColumnElement[bool]:
+    """That the person does not have what a `FactorDemand` asks."""
+    return or_(
+        *(
+            and_(FactorDemand.factor == factor, not_(grants.has(factor, literal(subject_id))))
+            for factor in Factor
+        )
+    )
