@@ -31,6 +31,8 @@ _AUDITOR = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
     "log:read", "log:export", "integration:read", "decision:ask",
 })  # fmt: skip
+# A second person, and no more: decides what others asked for, and reads what that takes.
+_APPROVER = frozenset({"request:read", "request:approve", "suspension:read"})
 # A program asks for what takes a second person, and never is that person; nor does it let in
 # people or programs.
 _API = frozenset({
@@ -44,6 +46,7 @@ _HOUSEKEEPING = frozenset({"key:rotate", "log:expire"})
 ROLES: dict[str, frozenset[str]] = {
     "admin": _ADMIN,
     "auditor": _AUDITOR,
+    "approver": _APPROVER,
     "operator": _ADMIN | _AUDITOR | _HOUSEKEEPING | {"database:backup", "database:restore"},
     "system": _ADMIN | _AUDITOR | _HOUSEKEEPING,
     # The scopes of integrations.

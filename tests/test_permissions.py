@@ -17,6 +17,7 @@ READS = {"project:read", "subject:read", "grant:read", "suspension:read", "reque
 MACHINE = {"database:backup", "database:restore"}
 MAY = {
     "admin": set(EVERY) - {"log:export", "log:expire", "key:rotate", "token:introspect"} - MACHINE,
+    "approver": {"request:read", "request:approve", "suspension:read"},
     "auditor": READS | {"log:export", "decision:ask"},
     "operator": set(EVERY) - {"token:introspect"},
     "system": set(EVERY) - {"token:introspect"} - MACHINE,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from govern.identity.subjects import Subject
     from govern.principal import Principal
 
-ASSIGNABLE = ("admin", "auditor")
+ASSIGNABLE = ("admin", "auditor", "approver")
 
 
 class RoleAssignment(Audited, Base):

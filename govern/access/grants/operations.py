@@ -120,7 +120,10 @@ def _approved(session: Session, request: requests.Request, by: Principal) -> Non
     starts = clock.parse(wanted["starts_at"], field="starts") if wanted["starts_at"] else None
     until = clock.parse(wanted["until"], field="until")
     with suppress(errors.NeedsSecondPerson):  # here they are
-        _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
+        _may_issue(
+            session, subject, project, dataset, starts=starts, until=until,
+            permission="request:approve", by=by,
+        )  # fmt: skip
     _issue(
         session,
         subject,
@@ -143,10 +146,11 @@ def _may_issue(
     *,
     starts: datetime | None,
     until: datetime,
+    permission: str = "grant:issue",
     by: Principal,
 ) -> None:
     now = clock.now(session)
-    permissions.require(by, "grant:issue", client=project.client_id, now=now)
+    permissions.require(by, permission, client=project.client_id, now=now)
     if by.id == subject.id:
         raise errors.SamePerson("Nobody grants access to themselves.")
     if dataset is not None and dataset.project_id != project.id:

@@ -158,7 +158,7 @@ def _still_open(
     session: OrmSession, request: Request, *, by: Principal
 ) -> tuple[Suspension, SuspensionMode]:
     suspension = session.get_one(Suspension, request.suspension_id)
-    return suspension, may_change(session, suspension, by=by)
+    return suspension, may_change(session, suspension, permission="request:approve", by=by)
 
 
 def do_lift(

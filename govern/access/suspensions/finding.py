@@ -44,11 +44,20 @@ def mode_of(session: OrmSession, suspension_id: str) -> SuspensionMode | None:
     ).scalar_one_or_none()
 
 
-def may_change(session: OrmSession, suspension: Suspension, *, by: Principal) -> SuspensionMode:
-    """The mode in force of a suspension that the caller may change; `AlreadyEnded` once lifted."""
+def may_change(
+    session: OrmSession,
+    suspension: Suspension,
+    *,
+    permission: str = "suspension:lift",
+    by: Principal,
+) -> SuspensionMode:
+    """The mode in force of a suspension that the caller may change; `AlreadyEnded` once lifted.
+
+    To do what someone else asked for takes `request:approve` instead.
+    """
     now = clock.now(session)
     for item in targets_of(session, suspension.id):
-        permissions.require(by, "suspension:lift", client=item.client, now=now)
+        permissions.require(by, permission, client=item.client, now=now)
     present = mode_of(session, suspension.id)
     if present is None:
         raise errors.AlreadyEnded("This suspension was lifted before.")

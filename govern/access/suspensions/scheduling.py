@@ -45,7 +45,7 @@ LATE_AT_MOST = timedelta(hours=1)
 @requests.performs(RequestKind.RESUME)
 def _approved_resume(session: Session, request: Request, by: Principal) -> None:
     suspension = session.get_one(Suspension, request.suspension_id)
-    may_change(session, suspension, by=by)
+    may_change(session, suspension, permission="request:approve", by=by)
     at = clock.parse(request.details["at"], field="at")
     if at <= clock.now(session):
         raise errors.Stale("The time that was asked for has passed: ask again.")

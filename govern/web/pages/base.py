@@ -89,7 +89,7 @@ def _language() -> str:
 def roles_of(by: Principal) -> list[str]:
     """The places in the navigation: a role's own, and one's projects for whoever holds none."""
     held = {} if by.suspended else {role.role: None for role in by.roles}
-    return [role for role in ("admin", "auditor") if role in held] or ["contractor"]
+    return [role for role in ("admin", "auditor", "approver") if role in held] or ["contractor"]
 
 
 def viewer() -> dict[str, Any] | None:

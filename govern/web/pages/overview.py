@@ -85,6 +85,16 @@ def _waiting(item: overview.Waiting) -> SimpleNamespace:
     )
 
 
+@blueprint.get("/requests")
+def listing() -> ResponseReturnValue:
+    """What awaits a second person, for whoever is asked to be that."""
+    by = guard.principal()
+    with guard.database().reading() as session:
+        standings = suspensions.reading.open_ones(session, by=by)
+        waiting = overview.waiting(session, standings, by=by)
+    return render_template("admin/requests.html", awaiting=[_waiting(item) for item in waiting])
+
+
 # --- one request -------------------------------------------------------------------------------
 
 

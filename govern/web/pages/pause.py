@@ -79,6 +79,7 @@ def choose() -> ResponseReturnValue:
         if sent and typed.strip():
             raise errors.Invalid(_("Type the names or give a file, not both."), field="people")
         if not names:
+            suspensions.reading.chosen(session, [], by=by)  # who may not pause is told so
             return []
         try:
             return suspensions.people.targets(

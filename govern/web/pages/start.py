@@ -18,12 +18,14 @@ blueprint = Blueprint("start", __name__)
 
 @blueprint.get("/")
 def start() -> ResponseReturnValue:
-    """Lead by role: an admin to the overview, an auditor to the log, all others to their page."""
+    """Lead by role: an admin to the overview, an auditor to the log, others to what is theirs."""
     roles = base.roles_of(guard.principal())
     if "admin" in roles:
         return overview.page()
     if "auditor" in roles:
         return redirect("/log")
+    if "approver" in roles:
+        return redirect("/requests")
     return redirect("/status")
 
 
