@@ -285,7 +285,11 @@ def is_transient(error: sa_exc.DBAPIError) -> bool:
 
 def _engine(url: str) -> Engine:
     if url.startswith("postgresql"):
-        return _postgresql(create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True))
+        return _postgresql(
+            create_engine(
+                url, pool_size=20, max_overflow=20, pool_pre_ping=True, pool_use_lifo=True
+            )
+        )
     wait = {"timeout": _SQLITE_WAIT}
     engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
     event.listen(engine, "connect", _prepare_sqlite)

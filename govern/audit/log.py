@@ -131,6 +131,10 @@ def position(log_id: ColumnElement[str] | str) -> ColumnElement[int]:
 
 
 _POSITION = select(position(bindparam("log", type_=String())))
+_INSTANT = select(Entry.at).where(
+    Entry.log_id == bindparam("log", type_=String()),
+    Entry.seq == bindparam("place", type_=BigInteger()),
+)
 
 
 def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
@@ -147,11 +151,13 @@ def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
 
 def place_of(session: Session, log_id: str, at: datetime) -> int:
     """The place of the first entry at or after an instant; as instants increase, few are read."""
-    size = session.execute(select(position(log_id))).scalar_one()
-    instant = select(Entry.at).where(Entry.log_id == log_id, Entry.seq == bindparam("place"))
-    return bisect_left(
-        range(size), at, key=lambda seq: session.execute(instant, {"place": seq}).scalar_one()
-    )
+    connection = session.connection()
+    size = connection.execute(_POSITION, {"log": log_id}).scalar_one()
+
+    def instant(seq: int) -> datetime:
+        return connection.execute(_INSTANT, {"log": log_id, "place": seq}).scalar_one()
+
+    return bisect_left(range(size), at, key=instant)
 
 
 def latest_checkpoint(session: Session, log_id: str) -> Checkpoint | None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 # Marks a bulk statement whose operation writes the entries itself.
 RECORDED = {"govern_recorded": True}
+# Leaves made in one go.
+_TOGETHER = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,26 +307,29 @@ def append_alike(
 
     A subject and a project are among these, and a suspension among what the forms share.
     """
-    if not leaf.plain(itertools.chain.from_iterable(ids for _, ids in alike)):
-        raise errors.RecordFailed("An id is none, so it cannot be recorded; nothing was done.")
     head = lock(session, [log_id])[log_id]
     first = next_instant(session, [head])
-    instants, salts = clock.ticks(first, len(alike)), leaf.salts(len(alike))
+    count = len(alike)
+    instants, salts = clock.ticks(first, count), leaf.salts(count)
 
     def entries() -> Iterator[tuple[Any, ...]]:
-        for seq, (form, ids), (at, time), salt in zip(
-            itertools.count(head.size), alike, instants, salts
-        ):
-            body = form.fill(ids, salt, seq, time)
-            subject, project = ids[form.place["subject"]], ids[form.place["project"]]
-            suspension = form.refs["suspension"]
-            yield (
-                log_id, seq, at, form.type, form.actor, subject, project, suspension, body,
-                merkle.leaf_hash(body),
-            )  # fmt: skip
+        # In parts that stay in the processor's own memory, while the database stores those before.
+        for begin in range(0, count, _TOGETHER):
+            part = alike[begin : begin + _TOGETHER]
+            if not leaf.plain(itertools.chain.from_iterable([ids for _, ids in part])):
+                raise errors.RecordFailed("An id is none, so it cannot be recorded.")
+            seqs = range(head.size + begin, head.size + begin + len(part))
+            ats, times = zip(*itertools.islice(instants, len(part)), strict=True)
+            bodies = leaf.filled(part, salts[begin : begin + _TOGETHER], seqs, times)
+            for seq, at, (form, ids), body in zip(seqs, ats, part, bodies, strict=True):
+                yield (
+                    log_id, seq, at, form.type, form.actor, ids[form.place["subject"]],
+                    ids[form.place["project"]], form.refs["suspension"], body,
+                    merkle.leaf_hash(body),
+                )  # fmt: skip
 
-    last = first + (len(alike) - 1) * clock.TICK
-    _append(session, head, entries(), [], count=len(alike), last=last)
+    last = first + (count - 1) * clock.TICK
+    _append(session, head, entries(), [], count=count, last=last)
 
 
 def _append(

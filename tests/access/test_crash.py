@@ -127,6 +127,7 @@ def test_while_others_ask_it_writes_less_at_a_time_and_rests(
 def test_a_long_set_is_counted_once_by_who_writes_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(particulars, "FIRST", 5)
     monkeypatch.setattr(particulars, "AHEAD", 5)
     client = world.client()
     world.crowd(world.project(client=client), client, 23)

@@ -64,17 +64,30 @@ def test_equal_events_have_different_leaves() -> None:
 def test_a_form_gives_the_bytes_that_each_entry_would_have_had(
     refs: dict[str, str], data: dict[str, object], type: str, seq: int
 ) -> None:
-    own = {"subject": "sub_1", "grant": "grt_2", "project": "prj_3"}
-    form = leaf.Form(
-        log="house", type=type, actor="system", refs=refs, differing=own, data=data
-    )  # fmt: skip
-    ids = tuple(own[name] for name in form.place)
-    (salt,) = leaf.salts(1)
-    time = "2026-11-21T09:00:00.000000Z"
-    fields = leaf.parse(built(seq=seq, type=type, actor="system", refs=refs | own, data=data))
-    assert fields is not None
-    assert form.fill(ids, salt, seq, time) == leaf.canonical(fields | {"salt": salt})
-    assert len(salt) == len(leaf.salt())
+    whole = {"subject": "sub_1", "grant": "grt_2", "project": "prj_3"}
+    alike = [
+        (
+            leaf.Form(log="house", type=type, actor="system", refs=refs, differing=own, data=data),
+            own,
+        )
+        for own in (whole, whole | {"dataset": "dat_4"}, whole | {"subject": "sub_5"})
+    ]
+    salts, seqs = leaf.salts(3), range(seq, seq + 3)
+    times = [f"2026-11-21T09:00:00.00000{place}Z" for place in range(3)]
+    made = leaf.filled(
+        [(form, tuple(own[name] for name in form.place)) for form, own in alike],
+        salts,
+        seqs,
+        times,
+    )
+    for place, (_, own) in enumerate(alike):
+        fields = leaf.parse(
+            built(seq=seqs[place], type=type, actor="system", refs=refs | own, data=data)
+        )
+        assert fields is not None
+        fields |= {"salt": salts[place], "time": times[place]}
+        assert made[place] == leaf.canonical(fields)
+        assert len(salts[place]) == len(leaf.salt())
 
 
 def test_what_json_would_write_otherwise_is_no_plain_id() -> None:

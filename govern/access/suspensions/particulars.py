@@ -37,8 +37,13 @@ from govern import clock
 from govern.access import grants, modes
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect
-from govern.access.suspension_tables import Particulars, SuspensionMode, SuspensionTarget
-from govern.access.suspensions.previewing import chain, digest_of
+from govern.access.suspension_tables import (
+    Particulars,
+    Scope,
+    SuspensionMode,
+    SuspensionTarget,
+)
+from govern.access.suspensions.previewing import chained, digest_of
 from govern.access.suspensions.targets import affected
 from govern.audit import EventType, leaf, log
 from govern.audit.decisions import Access
@@ -47,8 +52,7 @@ from govern.clock import Utc
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
@@ -56,14 +60,17 @@ if TYPE_CHECKING:
     from govern.access.grants import SomeId
     from govern.db import Database, Session
 
-# Grants found by one statement, outside of any lock, while those before are written.
-AHEAD = 5000
+# Grants found by one statement, outside of any lock, while those before are written: few at first,
+# so that writing begins soon; then many, for to plan such a statement takes as long as to find
+# some.
+FIRST, AHEAD = 2500, 10_000
 # So many times looked ahead, a set is long enough for who watches to be told how long.
 LONG = 3
 # Entries of one transaction: it holds the log's head for some 30 ms; SQLite, whose one writer it
 # is, takes half as many in that time.
 CHUNK = 3000
 REHEARSED = 250
+PART = 1000
 # While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
 # of so many times its own duration. On SQLite others look once a millisecond if they may write.
 _LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
@@ -185,29 +192,29 @@ def _look_ahead(
             task = session.execute(_outstanding(suspension)).scalar_one_or_none()
         if task is None:
             return None
-        cursor = task.cursor if after is None else after.rows[-1].id
-        return _find(session, task, cursor, AHEAD)
+        if after is None:
+            return _find(session, task, task.cursor, FIRST)
+        return _find(session, task, after.rows[-1].id, min(AHEAD, 2 * len(after.rows)))
 
 
 def _find(session: OrmSession, task: Particulars, cursor: str, count: int) -> _Ahead:
     """The next grants of a task behind one of them."""
     before = task.as_at - clock.TICK
+    wanted = _next(task.event, _kinds(session, task), _holding(session, task))
     # By the connection: what the ORM does with each row would cost as much as to find it.
-    rows = (
-        session.connection()
-        .execute(
-            _next(task.event, _holding(session, before)),
-            {
-                _AT.key: task.as_at,
-                _BEFORE.key: before,
-                _SUSPENSION.key: task.suspension_id,
-                _CLIENT.key: task.log_id,
-                _CURSOR.key: cursor,
-                _COUNT.key: count,
-            },
-        )
-        .all()
+    result = session.connection().execute(
+        wanted,
+        {
+            _AT.key: task.as_at,
+            _BEFORE.key: before,
+            _SUSPENSION.key: task.suspension_id,
+            _CLIENT.key: task.log_id,
+            _CURSOR.key: cursor,
+            _COUNT.key: count,
+        },
     )
+    # A part at a time, so that those who answer have their turn between.
+    rows = [row for part in result.partitions(PART) for row in part]
     opened = log.place_of(session, task.log_id, task.as_at) if len(rows) < count else None
     return _Ahead(task=task.id, rows=rows, opened=opened)
 
@@ -223,7 +230,7 @@ def rehearse(session: Session, suspension: str) -> tuple[int, float]:
     if task is None:
         return 0, 0.0
     began = time.perf_counter()
-    count = AHEAD if session.database.is_postgresql else REHEARSED
+    count = FIRST if session.database.is_postgresql else REHEARSED
     rows = _find(session, task, "", count).rows
     found = time.perf_counter()
     written, _ = _chunk(session, _Ahead(task=task.id, rows=rows, opened=None), REHEARSED)
@@ -248,10 +255,8 @@ def _chunk(session: Session, ahead: _Ahead, size: int) -> tuple[int, bool]:
     more = begin + len(rows) < len(ahead.rows)
     if rows:
         append_alike(session, task.log_id, _alike(task, rows))
-        digest = task.digest
-        for grant, *_ in rows:
-            digest = chain(digest, grant)
-        task.digest, task.cursor = digest, rows[-1].id
+        task.digest = chained(task.digest, (row[0] for row in rows))
+        task.cursor = rows[-1].id
         task.written += len(rows)
     if ahead.opened is not None and not more:
         _finish(session, task, ahead.opened)
@@ -295,9 +300,15 @@ def _alike(task: Particulars, rows: Sequence[Any]) -> list[tuple[leaf.Form, tupl
     ]
 
 
-def _holding(session: OrmSession, before: datetime) -> frozenset[str]:
-    """The kinds of scope over which anything stopped something then: others can hold nothing."""
-    moment = Moment.past(before)
+def _kinds(session: OrmSession, task: Particulars) -> frozenset[Scope]:
+    """The kinds of scope that an act's suspension has: by no other can it touch a grant."""
+    own = select(SuspensionTarget.kind).where(SuspensionTarget.suspension_id == task.suspension_id)
+    return frozenset(Scope(kind) for kind in session.execute(own.distinct()).scalars())
+
+
+def _holding(session: OrmSession, task: Particulars) -> frozenset[str]:
+    """The kinds of scope by which a grant of this client may have been held before the act."""
+    moment = Moment.past(task.as_at - clock.TICK)
     kinds = (
         select(SuspensionTarget.kind)
         .join(SuspensionMode, SuspensionMode.suspension_id == SuspensionTarget.suspension_id)
@@ -305,6 +316,7 @@ def _holding(session: OrmSession, before: datetime) -> frozenset[str]:
             moment.stands(SuspensionTarget),
             moment.stands(SuspensionMode),
             SuspensionMode.mode.in_(modes.stopping(Effect.OBSERVE)),
+            or_(SuspensionTarget.kind != Scope.CLIENT, SuspensionTarget.target_id == task.log_id),
         )
         .distinct()
     )
@@ -312,10 +324,11 @@ def _holding(session: OrmSession, before: datetime) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def _next(event: str, holding: frozenset[str]) -> Select[Any]:
+def _next(event: str, kinds: frozenset[Scope], holding: frozenset[str]) -> Select[Any]:
     """The next grants that an act touched: made once, for that costs more than to ask it.
 
-    `holding` are the kinds of scope by which one may have been held already.
+    `kinds` are those of the suspension's own scope, `holding` those by which a grant may have been
+    held already.
     """
     at, before = Moment(at=_AT), Moment(at=_BEFORE)
     already: ColumnElement[bool] = false()
@@ -334,18 +347,24 @@ def _next(event: str, holding: frozenset[str]) -> Select[Any]:
         .where(
             Grant.client_id == _CLIENT,
             Grant.id > _CURSOR,
-            touched(event, _SUSPENSION, at, before),
+            touched(event, _SUSPENSION, at, before, kinds),
         )
         .order_by(Grant.id)
         .limit(_COUNT)
     )
 
 
-def touched(event: str, suspension: SomeId, at: Moment, before: Moment) -> ColumnElement[bool]:
+def touched(
+    event: str,
+    suspension: SomeId,
+    at: Moment,
+    before: Moment,
+    kinds: Iterable[Scope] = Scope,
+) -> ColumnElement[bool]:
     """Which grants an act touched: what it covers, or, when it let in, what it let in."""
     stood = grants.all_of(grants.standing(at))
     if event != EventType.GRANT_RESUMED:
-        return and_(stood, affected(suspension, at))
+        return and_(stood, affected(suspension, at, kinds))
     return and_(
         stood,
         or_(

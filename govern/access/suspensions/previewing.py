@@ -30,7 +30,7 @@ from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
@@ -312,7 +312,14 @@ def _requests(session: OrmSession, targets: list[Target]) -> int:
 
 def chain(digest: str, grant_id: str) -> str:
     """One step of a set's digest: it can be taken up again where a crash left it."""
-    return hashlib.sha256(f"{digest}{grant_id}".encode()).hexdigest()
+    return chained(digest, (grant_id,))
+
+
+def chained(digest: str, grant_ids: Iterable[str]) -> str:
+    """A step for each of many grants."""
+    for grant_id in grant_ids:
+        digest = hashlib.sha256(f"{digest}{grant_id}".encode()).hexdigest()
+    return digest
 
 
 def digest_of(chains: dict[str, str]) -> str:
