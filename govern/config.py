@@ -1,16 +1,19 @@
 """Settings: read once from GOVERN_* variables, frozen, and refused when they are not safe.
 
 Everything secret that is ours lives in files of the data directory that `govern db upgrade` makes,
-readable by their owner alone; a variable holds at most the password of the database or of the mail
-server, inside its address.
+readable by their owner alone; a variable holds the password of the database or of the mail server,
+inside its address, and, where somebody keeps them elsewhere, the keys that open sealed columns.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +37,8 @@ class Settings:
     C2SP name under which the logs are signed; it is taken at the first `db upgrade` and never
     changes. `access_log_days` is how long rows of the access log stay, 0 for ever. Mail goes out
     from `mail_from` by the server at `smtp_url` (`smtp://USER:PASSWORD@HOST:PORT`, or `smtps://`,
-    each part encoded as in any address); without one nobody is mailed.
+    each part encoded as in any address); without one nobody is mailed. `sealing_keys` are the keys
+    of sealed columns where they are no files: `1:BASE64 2:BASE64`, each of 32 bytes.
     """
 
     data_dir: Path
@@ -47,6 +51,7 @@ class Settings:
     access_log_days: int = 400
     smtp_url: str = field(default="", repr=False)
     mail_from: str = ""
+    sealing_keys: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
@@ -73,6 +78,7 @@ class Settings:
                 field="GOVERN_REPLICA_URL",
             )
         self._check_mail()
+        _sealing_keys_told(self.sealing_keys)
 
     def _check_mail(self) -> None:
         """Refuse a mail server that cannot be meant; its address may be secret and is not told."""
@@ -144,6 +150,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         "GOVERN_ACCESS_LOG_DAYS",
         "GOVERN_SMTP_URL",
         "GOVERN_MAIL_FROM",
+        "GOVERN_SEALING_KEYS",
+        "GOVERN_SEALING_KEYS_FILE",
     }
     unknown = sorted(name for name in env if name.startswith("GOVERN_") and name not in known)
     if unknown:
@@ -170,7 +178,86 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         access_log_days=int(days),
         smtp_url=env.get("GOVERN_SMTP_URL", ""),
         mail_from=env.get("GOVERN_MAIL_FROM", ""),
+        sealing_keys=_sealing_keys_given(env),
     )
+
+
+def _sealing_keys_given(env: Mapping[str, str]) -> str:
+    told, name = env.get("GOVERN_SEALING_KEYS", ""), env.get("GOVERN_SEALING_KEYS_FILE", "")
+    if told and name:
+        raise errors.Invalid(
+            "GOVERN_SEALING_KEYS and GOVERN_SEALING_KEYS_FILE: one of them",
+            field="GOVERN_SEALING_KEYS",
+        )
+    return secret(Path(name)).decode("ascii", "replace") if name else told
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealingKey:
+    """A key of sealed columns; one of an example world says so, wherever it is carried."""
+
+    value: bytes = field(repr=False)
+    is_example: bool
+
+
+SEALING_KEY_IDS = range(1, 256)  # one byte; 0 is for what is sealed by no such key
+_EXAMPLE = b"example:"
+_BYTES = 32
+
+
+def sealing_keys(settings: Settings) -> dict[int, SealingKey]:
+    """The keys of sealed columns that this node has, by their numbers."""
+    if settings.sealing_keys:
+        return _sealing_keys_told(settings.sealing_keys)
+    found = {}
+    for path in settings.keys_dir.glob("sealing-*.key"):
+        number = path.stem.removeprefix("sealing-")
+        if number.isascii() and number.isdigit() and int(number) in SEALING_KEY_IDS:
+            found[int(number)] = _sealing_key(secret(path), path.name)
+    return found
+
+
+def _sealing_keys_told(told: str) -> dict[int, SealingKey]:
+    found = {}
+    for word in told.replace(",", " ").split():
+        number, _, encoded = word.partition(":")
+        try:
+            value = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            value = b""
+        sensible = number.isascii() and number.isdigit() and int(number) in SEALING_KEY_IDS
+        if not sensible or int(number) in found:
+            raise errors.Invalid(
+                "GOVERN_SEALING_KEYS is not NUMBER:BASE64, with each number from 1 to 255 once",
+                field="GOVERN_SEALING_KEYS",
+            )
+        found[int(number)] = _sealing_key(value, f"GOVERN_SEALING_KEYS, {int(number)}")
+    return found
+
+
+def _sealing_key(content: bytes, where: str) -> SealingKey:
+    value = content.removeprefix(_EXAMPLE) if len(content) > _BYTES else content
+    if len(value) != _BYTES:
+        raise errors.Unavailable(f"{where}: this is no key of {_BYTES} bytes")
+    return SealingKey(value=value, is_example=len(content) > _BYTES)
+
+
+def make_sealing_key(settings: Settings, number: int, *, is_example: bool = False) -> None:
+    """Make the file of a sealing key, once."""
+    value = (_EXAMPLE if is_example else b"") + secrets.token_bytes(_BYTES)
+    make_secret(settings.keys_dir / f"sealing-{number}.key", value)
+
+
+def mark_as_examples(settings: Settings) -> None:
+    """Let every file of a sealing key say that it is of an example world."""
+    for number, key in ({} if settings.sealing_keys else sealing_keys(settings)).items():
+        draft = settings.keys_dir / f"sealing-{number}.draft"
+        draft.unlink(missing_ok=True)
+        make_secret(draft, _EXAMPLE + key.value)
+        draft.replace(settings.keys_dir / f"sealing-{number}.key")
 
 
 def secret(path: Path) -> bytes:
@@ -187,12 +274,18 @@ def secret(path: Path) -> bytes:
 def make_secret(path: Path, value: bytes | None = None) -> bytes:
     """Make a key file (32 random bytes unless told) readable by its owner alone, once."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         return secret(path)
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(32) if value is None else value)
-        file.flush()
-        os.fsync(file.fileno())
+    # Under its name it is whole: whoever looks for keys meanwhile finds it, or none.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32) if value is None else value)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
     return secret(path)

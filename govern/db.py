@@ -10,6 +10,7 @@ declared preconditions are checked again in new statements, and the record is wr
 
 from __future__ import annotations
 
+import hmac
 import io
 import json
 import random
@@ -19,6 +20,7 @@ import sqlite3
 import time
 from base64 import b32hexencode
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -45,7 +47,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import Session as OrmSession
 
 from govern import config, errors, paths
@@ -53,7 +55,6 @@ from govern.clock import Utc, micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from alembic.config import Config
     from sqlalchemy import Connection, FromClause, Table
@@ -467,19 +468,68 @@ def hold(session: Session, name: str, *, wait: bool = True) -> bool:
 # --- sealed values -----------------------------------------------------------------------------
 
 
-def seal(settings: Settings, value: bytes, *, place: str) -> bytes:
-    """Encrypt `value` (AES-256-GCM) so that it opens only at `place` (`table.column:row id`).
+# What a column is marked with whose values `seal_row` sealed, at `table.column:primary key`.
+SEALED = {"sealed": True}
+_OF_FORMS = 0  # the id of the key of what leaves us
 
-    Layout: key id (1 byte), nonce (12 bytes), ciphertext and tag.
+
+class SealingKey(Audited, Base):
+    """A key of sealed columns, known by the SHA-256 of its 256 random bits.
+
+    One seals: that without an end. Rows sealed by one that ended are sealed anew, and then it is
+    retired. `example` if the database is an example world, which alone such a world's keys serve.
     """
-    key = config.secret(settings.keys_dir / "sealing-1.key")
+
+    __tablename__ = "sealing_key"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(text_column(64))
+    example: Mapped[bool]
+    recorded_at: Mapped[Instant]
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+    retired_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+def seal_row(session: Session, value: bytes, *, place: str) -> bytes:
+    """Encrypt `value` (AES-256-GCM) for a sealed column, so that it opens only at `place`.
+
+    Layout: key id (1 byte), nonce (12 bytes), ciphertext and tag. Until this transaction ends no
+    other key begins to seal: so whoever seals rows anew afterwards finds this one.
+    """
+    active = session.execute(
+        select(SealingKey.id).where(SealingKey.ended_at.is_(None)).with_for_update(read=True)
+    ).scalar_one_or_none()
+    if active is None and session.execute(select(SealingKey.id).limit(1)).first() is not None:
+        raise Again  # it has just ended
+    return seal_with(session.database.settings, active or 1, value, place=place)
+
+
+def seal(settings: Settings, value: bytes, *, place: str) -> bytes:
+    """The same for what leaves us and comes back soon, such as a form: no row to seal anew."""
+    return seal_with(settings, _OF_FORMS, value, place=place)
+
+
+def seal_with(settings: Settings, key_id: int, value: bytes, *, place: str) -> bytes:
+    """Encrypt under a chosen key."""
     nonce = secrets.token_bytes(12)
-    return b"\x01" + nonce + AESGCM(key).encrypt(nonce, value, place.encode())
+    sealed = AESGCM(_sealing_key(settings, key_id)).encrypt(nonce, value, place.encode())
+    return bytes([key_id]) + nonce + sealed
+
+
+def _sealing_key(settings: Settings, key_id: int) -> bytes:
+    if key_id == _OF_FORMS:
+        return hmac.digest(config.secret(settings.keys_dir / "web.key"), b"sealed forms", "sha256")
+    found = config.sealing_keys(settings).get(key_id)
+    if found is None:
+        raise errors.Unavailable(
+            f"Sealing key {key_id} is missing here: copy it from the node that made it."
+        )
+    return found.value
 
 
 def unseal(settings: Settings, sealed: bytes, *, place: str) -> bytes:
-    """The inverse of `seal`; `Unavailable` when the value was moved or changed."""
-    key = config.secret(settings.keys_dir / f"sealing-{sealed[0]}.key")
+    """The inverse of both; `Unavailable` when the value was moved or changed."""
+    key = _sealing_key(settings, sealed[0])
     try:
         return AESGCM(key).decrypt(sealed[1:13], sealed[13:], place.encode())
     except InvalidTag:
@@ -511,8 +561,9 @@ def upgrade(settings: Settings) -> None:
     from alembic import command  # noqa: PLC0415 - see alembic_config
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("sealing-1.key", "web.key"):
-        config.make_secret(settings.keys_dir / name)
+    config.make_secret(settings.keys_dir / "web.key")
+    if not config.sealing_keys(settings):
+        config.make_sealing_key(settings, 1)
     for part in PARTS:
         command.upgrade(alembic_config(settings, part), "head")
 

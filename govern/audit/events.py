@@ -24,6 +24,8 @@ class EventType(StrEnum):
     INTEGRATION_RESUMED = "integration.resumed"
     INTEGRATION_REVOKED = "integration.revoked"
     KEY_ROTATED = "key.rotated"
+    SEALING_KEY_ROTATED = "sealing_key.rotated"
+    SEALING_KEY_RETIRED = "sealing_key.retired"
 
     SUBJECT_REGISTERED = "subject.registered"
     SUBJECT_CHANGED = "subject.changed"
@@ -92,6 +94,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.INTEGRATION_RESUMED: "A system's credentials count again.",
     EventType.INTEGRATION_REVOKED: "A system's credentials were ended for good.",
     EventType.KEY_ROTATED: "A new key signs tokens from now on.",
+    EventType.SEALING_KEY_ROTATED: "A new key seals secrets of the database from now on.",
+    EventType.SEALING_KEY_RETIRED: "Nothing is sealed any more by a key that another replaced.",
     EventType.SUBJECT_REGISTERED: "A person or service became known.",
     EventType.SUBJECT_CHANGED: "Particulars of a person changed.",
     EventType.SUBJECT_MOVED: "A person went from one organisation to another.",

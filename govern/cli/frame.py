@@ -22,7 +22,7 @@ import click
 from govern import clock, config, db, errors
 from govern.access import suspensions
 from govern.audit.signer import Signer
-from govern.identity import sessions
+from govern.identity import sealing_keys, sessions
 from govern.principal import Principal, operator
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Desk:
         signer = Signer(self.settings)
         signer.watch(self.any_database)
         signer.check(self.any_database)
+        sealing_keys.check(self.any_database)
         return self.any_database
 
     @cached_property
@@ -188,9 +189,10 @@ def govern(context: click.Context, debug: bool) -> None:
     Settings come from GOVERN_DATA_DIR (var), GOVERN_DATABASE_URL (SQLite in the data directory),
     GOVERN_REPLICA_URL (a replica of that PostgreSQL, for what is only shown), GOVERN_PUBLIC_URL,
     GOVERN_PORT (8000), GOVERN_ORIGIN, GOVERN_FOLLOWERS, GOVERN_ACCESS_LOG_DAYS (400; 0 keeps the
-    access log for ever), GOVERN_SMTP_URL (smtp://USER:PASSWORD@HOST:PORT; none sends no mail) and
-    GOVERN_MAIL_FROM. Instants are RFC 3339 with their offset, such as 2026-11-21T09:00:00Z.
-    SUBJECT is an external id or an e-mail address.
+    access log for ever), GOVERN_SMTP_URL (smtp://USER:PASSWORD@HOST:PORT; none sends no mail),
+    GOVERN_MAIL_FROM, and GOVERN_SEALING_KEYS or GOVERN_SEALING_KEYS_FILE (NUMBER:BASE64, where they
+    are no files of the data directory). Instants are RFC 3339 with their offset, such as
+    2026-11-21T09:00:00Z. SUBJECT is an external id or an e-mail address.
 
     Exit status: 0 done (a denial by `decide` is done), 1 refused or failed, 2 not understood.
     """

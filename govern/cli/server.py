@@ -22,7 +22,7 @@ from govern.audit import triggers
 from govern.audit.signer import Signer
 from govern.cli.followers import Followers
 from govern.cli.frame import Desk, govern, json_option, pass_desk
-from govern.identity import keys, passwords
+from govern.identity import keys, passwords, sealing_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +148,7 @@ def upgrade(desk: Desk) -> None:
     """Make or migrate the database, and make the keys that are missing."""
     db.upgrade(desk.settings)
     key = Signer(desk.settings).key
+    sealing_keys.ensure(desk.any_database)
     keys.ensure(desk.database)  # which refuses one that is behind its signer
     desk.tell({"ok": True, "key": key}, "The database is as this version needs it.")
 

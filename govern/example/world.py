@@ -21,7 +21,14 @@ from sqlalchemy import select
 from govern import clock, config, errors
 from govern.access import catalogue, roster
 from govern.access.clients import Client
-from govern.identity import activation, authenticators, integrations, roles, subjects
+from govern.identity import (
+    activation,
+    authenticators,
+    integrations,
+    roles,
+    sealing_keys,
+    subjects,
+)
 from govern.identity.subjects import Subject
 from govern.principal import SYSTEM
 
@@ -53,6 +60,7 @@ def load(database: Database) -> list[dict[str, str]] | None:
     for client in document["clients"]:
         for project in client["projects"]:
             project["contact"] = f"{project['code'].lower()}-desk@govern.example"
+    sealing_keys.mark_as_example(database)
     catalogue.load(database, document, by=SYSTEM)
     roster.load(database, _shifted(today), by=SYSTEM)
     accounts = [_staff(database, *person, number) for number, person in enumerate(_STAFF, 1)]

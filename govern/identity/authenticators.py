@@ -20,7 +20,17 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, new_id, references, seal, text_column, unseal
+from govern.db import (
+    SEALED,
+    Audited,
+    Base,
+    Id,
+    new_id,
+    references,
+    seal_row,
+    text_column,
+    unseal,
+)
 from govern.identity import passwords, throttle
 
 if TYPE_CHECKING:
@@ -46,7 +56,7 @@ class Totp(Audited, Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     name: Mapped[str] = mapped_column(text_column(80), default="")
-    seed: Mapped[bytes] = mapped_column(LargeBinary)
+    seed: Mapped[bytes] = mapped_column(LargeBinary, info=SEALED)
     last_step: Mapped[int] = mapped_column(default=0)
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
@@ -102,7 +112,7 @@ def enrol(session: Session, subject: Subject, *, seed: str, code: str, by: Princ
         id=totp_id,
         subject_id=subject.id,
         last_step=step,
-        seed=seal(session.database.settings, seed.encode(), place=f"totp.seed:{totp_id}"),
+        seed=seal_row(session, seed.encode(), place=f"totp.seed:{totp_id}"),
     )
     session.add(totp)
     record(

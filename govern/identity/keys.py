@@ -24,7 +24,17 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Again, Audited, Base, Code, Instant, seal, text_column, unseal
+from govern.db import (
+    SEALED,
+    Again,
+    Audited,
+    Base,
+    Code,
+    Instant,
+    seal_row,
+    text_column,
+    unseal,
+)
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
@@ -61,7 +71,7 @@ class SigningKey(Audited, Base):
     id: Mapped[str] = mapped_column(text_column(64), primary_key=True)
     algorithm: Mapped[Code]
     public: Mapped[str]
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary, info=SEALED)
     recorded_at: Mapped[Instant]
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
@@ -95,7 +105,7 @@ def rotate(session: Session, fresh: RSAKey, *, by: Principal) -> SigningKey:
         id=kid,
         algorithm=ALGORITHM,
         public=json.dumps(public, sort_keys=True),
-        sealed=seal(session.database.settings, fresh.as_der(private=True), place=_place(kid)),
+        sealed=seal_row(session, fresh.as_der(private=True), place=_place(kid)),
     )
     session.add(row)
 

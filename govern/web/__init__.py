@@ -8,6 +8,7 @@ from flask import Flask
 
 from govern import config, db, paths
 from govern.audit.signer import Signer
+from govern.identity import sealing_keys
 from govern.web import api, authzen, forward, guard, headers, health, oauth, pages, problems
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def build(settings: Settings | None = None) -> Flask:
     signer = Signer(settings)
     signer.watch(database)
     signer.check(database)
+    sealing_keys.check(database)
     app = Flask("govern.web", template_folder=str(paths.TEMPLATES), static_folder="static")
     app.config.update(
         SECRET_KEY=config.secret(settings.keys_dir / "web.key"),
