@@ -8,6 +8,7 @@ import shutil
 import threading
 import zipfile
 from dataclasses import replace
+from struct import unpack_from
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,12 +187,15 @@ def test_a_backup_is_refused_when_it_is_damaged_or_the_keys_are_others(
     assert not list(tmp_path.glob(".govern*")) + list(tmp_path.glob("*.part"))
     with zipfile.ZipFile(file) as written:
         assert not [name for name in written.namelist() if "key" in name or "signer" in name]
+        members = [(one.header_offset, one.compress_size // 2) for one in written.infolist()]
     with pytest.raises(errors.AlreadyExists):
         backup.make(store, file, by=OPERATOR)
 
     carry_keys(store.settings, elsewhere)
     whole = file.read_bytes()
-    for place in (200, len(whole) // 2, len(whole) - 30):
+    # The middle of each member; of a header not every bit says something.
+    middles = [at + 30 + sum(unpack_from("<HH", whole, at + 26)) + half for at, half in members]
+    for place in (*middles, len(whole) - 30):
         damaged = tmp_path / "damaged.zip"
         damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(errors.Invalid, match="backup"):
