@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_CONTACT = re.compile(rf"mailto:{_ADDRESS.pattern}|https://[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Settings:
     from `mail_from` by the server at `smtp_url` (`smtp://USER:PASSWORD@HOST:PORT`, or `smtps://`,
     each part encoded as in any address); without one nobody is mailed. `sealing_keys` are the keys
     of sealed columns where they are no files: `1:BASE64 2:BASE64`, each of 32 bytes.
+    Who finds a weakness is told to write to `security_contact`, a `mailto:` or `https:` address.
     """
 
     data_dir: Path
@@ -52,6 +54,7 @@ class Settings:
     smtp_url: str = field(default="", repr=False)
     mail_from: str = ""
     sealing_keys: str = field(default="", repr=False)
+    security_contact: str = ""
 
     def __post_init__(self) -> None:
         """Refuse to start unsafe: plain HTTP is for the machine itself alone."""
@@ -79,6 +82,12 @@ class Settings:
             )
         self._check_mail()
         _sealing_keys_told(self.sealing_keys)
+        if self.security_contact and not _CONTACT.fullmatch(self.security_contact):
+            raise errors.Invalid(
+                "GOVERN_SECURITY_CONTACT: a mailto: or https: address, such as "
+                "mailto:security@example.com",
+                field="GOVERN_SECURITY_CONTACT",
+            )
 
     def _check_mail(self) -> None:
         """Refuse a mail server that cannot be meant; its address may be secret and is not told."""
@@ -152,6 +161,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         "GOVERN_MAIL_FROM",
         "GOVERN_SEALING_KEYS",
         "GOVERN_SEALING_KEYS_FILE",
+        "GOVERN_SECURITY_CONTACT",
     }
     unknown = sorted(name for name in env if name.startswith("GOVERN_") and name not in known)
     if unknown:
@@ -179,6 +189,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         smtp_url=env.get("GOVERN_SMTP_URL", ""),
         mail_from=env.get("GOVERN_MAIL_FROM", ""),
         sealing_keys=_sealing_keys_given(env),
+        security_contact=env.get("GOVERN_SECURITY_CONTACT", ""),
     )
 
 

@@ -44,6 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--database")
+        if chosen == "both" and metafunc.definition.get_closest_marker("web_alone"):
+            chosen = KINDS[0]
         metafunc.parametrize("database", KINDS if chosen == "both" else [chosen], indirect=True)
 
 

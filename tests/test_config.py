@@ -61,6 +61,8 @@ def test_postgresql_holds_both_logs_in_one_database() -> None:
         ({"GOVERN_SMTP_URL": "smtp://user@mail.example"}, "GOVERN_SMTP_URL"),
         ({"GOVERN_SMTP_URL": "smtp://user:pass/word@mail.example"}, "GOVERN_SMTP_URL"),
         ({"GOVERN_SMTP_URL": "mail.example"}, "GOVERN_SMTP_URL"),
+        ({"GOVERN_SECURITY_CONTACT": "security@example.com"}, "GOVERN_SECURITY_CONTACT"),
+        ({"GOVERN_SECURITY_CONTACT": "https://x.example/\nExpires: 1"}, "GOVERN_SECURITY_CONTACT"),
     ],
 )
 def test_what_is_unsafe_misspelt_or_senseless_is_refused_by_name(

@@ -109,6 +109,7 @@ PUBLIC = {
     # Machines that watch over the service, and documents that say where its doors are.
     "health.healthz",
     "health.readyz",
+    "contact.security_txt",
     "authzen.configuration",
     "api.description",
     "oauth.metadata",

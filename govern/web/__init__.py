@@ -9,7 +9,19 @@ from flask import Flask
 from govern import config, db, paths
 from govern.audit.signer import Signer
 from govern.identity import sealing_keys
-from govern.web import api, authzen, forward, guard, headers, health, oauth, pages, problems
+from govern.web import (
+    api,
+    authzen,
+    contact,
+    forward,
+    guard,
+    headers,
+    health,
+    oauth,
+    pages,
+    problems,
+    rates,
+)
 
 if TYPE_CHECKING:
     from govern.config import Settings
@@ -30,7 +42,8 @@ def build(settings: Settings | None = None) -> Flask:
         SESSION_COOKIE_SECURE=settings.secure,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        MAX_CONTENT_LENGTH=32 * 1024 * 1024,
+        # Any form; who takes more says so beside its route.
+        MAX_CONTENT_LENGTH=1024 * 1024,
     )
     app.url_map.merge_slashes = False  # what is not an address of ours is not made one
     app.extensions["govern"] = database
@@ -39,6 +52,7 @@ def build(settings: Settings | None = None) -> Flask:
     guard.install(app)
     pages.install(app)
     app.register_blueprint(health.blueprint)
+    contact.install(app)
     api.install(app)
     app.register_blueprint(authzen.blueprint)
     app.register_blueprint(forward.blueprint)
@@ -47,4 +61,5 @@ def build(settings: Settings | None = None) -> Flask:
     oauth.install(app)
     # Credentials come with each request, not from a browser's memory: nobody can borrow them.
     app.extensions["csrf"].exempt(authzen.blueprint)
+    rates.install(app)
     return app

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from flask import Response, g, make_response, redirect, render_template, request
 from flask_login import current_user
+from markupsafe import escape
 from sqlalchemy import exc as sa_exc
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -230,7 +231,7 @@ def _page(problem: Problem) -> Response:
     except Exception:  # noqa: BLE001 - the last resort
         # The frame asks who is signed in; with the database gone, even that can fail.
         _log.exception("request %s: the error page failed", headers.request_id())
-        page = _LAST_RESORT.format(reference=headers.request_id())
+        page = _LAST_RESORT.format(reference=escape(headers.request_id()))
     return make_response(page, problem.status)
 
 

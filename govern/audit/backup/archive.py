@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _PIECE = 1 << 20
+_MOST_TOLD = 8 << 20  # a manifest of 50,000 logs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +94,13 @@ class Archive:
     def __init__(self, file: zipfile.ZipFile) -> None:
         self._zip = file
         try:
+            if file.getinfo(_MANIFEST).file_size > _MOST_TOLD:
+                raise errors.Invalid("This is no backup of govern.", field="file")
             told = json.loads(file.read(_MANIFEST))
             if told.get("format") != FORMAT:
                 raise errors.Invalid("This backup is of another version of govern.", field="file")
             self.manifest = Manifest(**told)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise errors.Invalid("This is no backup of govern.", field="file") from error
         present = set(file.namelist()) - {_MANIFEST}
         for name, expected in self.manifest.files.items():
@@ -118,7 +121,15 @@ class Archive:
         return self._zip.read(name)
 
     def extract(self, name: str, target: Path) -> None:
-        """Write a member to a new file, readable by its owner alone, and onto the disk."""
+        """Write a member to a new file, readable by its owner alone, and onto the disk.
+
+        A file that claims to be larger than the room there is not begun: it may be a few bytes
+        that unpack without end.
+        """
+        if name not in self.manifest.files:
+            raise errors.Invalid(f"This backup is damaged: {name} is missing.", field="file")
+        if self._zip.getinfo(name).file_size > shutil.disk_usage(target.parent).free:
+            raise errors.Unavailable(f"There is no room for {name} in {target.parent}.")
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with self._zip.open(name) as source, os.fdopen(handle, "wb") as file:
             shutil.copyfileobj(source, file, _PIECE)

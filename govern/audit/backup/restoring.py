@@ -59,6 +59,8 @@ def restore(settings: Settings, path: Path, *, with_keys: bool = False, by: Prin
 
 def _check_keys(settings: Settings, source: Archive, *, with_keys: bool) -> None:
     manifest = source.manifest
+    if strange := [name for name in manifest.keys if not _KEY.fullmatch(name)]:
+        raise errors.Invalid(f"This backup names no key of govern: {strange[0]!r}.", field="file")
     if with_keys and not manifest.with_keys:
         raise errors.Invalid("This backup was made without its keys.", field="file")
     here = {name for name in (*manifest.keys, MEMORY) if (settings.data_dir / name).exists()}

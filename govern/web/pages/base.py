@@ -60,6 +60,14 @@ def install(app: Flask) -> None:
         if any("\0" in value for value in (*request.values.values(), request.path)):
             raise errors.Invalid(_("What was sent holds a NUL character."))
 
+    @app.before_request
+    def refuse_other_sites() -> None:
+        # Beside the form's token: a browser says itself whose page sent it (Fetch Metadata).
+        if request.method in {"GET", "HEAD", "OPTIONS"} or g.get("guard") == "credentials":
+            return
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+            raise errors.Forbidden(_("This form was sent by another site."))
+
     @app.context_processor
     def everywhere() -> dict[str, Any]:
         return {

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 _MIME = {"jsonl": "application/jsonl", "csv": "text/csv"}
+_MOST_UPLOADED = 32 * 1024 * 1024  # a larger export is verified at the command line
 
 
 @blueprint.get("/log/export")
@@ -100,6 +101,13 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
 def verify_form() -> ResponseReturnValue:
     """Say how to verify offline, and offer to do it here."""
     return _verify_page({}, None)
+
+
+@blueprint.url_value_preprocessor
+def room_for_an_export(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Whoever looks at the form afterwards may find an export in it."""
+    if endpoint == f"{blueprint.name}.verify_done":
+        request.max_content_length = _MOST_UPLOADED
 
 
 @blueprint.post("/log/verify")

@@ -1,0 +1,144 @@
+"""Everything there is, once, with an attacker's text in every field that takes any.
+
+Each field gets a payload with a number of its own, so that a page that let one through is known by
+it, and a field that no page ever showed is known too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from govern import clock
+from govern.access import clients, grants, suspensions
+from govern.access.modes import Mode
+from govern.access.suspensions import notices
+from govern.identity import subjects
+from govern.identity.integrations import Registration
+from govern.principal import SYSTEM
+from tests.access.tooling import BACK, RESOURCE
+from tests.factory import OPERATOR
+
+if TYPE_CHECKING:
+    from werkzeug.routing import Rule
+
+    from govern.identity.subjects import Subject
+    from tests.factory import World
+
+STEP = timedelta(seconds=30)
+HTML = "\"'><img src=x onerror=alert({})>"
+
+
+@dataclass
+class Planted:
+    """The texts, by the field that each went into."""
+
+    form: str
+    fields: list[str] = field(default_factory=list)
+
+    def __call__(self, name: str) -> str:
+        self.fields.append(name)
+        return self.form.format(1000 + len(self.fields) - 1)
+
+    def numbers(self) -> dict[int, str]:
+        return {1000 + number: name for number, name in enumerate(self.fields)}
+
+
+@dataclass
+class Scene:
+    """Names of one thing of each kind, by the parameters of addresses."""
+
+    planted: Planted
+    things: dict[str, str]
+    people: dict[str, Any]
+    seeds: dict[str, str]
+
+    def path(self, rule: Rule, **other: str) -> str:
+        """The address of a route about these things; a new parameter has to be named above."""
+        ids = self.things | other
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: ids[found[1]], rule.rule)
+
+
+def full(world: World, form: str = HTML) -> Scene:
+    """One of everything, of one client."""
+    say = Planted(form)
+    annotator = world.entitlement()
+    aster = world.do(lambda s: clients.create_client(s, "ASTER", name=say("client"), by=OPERATOR))
+    kingfisher, heron = (
+        world.do(
+            lambda s, code=code: clients.create_project(
+                s, aster, code, contact=say(f"contact of {code}"), by=OPERATOR
+            )
+        )
+        for code in (say("project code"), "Heron")
+    )
+    dataset = world.dataset(kingfisher, say("dataset code"), type="bucket")
+    ada = person(world, say)
+    grant = world.do(
+        lambda s: grants.issue(
+            s, ada, kingfisher, annotator, until=clock.now(s) + timedelta(days=30),
+            reason=say("reason of a grant"), by=OPERATOR,
+        )
+    )  # fmt: skip
+    world.grant(ada, heron)
+    suspension = world.do(
+        lambda s: suspensions.open(
+            s, [suspensions.target(s, "client:ASTER")], mode=Mode.PAUSED,
+            reason=suspensions.Reason.CLIENT_REQUEST, note=say("note"),
+            internal_reason=say("internal reason"), ordered_by=say("ordered by"),
+            incident=say("incident"), by=OPERATOR,
+        )
+    )  # fmt: skip
+    words = notices.Words(
+        known=say("known"), not_known=say("not known"), contact=say("whom to ask")
+    )
+    notice = world.do(
+        lambda s: notices.post(s, s.get_one(type(suspension), suspension.id), words, by=OPERATOR)
+    )
+    world.write_particulars()
+    request = world.ask_lift(suspension, by=OPERATOR)
+    (drill,) = world.drill("project:Heron")
+    integration, secret = world.integration(
+        say("integration"), scopes=("api", "audit.read", "decision", "introspect"),
+        registration=Registration(redirect_uris=(BACK,), resources=(RESOURCE,)),
+    )  # fmt: skip
+    admin, auditor = world.staff("admin"), world.staff("auditor")
+    for each in (ada, admin, auditor):
+        world.activate(each)
+    things = {
+        "client": aster.id, "code": kingfisher.code, "project": kingfisher.id,
+        "dataset": dataset.id, "subject": ada.id, "subject_id": ada.id, "grant": grant.id,
+        "grant_id": grant.id, "suspension": suspension.id, "suspension_id": suspension.id,
+        "request": request.id, "request_id": request.id, "notice_id": notice.id,
+        "drill": drill.id, "integration_id": integration.id, "secret": secret,
+        "people_list": world.people_list(ada).id, "number": "0", "token": "no-such-link",
+        "filename": "govern.css", "session_id": "ses_none",
+    }  # fmt: skip
+    people = {"admin": admin, "auditor": auditor, "contractor": ada}
+    return Scene(say, things, people, world.seeds)
+
+
+def person(world: World, say: Planted) -> Subject:
+    """Someone whose every particular is an attack."""
+    particulars = subjects.Particulars.checked(
+        external_id=say("external id"), email="ada@people.example", full_name=say("full name"),
+        kind="annotator", organisation=say("organisation"), country="KE",
+        expertise=say("expertise"),
+    )  # fmt: skip
+    found: Subject = world.do(lambda s: subjects.register(s, particulars, by=SYSTEM))
+    return found
+
+
+def fields() -> set[str]:
+    """The name of every field that a page reads from an address or a form."""
+    reads = re.compile(
+        r'(?:args\.get|form\.get|values\.get|typed|getlist|instant|count)\(\s*"(\w+)"'
+    )
+    sources = (Path(__file__).parents[3] / "govern" / "web" / "pages").rglob("*.py")
+    found = {name for source in sources for name in reads.findall(source.read_text())}
+    assert len(found) > 40
+    # A wrong code ends the act before any other field is read.
+    return found - {"csrf_token", "code"}
