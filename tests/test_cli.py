@@ -27,7 +27,7 @@ from govern.access.suspensions import particulars
 from govern.audit import EventType, sealing
 from govern.audit.log import Checkpoint, Entry, Log
 from govern.cli import access, docs, followers
-from govern.identity import activation, integrations
+from govern.identity import activation, integrations, sessions
 from tests.factory import OPERATOR, PASSWORD, World
 
 if TYPE_CHECKING:
@@ -921,3 +921,23 @@ def test_a_drill_tells_its_numbers_and_stops_nobody(run: Callable[..., Ran], wor
     assert world.permits(ann, project)
     assert "Rolled back." in run("drill", "project:Kingfisher", "--mode", "read_only").out
     assert run("drill", "client:NOBODY").status == 1
+
+
+def test_someone_is_signed_out_at_the_machine(run: Callable[..., Ran], world: World) -> None:
+    subject = world.subject()
+    world.activate(subject)
+    for later in (30, 60):
+        with clock.at(clock.utcnow() + timedelta(seconds=later)):
+            half = sessions.begin(world.store, subject.email, PASSWORD, device="Firefox on Linux")
+            code = world.code(subject)
+            world.do(lambda s, half=half, code=code: sessions.show_factor(s, half, code))
+    ran = run("user", "sessions", subject.email, "--json")
+    assert ran.status == 0, ran.err
+    listed = ran.json["sessions"]
+    assert [(each["device"], each["amr"]) for each in listed] == [
+        ("Firefox on Linux", ["pwd", "otp", "mfa"])
+    ] * 2
+    assert run("user", "sign-out", subject.email, listed[0]["id"]).out == "1 session ended.\n"
+    assert run("user", "sign-out", subject.email, listed[0]["id"]).status == 1
+    assert run("user", "sign-out", subject.email, "--json").json == {"ended": 1}
+    assert run("user", "sessions", subject.email, "--json").json == {"sessions": []}

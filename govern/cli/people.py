@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from govern import clock
 from govern.access import clients, roster
-from govern.cli.frame import Desk, govern, instant, json_option, pass_desk
-from govern.identity import activation, roles, subjects
+from govern.cli.frame import Desk, day, govern, instant, json_option, number, pass_desk
+from govern.identity import activation, roles, signed_in, subjects
 from govern.identity.subjects import Particulars, Subject, SubjectKind
 
 if TYPE_CHECKING:
@@ -119,6 +120,56 @@ def invite(desk: Desk, emails: tuple[str, ...], file: BinaryIO | None) -> None:
             links += made
             advance(len(chunk))
     desk.tell({"invited": [{"email": email, "link": link} for email, link in links]})
+
+
+@user.command()
+@click.argument("subject", metavar="SUBJECT")
+@json_option
+@pass_desk
+def sessions(desk: Desk, subject: str) -> None:
+    """List where someone is signed in.
+
+    Example: govern user sessions rosa@example.com
+    """
+    with desk.database.reading() as session:
+        found = signed_in.of(session, subjects.find(session, subject), by=desk.by)
+    listed = [
+        {
+            "id": row.id, "since": clock.text(row.signed_in_at), "seen": clock.text(row.seen_at),
+            "device": row.device, "amr": row.amr.split(),
+        }
+        for row in found
+    ]  # fmt: skip
+    desk.tell(
+        {"sessions": listed},
+        *(
+            f"{row.id}\tsince {day(row.signed_in_at)}\tseen {day(row.seen_at)}\t"
+            f"{row.device or 'unknown device'}"
+            for row in found
+        ),
+    )
+
+
+@user.command("sign-out")
+@click.argument("subject", metavar="SUBJECT")
+@click.argument("session_id", metavar="[SESSION]", required=False)
+@json_option
+@pass_desk
+def sign_out(desk: Desk, subject: str, session_id: str | None) -> None:
+    """End someone's sessions, or the one that is named; they may sign in again.
+
+    Example: govern user sign-out rosa@example.com
+    """
+
+    def work(session: Session) -> int:
+        found = subjects.find(session, subject)
+        if session_id is None:
+            return signed_in.end_all(session, found, by=desk.by)
+        signed_in.end(session, found, session_id, by=desk.by)
+        return 1
+
+    ended = desk.database.transaction(work)
+    desk.tell({"ended": ended}, f"{number(ended, 'session')} ended.")
 
 
 def _invite(desk: Desk, people: Sequence[str], session: Session) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from govern.identity import (
     passwords,
     roles,
     sessions,
+    signed_in,
     subjects,
     throttle,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "passwords",
     "roles",
     "sessions",
+    "signed_in",
     "subjects",
     "throttle",
 ]

@@ -16,7 +16,7 @@ from govern import clock, errors, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.identity import authenticators, passwords, sessions, throttle
+from govern.identity import authenticators, passwords, signed_in, throttle
 from govern.identity.authenticators import STEP
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
@@ -51,14 +51,10 @@ def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
     return found
 
 
-def end_others(session: Session, *, by: Principal) -> int:
-    """End every session of the caller but the present one; returns how many."""
-    return sessions.end_all(session, by.id, keep=by.session, by=by)
-
-
 def renew_recovery_codes(session: Session, *, by: Principal) -> list[str]:
-    """Make ten new recovery codes, shown this once; the old ones stop working."""
+    """Make ten new recovery codes, shown this once; the old ones and other sessions end."""
     permissions.require_fresh(by, now=clock.now(session))
+    signed_in.end_others(session, by=by)
     return authenticators.issue_recovery_codes(session, session.get_one(Subject, by.id), by=by)
 
 
@@ -93,7 +89,7 @@ def change_password(
         if session.execute(present).scalar_one() != proved:
             raise errors.Stale("The password was changed elsewhere just now.")
 
-    end_others(session, by=by)
+    signed_in.end_others(session, by=by)
     record(
         session,
         EventType.PASSWORD_SET,

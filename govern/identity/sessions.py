@@ -1,7 +1,8 @@
 """Sessions: rows on the server, named in the browser by a random token of which we keep the hash.
 
 Every authentication, a fresh code included, makes a new session row and ends the one before; an
-ended session never comes back. A session without a second factor may do nothing but show one.
+ended session never comes back. A session without a second factor may do nothing but show one. A
+person has at most five sessions: a sixth sign-in ends the oldest.
 """
 
 from __future__ import annotations
@@ -37,13 +38,18 @@ LIMITS = {
     True: (timedelta(hours=12), timedelta(minutes=15)),
     False: (timedelta(hours=24), timedelta(hours=1)),
 }
+LONGEST = max(absolute for absolute, _ in LIMITS.values())
 HALF_WAY = timedelta(minutes=10)
+MOST = 5
 _TOUCH = timedelta(seconds=60)
 _WRONG = "That did not work. Check what you typed and try again."
 
 
 class WebSession(Audited, Base):
-    """A browser's session; its rows are also the history of second factors shown."""
+    """A browser's session; its rows are also the history of second factors shown.
+
+    `device` is a word or two such as "Firefox on Linux", forgotten when the session is ended.
+    """
 
     __tablename__ = "web_session"
     __table_args__ = (Index("ix_web_session_subject", "subject_id", "factor_at"),)
@@ -52,6 +58,7 @@ class WebSession(Audited, Base):
     token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     amr: Mapped[str] = mapped_column(text_column(40))
+    device: Mapped[str | None] = mapped_column(text_column(40))
     factor_at: Mapped[datetime | None] = mapped_column(Utc())
     signed_in_at: Mapped[datetime] = mapped_column(Utc())
     expires_at: Mapped[datetime] = mapped_column(Utc())
@@ -68,6 +75,7 @@ class Caller:
 
     subject: Subject
     principal: Principal
+    signed_in_at: datetime
     unseen: bool
 
     @property
@@ -80,7 +88,9 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def begin(database: Database, email: str, password: str, *, browser: str = "") -> str:
+def begin(
+    database: Database, email: str, password: str, *, browser: str = "", device: str = ""
+) -> str:
     """Check address and password; returns the token of a half-way session.
 
     Unknown, wrong, offboarded and disabled are answered alike, in words and in time
@@ -113,6 +123,7 @@ def begin(database: Database, email: str, password: str, *, browser: str = "") -
         token, row = _new(
             subject.id,
             amr=("pwd",),
+            device=device,
             factor_at=None,
             signed_in_at=now,
             expires_at=now + HALF_WAY,
@@ -147,13 +158,17 @@ def show_factor(session: Session, token: str, code: str) -> str:
     new_token, row = _new(
         subject.id,
         amr=shown.amr,
+        device=old.device,
         factor_at=now,
         signed_in_at=signed_in_at,
         expires_at=expires_at,
         now=now,
     )
-    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    old.device = None
     by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=shown.amr)
+    if not full:
+        _make_room(session, subject.id, by=by)
+    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
     record(
         session,
         EventType.SESSION_OPENED,
@@ -199,6 +214,7 @@ def resume(session: OrmSession, token: str) -> Caller | None:
             amr=tuple(row.amr.split(" ")),
             factor_at=row.factor_at,
         ),
+        signed_in_at=row.signed_in_at,
         unseen=now - row.seen_at > _TOUCH,
     )
 
@@ -218,27 +234,41 @@ def touch(database: Database, session_id: str) -> None:
     database.note(work)
 
 
-def mine(session: OrmSession, *, by: Principal) -> list[WebSession]:
-    """The caller's own live sessions, newest first."""
-    return list(
-        session.execute(
-            select(WebSession)
-            .where(
-                WebSession.subject_id == by.id,
-                WebSession.ended_at.is_(None),
-                WebSession.expires_at > clock.instant(),
-            )
-            .order_by(WebSession.signed_in_at.desc())
-            .limit(50)
-        ).scalars()
+def living(
+    session: OrmSession, subject_id: str, *, since: datetime | None = None
+) -> list[WebSession]:
+    """Someone's whole sessions that count now, newest first; of those begun at `since` or later.
+
+    The caller's operation has checked the permission.
+    """
+    _, idle = LIMITS[bool(roles.held(session, subject_id))]
+    now = clock.now(session)
+    query = select(WebSession).where(
+        WebSession.subject_id == subject_id,
+        WebSession.factor_at.is_not(None),
+        WebSession.ended_at.is_(None),
+        WebSession.expires_at > now,
+        WebSession.seen_at >= now - idle,
     )
+    if since is not None:
+        query = query.where(WebSession.signed_in_at >= since)
+    return list(session.execute(query.order_by(WebSession.signed_in_at.desc())).scalars())
 
 
 def end(session: Session, session_id: str, *, by: Principal) -> None:
     """End one of the caller's own sessions; `Unknown` when it is not theirs."""
+    end_one(session, by.id, session_id, by=by)
+
+
+def end_one(session: Session, subject_id: str, session_id: str, *, by: Principal) -> None:
+    """End one session of a person; `Unknown` when there is none such, or it ended before.
+
+    The caller's operation has checked the permission.
+    """
     row = session.get(WebSession, session_id)
-    if row is None or row.subject_id != by.id or row.ended_at is not None:
+    if row is None or row.subject_id != subject_id or row.ended_at is not None:
         raise errors.Unknown("There is no such session.")
+    row.device = None
     record(
         session,
         EventType.SESSION_ENDED,
@@ -250,7 +280,7 @@ def end(session: Session, session_id: str, *, by: Principal) -> None:
 
 
 def end_all(session: Session, subject_id: str, *, keep: str | None = None, by: Principal) -> int:
-    """End every live session of a person, but for `keep`; returns how many.
+    """End every session of a person, half-way ones too, but for `keep`; returns how many.
 
     The caller's operation has checked the permission.
     """
@@ -264,17 +294,36 @@ def end_all(session: Session, subject_id: str, *, keep: str | None = None, by: P
             )
         ).scalars()
     )
-    if rows:
-        record(
-            session,
-            EventType.SESSION_ENDED,
-            logs=[HOUSE],
-            by=by,
-            refs={"subject": subject_id},
-            data={"count": len(rows)},
-            stamps=[(row, "ended_at") for row in rows],
-        )
+    _end(session, subject_id, rows, by=by)
     return len(rows)
+
+
+def _make_room(session: Session, subject_id: str, *, by: Principal) -> None:
+    """End the oldest sessions where one more would be too many."""
+    _end(session, subject_id, living(session, subject_id)[MOST - 1 :], by=by, why="too_many")
+
+
+def _end(
+    session: Session,
+    subject_id: str,
+    rows: list[WebSession],
+    *,
+    by: Principal,
+    why: str | None = None,
+) -> None:
+    if not rows:
+        return
+    for row in rows:
+        row.device = None
+    record(
+        session,
+        EventType.SESSION_ENDED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": subject_id},
+        data={"count": len(rows), "why": why},
+        stamps=[(row, "ended_at") for row in rows],
+    )
 
 
 def _live(
@@ -310,6 +359,7 @@ def _new(
     subject_id: str,
     *,
     amr: tuple[str, ...],
+    device: str | None,
     factor_at: datetime | None,
     signed_in_at: datetime,
     expires_at: datetime,
@@ -321,6 +371,7 @@ def _new(
         "token_hash": _hash(token),
         "subject_id": subject_id,
         "amr": " ".join(amr),
+        "device": device or None,
         "factor_at": factor_at,
         "signed_in_at": signed_in_at,
         "expires_at": expires_at,
@@ -345,8 +396,9 @@ __all__ = [
     "begin",
     "end",
     "end_all",
+    "end_one",
     "know",
-    "mine",
+    "living",
     "resume",
     "show_factor",
     "touch",

@@ -51,6 +51,12 @@ def credentials(view: View) -> View:
     return view
 
 
+def while_suspended(view: View) -> View:
+    """Mark a view that someone may call who is suspended themselves."""
+    view.govern_while_suspended = True  # type: ignore[attr-defined]  # our mark
+    return view
+
+
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     """Flask-Login's view of a caller: its id is the opaque token of a session row."""
 
@@ -94,7 +100,10 @@ def recognise(given: str) -> User | None:
         found = sessions.resume(session, given)
         if found is None:
             return None
-        if suspensions.subject_held(session, found.subject.id):
+        hold = suspensions.own_hold(session, found.subject.id, after=found.signed_in_at)
+        if hold.since is not None:
+            return None  # a suspension of the person ends the sessions before it, lifted or not
+        if hold.now:
             found = replace(found, principal=replace(found.principal, suspended=True))
     return User(given, found)
 
@@ -183,3 +192,9 @@ def install(app: Flask) -> None:
             raise errors.Unauthenticated("Please sign in.")
         if current_user.caller.half_way and kind != "half_way":
             raise errors.Unauthenticated("Please finish signing in.")
+        if (
+            current_user.caller.principal.suspended
+            and kind != "half_way"
+            and not getattr(view, "govern_while_suspended", False)
+        ):
+            raise errors.Forbidden("Your own access is suspended: only your status is open to you.")

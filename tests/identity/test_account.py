@@ -90,3 +90,32 @@ def test_ones_factors_say_since_when_and_when_last(world: World, me: Subject) ->
     assert (password.kind, totp.kind) == ("password", "totp")
     assert totp.last_used_at is not None
     assert abs(clock.utcnow() - totp.last_used_at) < timedelta(minutes=2)
+
+
+@pytest.mark.asvs("7.4.3")
+def test_a_change_of_how_one_signs_in_ends_every_session_but_the_one_it_is_made_in(
+    world: World, me: Subject
+) -> None:
+    """New recovery codes left others signed in."""
+
+    def signed_in(later: int) -> sessions.Caller:
+        with clock.at(clock.utcnow() + timedelta(seconds=30 * later)):
+            half = sessions.begin(world.store, me.email, PASSWORD)
+            code = world.code(me)
+            token = world.do(lambda s: sessions.show_factor(s, half, code))
+            with world.store.reading() as session:
+                found = sessions.resume(session, token)
+        assert found is not None
+        return found
+
+    def living() -> list[str | None]:
+        with world.store.reading() as session:
+            return [row.id for row in sessions.living(session, me.id)]
+
+    with clock.at(clock.utcnow() + timedelta(minutes=5)):
+        _, present = signed_in(1), signed_in(2)
+        world.do(lambda s: account.renew_recovery_codes(s, by=present.principal))
+        assert living() == [present.principal.session]
+        _, present = signed_in(3), signed_in(4)
+        _change(world, present.principal, PASSWORD)
+        assert living() == [present.principal.session]

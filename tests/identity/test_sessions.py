@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+from base64 import urlsafe_b64decode
+from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +16,11 @@ from sqlalchemy import select
 from govern import clock, errors
 from govern.access import offboarding
 from govern.identity import authenticators, sessions, throttle
+from govern.identity import signed_in as signed_in_room
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject
 from govern.identity.throttle import FREE_TRIES
-from tests.factory import OPERATOR, PASSWORD, T0, World
+from tests.factory import OPERATOR, PASSWORD, T0, World, person
 
 START = T0 + timedelta(days=400)  # after whatever the machine's clock says
 STEP = timedelta(seconds=authenticators.STEP)
@@ -346,3 +351,111 @@ def test_both_factors_at_a_shell_are_the_same_two(world: World) -> None:
         assert caller.principal.factor_at == START
         with pytest.raises(errors.SignInFailed):
             sessions.authenticate(world.store, subject.email, PASSWORD, world.code(subject))
+
+
+@pytest.mark.asvs("7.1.2")
+def test_a_sixth_sign_in_ends_the_oldest_session_and_a_step_up_ends_none(world: World) -> None:
+    subject = someone(world)
+    tokens = []
+    for count in range(sessions.MOST + 1):
+        with clock.at(START + count * STEP):
+            tokens.append(signed_in(world, subject))
+    with clock.at(START + (sessions.MOST + 1) * STEP):
+        assert [resume(world, token) is None for token in tokens] == [True] + [False] * 5
+        tokens[-1] = show(world, tokens[-1], world.code(subject))
+        assert all(resume(world, token) for token in tokens[1:])
+    ended = world.entries("house", "session.ended")
+    assert [entry["data"] for entry in ended] == [{"count": 1, "why": "too_many"}]
+
+
+@pytest.mark.asvs("7.5.2")
+def test_one_sees_where_one_is_signed_in_and_ends_one_or_all_others(world: World) -> None:
+    subject, other = someone(world), someone(world)
+    tokens = []
+    for count, device in enumerate(("Firefox on Linux", "Safari on iPhone", "")):
+        with clock.at(START + count * STEP):
+            half = sessions.begin(world.store, subject.email, PASSWORD, device=device)
+            tokens.append(show(world, half, world.code(subject)))
+    with clock.at(START + 4 * STEP):
+        theirs = resume(world, signed_in(world, other))
+        sessions.begin(world.store, subject.email, PASSWORD)  # half of a sign-in is not listed
+        mine = resume(world, tokens[2])
+        assert mine is not None
+        assert theirs is not None
+
+        def listed() -> list[tuple[str | None, timedelta]]:
+            with world.store.reading() as session:
+                rows = signed_in_room.mine(session, by=mine.principal)
+            return [(row.device, row.signed_in_at - START) for row in rows]
+
+        assert listed() == [
+            (None, 2 * STEP), ("Safari on iPhone", STEP), ("Firefox on Linux", 0 * STEP),
+        ]  # fmt: skip
+        with world.store.reading() as session:
+            rows = signed_in_room.mine(session, by=mine.principal)
+        with pytest.raises(errors.Unknown):
+            world.do(lambda s: sessions.end(s, rows[1].id, by=theirs.principal))
+        world.do(lambda s: sessions.end(s, rows[1].id, by=mine.principal))
+        assert resume(world, tokens[1]) is None
+        world.do(lambda s: signed_in_room.end_others(s, by=mine.principal))
+        assert listed() == [(None, 2 * STEP)]
+        assert resume(world, tokens[0]) is None
+        with world.store.reading() as session:
+            kept = session.execute(select(WebSession.device).where(WebSession.device.is_not(None)))
+            assert list(kept.scalars()) == [], "the device of an ended session is forgotten"
+    with clock.at(START + 2 * STEP + timedelta(hours=1, seconds=1)):
+        assert listed() == [], "nor is one listed that is idle for too long"
+
+
+@pytest.mark.asvs("7.4.5")
+def test_an_admin_ends_one_or_all_sessions_of_a_person_and_nobody_else_does(world: World) -> None:
+    subject, admin = someone(world), world.staff()
+    tokens = []
+    for count in range(3):
+        with clock.at(START + count * STEP):
+            tokens.append(signed_in(world, subject))
+    with clock.at(START + 3 * STEP):
+        for by in (person(subject, "auditor"), replace(person(subject), roles=())):
+            with pytest.raises(errors.Forbidden), world.store.reading() as session:
+                signed_in_room.of(session, subject, by=by)
+            with pytest.raises(errors.Forbidden):
+                world.do(lambda s, by=by: signed_in_room.end_all(s, subject, by=by))
+        by = person(admin)
+        with world.store.reading() as session:
+            oldest = signed_in_room.of(session, subject, by=by)[-1].id
+        with pytest.raises(errors.Unknown):
+            world.do(lambda s: signed_in_room.end(s, admin, oldest, by=by))
+        world.do(lambda s: signed_in_room.end(s, subject, oldest, by=by))
+        assert [resume(world, token) is None for token in tokens] == [True, False, False]
+        assert world.do(lambda s: signed_in_room.end_all(s, subject, by=by)) == 2
+        assert [resume(world, token) for token in tokens] == [None] * 3
+    ended = world.entries("house", "session.ended")
+    assert {entry["actor"] for entry in ended} == {admin.id}
+
+
+@pytest.mark.asvs("7.2.2", "7.2.3")
+def test_tokens_are_256_random_bits_made_anew_each_time_and_we_keep_their_hashes(
+    world: World,
+) -> None:
+    subject = someone(world)
+    with clock.at(START):
+        half = half_way(world, subject)
+        tokens = {half, half_way(world, subject), show(world, half, world.code(subject))}
+        with world.store.reading() as session:
+            kept = set(session.execute(select(WebSession.token_hash)).scalars())
+    assert len(tokens) == 3
+    assert all(len(urlsafe_b64decode(token + "=")) == 32 for token in tokens)
+    assert kept == {sha256(token.encode()).hexdigest() for token in tokens}
+
+
+@pytest.mark.asvs("7.1.1", "7.1.2")
+def test_the_limits_are_written_down_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text()
+    (absolute, idle), (others, others_idle) = sessions.LIMITS[True], sessions.LIMITS[False]
+    assert (idle, others_idle) == (timedelta(minutes=15), timedelta(hours=1))
+    assert (absolute, others) == (timedelta(hours=12), timedelta(hours=24))
+    assert (timedelta(minutes=10), 5) == (sessions.HALF_WAY, sessions.MOST)
+    assert "| who holds a role (admin, auditor) | 15 minutes | 12 hours |" in page
+    assert "| everyone else | 1 hour | 24 hours |" in page
+    assert "| a sign-in whose second factor is still to be shown | – | 10 minutes |" in page
+    assert "signed in on five devices" in page

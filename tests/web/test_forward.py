@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select, text
 
+from govern import clock
 from govern.access import forwarding
 from govern.access.modes import Mode
 from govern.audit.decisions import Access, AccessKind
@@ -195,9 +197,17 @@ def test_a_session_that_is_half_way_ended_or_of_someone_suspended_does_not_do(
         assert answer.status_code == 401
         assert "WWW-Authenticate" in answer.headers
     held = world.suspend("subject:ada")
-    check(proxy.ask(), 403, "subject_paused")
+    check(proxy.ask(), 401, "not_signed_in")  # the suspension of a person ends their sessions
+    again = Visitor.of(proxy.app)
+    with clock.at(clock.utcnow() + timedelta(minutes=2)):
+        again.seated(world, world.do(lambda s: subjects_of(s, "ada")))
+    cookie = again.client.get_cookie("session")
+    assert cookie
+    signed_in = Proxy(proxy.app, proxy.row, proxy.secret, cookie.value)
+    check(signed_in.ask(), 403, "subject_paused")
     world.lift(held)
-    check(proxy.ask(), 200, None)
+    check(signed_in.ask(), 200, None)
+    check(proxy.ask(), 401, "not_signed_in")  # and lifting it revives none
 
 
 def test_a_mode_that_stops_changes_alone_stops_them_alone(proxy: Proxy, world: World) -> None:

@@ -41,7 +41,13 @@ from govern.access.suspensions.asking import (
     version,
 )
 from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_to_effect
-from govern.access.suspensions.finding import find, mode_of, organisation_held, subject_held
+from govern.access.suspensions.finding import (
+    find,
+    mode_of,
+    organisation_held,
+    own_hold,
+    subject_held,
+)
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
 from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
 from govern.access.suspensions.parts import Part, targets_of, whole_projects
@@ -103,6 +109,7 @@ __all__ = [
     "notices",
     "open",
     "organisation_held",
+    "own_hold",
     "particulars",
     "people",
     "places",

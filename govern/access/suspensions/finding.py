@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import and_, not_, or_, select
 
 from govern import clock, errors, permissions
 from govern.access.modes import Mode
@@ -12,12 +13,16 @@ from govern.access.suspension_tables import (
     Scope,
     Suspension,
     SuspensionMode,
+    SuspensionRelease,
     SuspensionTarget,
     naming,
 )
 from govern.access.suspensions.parts import targets_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -85,19 +90,53 @@ def holding_organisation(session: OrmSession, organisation_id: str) -> Suspensio
     ).scalar_one_or_none()
 
 
+@dataclass(frozen=True)
+class OwnHold:
+    """What suspensions of someone themselves do: whether any stops them now, and the last's begin.
+
+    Whatever of theirs began before `since` is over, lifted or not; None where none began lately.
+    """
+
+    now: bool
+    since: datetime | None
+
+
+def own_hold(session: OrmSession, subject_id: str, *, after: datetime) -> OwnHold:
+    """Whether a suspension of the person themselves stops them, or began to later than `after`."""
+    mode, target = SuspensionMode, SuspensionTarget
+    stands = and_(target.ended_at.is_(None), mode.ended_at.is_(None), not_(_let_out(subject_id)))
+    rows = session.execute(
+        select(stands, mode.recorded_at, target.recorded_at)
+        .join(target, target.suspension_id == mode.suspension_id)
+        .where(
+            or_(stands, mode.recorded_at > after, target.recorded_at > after),
+            mode.mode != Mode.UNDER_REVIEW,
+            or_(target.ended_at.is_(None), mode.recorded_at < target.ended_at),
+            or_(mode.ended_at.is_(None), target.recorded_at < mode.ended_at),
+            naming(target, subject_id),
+        )
+    ).all()
+    begun = [max(first, second) for _, first, second in rows]
+    return OwnHold(
+        now=any(row[0] for row in rows),
+        since=max((at for at in begun if at > after), default=None),
+    )
+
+
 def subject_held(session: OrmSession, subject_id: str) -> bool:
     """Whether a suspension of the person themselves stops anything for them."""
+    return own_hold(session, subject_id, after=clock.now(session)).now
+
+
+def _let_out(subject_id: str) -> ColumnElement[bool]:
+    """That the person was let out of the suspension early."""
     return (
-        session.execute(
-            select(SuspensionMode.id)
-            .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
-            .where(
-                naming(SuspensionTarget, subject_id),
-                SuspensionTarget.ended_at.is_(None),
-                SuspensionMode.ended_at.is_(None),
-                SuspensionMode.mode != Mode.UNDER_REVIEW,
-            )
-            .limit(1)
-        ).first()
-        is not None
+        select(SuspensionRelease.id)
+        .where(
+            SuspensionRelease.suspension_id == SuspensionMode.suspension_id,
+            SuspensionRelease.kind == Scope.SUBJECT,
+            SuspensionRelease.target_id == subject_id,
+            SuspensionRelease.ended_at.is_(None),
+        )
+        .exists()
     )

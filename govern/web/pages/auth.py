@@ -18,7 +18,7 @@ from flask_login import current_user
 
 from govern import db, errors
 from govern.identity import activation, authenticators, passwords, sessions
-from govern.web import guard
+from govern.web import device, guard
 from govern.web.pages import base
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def sign_in_done() -> ResponseReturnValue:
             base.typed("email"),
             request.form.get("password", ""),
             browser=guard.known_browser(),
+            device=device.word(),
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         return base.refusal(error, _sign_in_page({"": error.message}))

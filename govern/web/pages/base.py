@@ -21,6 +21,7 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
 
 from govern import clock, errors, permissions, replica
+from govern.access import suspensions
 from govern.identity import sessions, throttle
 from govern.web import guard, problems
 from govern.web.problems import STATUS
@@ -111,6 +112,7 @@ def viewer() -> dict[str, Any] | None:
         "name": subject.full_name,
         "email": subject.email,
         "roles": roles_of(user.caller.principal),
+        "suspended": user.caller.principal.suspended,
     }
 
 
@@ -127,6 +129,12 @@ def showing() -> Iterator[Session]:
 def relative(at: datetime) -> str:
     """How long ago, or in how long, in the reader's language."""
     return str(format_timedelta(at - clock.utcnow(), add_direction=True))
+
+
+def held_since(session: OrmSession, subject_id: str) -> datetime | None:
+    """When a suspension of a person last ended their sessions, if any of these could still be."""
+    after = clock.now(session) - sessions.LONGEST
+    return suspensions.own_hold(session, subject_id, after=after).since
 
 
 # --- what people type --------------------------------------------------------------------------

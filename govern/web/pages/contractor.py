@@ -1,4 +1,4 @@
-"""One's own pages: the projects one works on, and one's account. Reachable while suspended.
+"""One's own pages: the projects one works on, reachable while suspended, and one's account.
 
 Everything here is about whoever is signed in: no address names a person.
 """
@@ -17,9 +17,9 @@ from govern.access import standing, suspensions
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
 from govern.identity import account as accounts
-from govern.identity import activation, authenticators, passwords, sessions
+from govern.identity import activation, authenticators, passwords, sessions, signed_in
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,7 @@ _WHY_PAST = {
 
 
 @blueprint.get("/status")
+@guard.while_suspended
 def home() -> ResponseReturnValue:
     """Every project one holds or held, and what it means now."""
     by = guard.principal()
@@ -195,6 +196,7 @@ def _contact(text: str) -> dict[str, str] | None:
 
 
 @blueprint.post("/notices/<notice_id>/acknowledge")
+@guard.while_suspended
 def acknowledge(notice_id: str) -> ResponseReturnValue:
     """Say that one has read a notice."""
     return base.act(
@@ -236,7 +238,7 @@ def end_session(session_id: str) -> ResponseReturnValue:
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's sessions but this one."""
     return base.act(
-        lambda session, by: accounts.end_others(session, by=by),
+        lambda session, by: signed_in.end_others(session, by=by),
         done=lambda _count: _done(_("All your other sessions have ended.")),
         again=_account_page,
         title=_("End all other sessions"),
@@ -292,29 +294,28 @@ def _done(message: str) -> ResponseReturnValue:
 def _account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None) -> str:
     by, me = guard.principal(), guard.caller().subject
     with guard.database().reading() as session:
+        since = base.held_since(session, by.id)
         return render_template(
             "contractor/account.html",
             me={"name": me.full_name, "email": me.email, "external_id": me.external_id},
             factors=accounts.factors(session, by=by),
             recovery_left=authenticators.recovery_codes_left(session, by.id),
             new_codes=new_codes,
-            sessions=[_session(row, by) for row in sessions.mine(session, by=by)],
+            sessions=[_session(row, by) for row in signed_in.mine(session, since=since, by=by)],
             form={},
             errors=wrong,
             password_min=passwords.MIN_LENGTH,
+            sessions_most=sessions.MOST,
         )
 
 
 def _session(row: WebSession, by: Principal) -> dict[str, Any]:
-    """We keep neither a browser's name nor its address: when and how one came in tells it."""
-    how = {"otp": _("with an authenticator"), "rec": _("with a recovery code")}
-    used = next((how[part] for part in row.amr.split() if part in how), _("not yet complete"))
-    at = row.signed_in_at.strftime("%Y-%m-%d %H:%M")
+    """What tells the sessions of a person apart: see `identity.signed_in`."""
     return {
         "id": row.id,
         "current": row.id == by.session,
         "started_at": row.signed_in_at,
         "last_seen_at": row.seen_at,
-        "device": _("Signed in %(at)s UTC, %(how)s", at=at, how=used),
-        "address": "",
+        "device": row.device or _("An unknown device"),
+        "how": words.how_signed_in(row.amr),
     }

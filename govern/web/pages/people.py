@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from govern import clock
 from govern.access import holdings, offboarding, suspensions
-from govern.identity import activation, subjects
+from govern.identity import activation, signed_in, subjects
 from govern.web import guard
 from govern.web.pages import base, words
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask.typing import ResponseReturnValue
+    from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.requests import Request
     from govern.db import Session
+    from govern.identity.sessions import WebSession
+    from govern.identity.subjects import Subject
     from govern.principal import Principal
 
 blueprint = Blueprint("people", __name__)
@@ -72,6 +75,7 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         )
         everything = base.may("subject:write", None)
         organisations = holdings.organisations(session, by=by) if everything else []
+        living = _living(session, found.subject, by) if everything else []
     subject = found.subject
     here = subject.ended_at is None
     return render_template(
@@ -116,6 +120,16 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
             )
             for role in found.roles
         ],
+        sessions=[
+            SimpleNamespace(
+                id=row.id,
+                started_at=row.signed_in_at,
+                last_seen_at=row.seen_at,
+                device=row.device or _("An unknown device"),
+                how=words.how_signed_in(row.amr),
+            )
+            for row in living
+        ],
         history_url=f"/log?subject={subject.id}" if "auditor" in base.roles_of(by) else None,
         activation=SimpleNamespace(url=link, expires_at=clock.utcnow() + activation.LIFE)
         if link
@@ -127,6 +141,44 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         counts=SimpleNamespace(grants=found.grants, projects=found.projects),
         form=request.form,
         errors=wrong,
+    )
+
+
+def _living(session: OrmSession, subject: Subject, by: Principal) -> list[WebSession]:
+    """Where someone is signed in; what a suspension of theirs ended is left out."""
+    return signed_in.of(session, subject, since=base.held_since(session, subject.id), by=by)
+
+
+@blueprint.post("/people/<subject_id>/sessions/end")
+def end_sessions(subject_id: str) -> ResponseReturnValue:
+    """End every session of a person, who may sign in again."""
+    return _end_sessions(subject_id, None)
+
+
+@blueprint.post("/people/<subject_id>/sessions/<session_id>/end")
+def end_session(subject_id: str, session_id: str) -> ResponseReturnValue:
+    """End one session of a person."""
+    return _end_sessions(subject_id, session_id)
+
+
+def _end_sessions(subject_id: str, session_id: str | None) -> ResponseReturnValue:
+    def work(session: Session, by: Principal) -> None:
+        subject = holdings.profile(session, subject_id, by=by).subject
+        if session_id is None:
+            signed_in.end_all(session, subject, by=by)
+        else:
+            signed_in.end(session, subject, session_id, by=by)
+
+    def done(_none: None) -> ResponseReturnValue:
+        flash(_("They are signed out there. They may sign in again."), "success")
+        return redirect(f"/people/{subject_id}", 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda wrong: page(subject_id, wrong),
+        title=_("End a person’s sessions"),
+        cancel=f"/people/{subject_id}",
     )
 
 

@@ -17,6 +17,7 @@ blueprint = Blueprint("start", __name__)
 
 
 @blueprint.get("/")
+@guard.while_suspended
 def start() -> ResponseReturnValue:
     """Lead by role: an admin to the overview, an auditor to the log, others to what is theirs."""
     roles = base.roles_of(guard.principal())

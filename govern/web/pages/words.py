@@ -158,3 +158,9 @@ def reason() -> str:
     if len(value) > 500 or any(ord(char) < 32 for char in value):  # noqa: PLR2004 - as the form
         raise errors.Invalid(_("One line of at most 500 characters, please."), field="reason")
     return value
+
+
+def how_signed_in(amr: str) -> str:
+    """By what someone last proved who they are; as RFC 8176 has it where we have no word."""
+    how = {"otp": _("authenticator app"), "rec": _("recovery code")}
+    return next((str(how[part]) for part in amr.split() if part in how), amr)
