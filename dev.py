@@ -7,6 +7,7 @@
     python3 dev.py bench [NAME] [--json]   measure, beside the floors of the same run
     python3 dev.py pictures                take the pictures of the README of the real pages
     python3 dev.py lock [--upgrade]        compile requirements/*.in, hash-pinned
+    python3 dev.py sbom > govern.cdx.json  the bill of materials (CycloneDX 1.6), from those
 
 Each command first makes `.venv` as requirements/*.txt say, and passes over that when nothing
 changed. Every package is checked against its hash, whichever index it comes from: where to look is
@@ -19,6 +20,7 @@ import ast
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -26,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -304,6 +307,75 @@ def lock(*, upgrade: bool) -> None:
     check_requirements()
 
 
+def sbom() -> None:
+    """Print what govern is made of."""
+    print(json.dumps(bill_of_materials(), indent=1, ensure_ascii=False))
+
+
+def bill_of_materials() -> dict[str, object]:
+    """Name what is served with govern, each by version and hash, as CycloneDX 1.6.
+
+    Packages are those of requirements/runtime.txt; what pages need is in the vendored folder's
+    README. The same checkout always gives the same bill, so it bears no date and no number.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lock = (REQUIREMENTS / "runtime.txt").read_text(encoding="utf-8")
+    parts: list[dict[str, object]] = []
+    for package in re.split(r"\n(?=\S)", lock.strip()):
+        pinned = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", package)
+        if pinned is None:
+            raise stop(f"requirements/runtime.txt: no pinned package: {package.splitlines()[0]}")
+        sums = re.findall(r"--hash=sha256:([0-9a-f]{64})", package)
+        parts.append(component("pypi", pinned[1], pinned[2], sums))
+    parts += vendored()
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "application",
+                "bom-ref": "govern",
+                "name": project["name"],
+                "version": project["version"],
+                "description": project["description"],
+                "licenses": [{"license": {"id": project["license"]}}],
+            }
+        },
+        "components": parts,
+    }
+
+
+def vendored() -> list[dict[str, object]]:
+    """The parts that pages are made of, as the vendored folder's README tells them row by row."""
+    folder = ROOT / "govern" / "web" / "static" / "vendor"
+    lines = (folder / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    sums = {name: digest for digest, name in (line.split() for line in lines)}
+    found: dict[tuple[str, str], list[str]] = {}
+    named = ("", "")
+    for row in re.findall(r"^\| (.+) \|$", (folder / "README.md").read_text("utf-8"), re.MULTILINE):
+        files, origin, *_ = row.split(" | ")
+        told = re.match(r"`([^`]+)` ([0-9][0-9.]*[0-9])", origin)
+        if told is not None:
+            named = (told[1], told[2])
+        if told is not None or origin == "the same file":
+            own = [each for name, each in sums.items() if Path(name).match(files.strip("`"))]
+            found.setdefault(named, []).extend(own)
+    return [component("npm", name, version, own) for (name, version), own in found.items()]
+
+
+def component(kind: str, name: str, version: str, sums: list[str]) -> dict[str, object]:
+    """One part of the bill; `sums` are the SHA-256 of every file that may stand for it."""
+    purl = f"pkg:{kind}/{name.replace('@', '%40')}@{version}"
+    files = [{"alg": "SHA-256", "content": each} for each in sorted(set(sums))]
+    found: dict[str, object] = {
+        "type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl,
+    }  # fmt: skip
+    if files:
+        found["externalReferences"] = [{"type": "distribution", "url": purl, "hashes": files}]
+    return found
+
+
 def main(words: list[str]) -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(
@@ -316,6 +388,7 @@ def main(words: list[str]) -> None:
     commands.add_parser("check", help="format, lint, types, contracts, migrations, docs")
     commands.add_parser("bench", help="measure beside the floors", add_help=False)
     commands.add_parser("pictures", help="take the README's pictures of the real pages")
+    commands.add_parser("sbom", help="print the bill of materials (CycloneDX 1.6)")
     locks = commands.add_parser("lock", help="compile requirements/*.in")
     locks.add_argument("--upgrade", action="store_true", help="take newer versions")
     for hidden in ("_requirements", "_migrations"):
@@ -338,6 +411,7 @@ PLAIN = {
     "run": run,
     "check": check,
     "pictures": pictures,
+    "sbom": sbom,
     "_requirements": check_requirements,
     "_migrations": check_migrations,
 }

@@ -1,6 +1,7 @@
 """dev.py sets a checkout up by hash, and the support around it ends what it starts."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from types import ModuleType
 
 import psycopg
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.support import browser, nodejs, postgres
 
@@ -46,6 +49,25 @@ def wanted(lines: list[str]) -> set[str]:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_no_lock_holds_an_address(lock: Path) -> None:
     assert "://" not in lock.read_text()
+
+
+def test_the_bill_of_materials_is_valid_and_names_all_that_is_served(dev: ModuleType) -> None:
+    bill = dev.bill_of_materials()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill | {"x": 1}))
+    named = {part["purl"] for part in bill["components"]}
+    lock = (ROOT / "requirements" / "runtime.txt").read_text()
+    pinned = re.findall(r"^([a-z0-9._-]+)(?:\[.*\])?==([^ ;\\]+)", lock, re.MULTILINE)
+    assert len(pinned) > 30
+    assert {f"pkg:pypi/{name}@{version}" for name, version in pinned} <= named
+    told = json.dumps(bill)
+    assert set(re.findall("--hash=sha256:([0-9a-f]{64})", lock)) <= set(
+        re.findall("[0-9a-f]{64}", told)
+    )
+    vendored = (ROOT / "govern" / "web" / "static" / "vendor" / "SHA256SUMS").read_text()
+    for line in vendored.splitlines():
+        digest, name = line.split()
+        assert name.startswith("LICENSE") or digest in told, name
 
 
 def test_every_locked_package_has_its_hash(dev: ModuleType) -> None:
