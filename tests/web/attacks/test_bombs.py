@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import time
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from govern import errors
 from govern.audit import backup
 from govern.audit.signer import Signer
 from tests.factory import OPERATOR
+from tests.support import postgres
 from tests.web.attacks import scene
 from tests.web.test_surface import UNSAFE, rules
 from tests.web.visitor import Visitor
@@ -114,8 +116,10 @@ def rewritten(file: Path, target: Path, **changed: Any) -> Path:
 
 
 def test_no_backup_unpacks_without_end_or_outside_its_place(
-    store: Database, tmp_path: Path
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # PostgreSQL's programs of the server's own version, before those of the system.
+    monkeypatch.setenv("PATH", f"{postgres.programs() / 'bin'}{os.pathsep}{os.environ['PATH']}")
     Signer(store.settings).sign(store)
     file = tmp_path / "backup.zip"
     backup.make(store, file, by=OPERATOR)
