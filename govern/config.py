@@ -300,3 +300,18 @@ def make_secret(path: Path, value: bytes | None = None) -> bytes:
     finally:
         draft.unlink()
     return secret(path)
+
+
+def keep(path: Path, text: str) -> None:
+    """Put a file in place of what was there, whole and on the disk when this returns."""
+    temporary = path.with_suffix(".new")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else a power cut could bring the older file back
+    finally:
+        os.close(folder)

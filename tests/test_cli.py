@@ -126,7 +126,7 @@ def test_every_command_speaks_json_and_says_in_one_sentence_what_it_does() -> No
         first = inspect.cleandoc(command.help or "").split("\n\n")[0]
         assert first.endswith("."), name
         flags = {flag for parameter in command.params for flag in parameter.opts}
-        assert "--json" in flags or name in {"serve", "worker"}, name
+        assert "--json" in flags or name in {"serve", "worker", "witness serve"}, name
 
 
 def test_the_page_about_the_commands_is_up_to_date() -> None:
@@ -706,6 +706,29 @@ def test_an_export_verifies_and_a_changed_byte_is_named(
         (line, "entry"), (line, "line"),
     }  # fmt: skip
     assert all(isinstance(each["seq"], int | None) for each in damaged.json["damage"])
+
+
+def test_a_witness_is_made_named_shown_and_asked_no_more(
+    run: Callable[..., Ran], world: World, tmp_path: Path
+) -> None:
+    world.client("ASTER")
+    assert run("db", "upgrade").status == 0
+    folder, name = str(tmp_path / "witness"), "witness.example/1"
+    key = run("log", "key").out.strip()
+    assert run("log", "key", "--client", "ASTER").out.startswith("govern.localhost/logs/ASTER+")
+    made = run("witness", "init", folder, "--name", name, "--log", key, "--json")
+    assert made.status == 0, made.err
+    assert run("witness", "init", folder, "--name", name, "--log", key).status == 1
+    added = run(
+        "witness", "add", "http://127.0.0.1:9", "--key", made.json["key"], "--client", "ASTER",
+        "--json",
+    )  # fmt: skip
+    assert added.status == 0, added.err
+    (shown,) = run("witness", "list", "--json").json["witnesses"]
+    assert (shown["name"], shown["cosigned"], shown["seen_at"]) == (name, 0, None)
+    assert run("witness", "end", name).status == 0
+    assert run("witness", "list", "--json").json == {"witnesses": []}
+    assert run("witness", "end", name).status == 1
 
 
 def test_a_filtered_export_shows_only_what_was_asked_for(

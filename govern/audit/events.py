@@ -77,6 +77,9 @@ class EventType(StrEnum):
 
     ROSTER_IMPORTED = "roster.imported"
 
+    WITNESS_ADDED = "witness.added"
+    WITNESS_ENDED = "witness.ended"
+
     ACCESS_SEALED = "access.sealed"
     ACCESS_EXPIRED = "access.expired"
 
@@ -139,6 +142,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.REQUEST_APPROVED: "The second person approved.",
     EventType.REQUEST_WITHDRAWN: "What was asked for was withdrawn or refused.",
     EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",
+    EventType.WITNESS_ADDED: "Checkpoints go to a witness from here, for it to cosign.",
+    EventType.WITNESS_ENDED: "Checkpoints no longer go to a witness.",
     EventType.ACCESS_SEALED: "Rows of the access log were sealed by their Merkle roots.",
     EventType.ACCESS_EXPIRED: "Rows of the access log reached the end of their time.",
 }

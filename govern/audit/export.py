@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, select
 
 from govern import clock, errors, permissions, replica
-from govern.audit import decisions, lines, log
+from govern.audit import decisions, lines, log, witnessing
 from govern.audit.decisions import AccessKind
 from govern.audit.log import Entry, Value
 from govern.tlog import tiles
@@ -159,9 +159,10 @@ def write(
         if signed is None:
             unsigned.append(log_id)
         else:
+            witnessed = witnessing.newest(session, log_id)
             heads.append({
                 "log": log_id, "origin": origin, "size": signed.size,
-                "checkpoint": signed.note,
+                "checkpoint": signed.note, **({"cosigned": witnessed} if witnessed else {}),
             })  # fmt: skip
     if not heads:
         raise errors.Unavailable("Nothing of these logs is signed yet: try again in a moment.")

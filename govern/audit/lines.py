@@ -4,7 +4,8 @@ An export is JSON Lines, one object a line:
 
     header   {"filter":{…},"govern":"export/1","logs":[{"checkpoint":signed note,"log":id,
              "origin":…,"size":n}…],"made_at":…}, canonical; `unsigned` names the logs of which
-             nothing was signed yet
+             nothing was signed yet, and a log's `cosigned` are the newest checkpoints that
+             witnesses cosigned
     log      {"log":id}, then the pieces that cover [0, size) of its checkpoint, in order:
     entry    {"seq":n,"hash":leaf hash,"values":{name:[salt,value]…},"entry":the exact leaf}
     skip     {"skip":[begin,end],"hashes":[…]}: what the filter leaves out, as the hashes of the

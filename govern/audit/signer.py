@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from base64 import b64decode, b64encode
 from contextlib import contextmanager
 from functools import cached_property
@@ -200,23 +199,10 @@ class Signer:
             known = _known_sizes(self._settings)
             for log_id, size in signed.items():
                 known[log_id] = max(size, known.get(log_id, 0))
-            self._put(self._dir / _SEEN, json.dumps(known))
+            config.keep(self._dir / _SEEN, json.dumps(known))
 
     def _save(self, memory: dict[str, merkle.Range]) -> None:
-        self._put(self._heads_path, written(memory))
-
-    def _put(self, path: Path, text: str) -> None:
-        temporary = path.with_suffix(".new")
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(self._dir, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut could bring the older file back
-        finally:
-            os.close(folder)
+        config.keep(self._heads_path, written(memory))
 
 
 def refuse_behind(settings: Settings, sizes: dict[str, int]) -> None:

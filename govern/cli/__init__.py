@@ -14,6 +14,7 @@ from govern.cli import (
     releasing,
     server,
     suspending,
+    witnesses,
 )
 from govern.cli.frame import EXIT, govern, main
 
@@ -34,4 +35,5 @@ __all__ = [
     "releasing",
     "server",
     "suspending",
+    "witnesses",
 ]

@@ -16,9 +16,11 @@ from govern.access import clients, uses
 from govern.audit import EventType, expiry, export, fsck, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
+from govern.audit.log import known
 from govern.audit.signer import Signer
 from govern.cli.frame import Desk, day, govern, instant, json_option, number, pass_desk, refused
 from govern.identity import subjects
+from govern.tlog import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,15 +117,21 @@ def whole(out: Path) -> Iterator[BinaryIO]:
 
 
 @log.command()
+@click.option("--client", metavar="CODE", help="As this client's log alone is signed by it.")
 @json_option
 @pass_desk
-def key(desk: Desk) -> None:
+def key(desk: Desk, /, *, client: str | None) -> None:
     """Print the verifier key for auditors.
 
-    Hand it over by a way that both of you trust: whoever holds it can check every export.
+    Hand it over by a way that both of you trust: whoever holds it can check every export. Programs
+    that follow one log by its files know the same key by that log's own name.
     """
     config.secret(desk.settings.signer_dir / "log.key")  # `db upgrade` makes it, nothing else
     found = Signer(desk.settings).key
+    if client is not None:
+        with desk.database.reading() as session:
+            origin = known(session, clients.client(session, client).id).origin
+        found = str(note.Verifier(origin, note.Verifier.parse(found).public))
     desk.tell({"key": found}, found)
 
 
@@ -137,10 +145,20 @@ def key(desk: Desk) -> None:
     "--checkpoint", "kept", type=click.File("rb"), multiple=True,
     help="A checkpoint that you kept from earlier; may be repeated.",
 )  # fmt: skip
+@click.option(
+    "--witness", "witnesses", metavar="VKEY", multiple=True,
+    help="The key of a witness that you trust; may be repeated.",
+)  # fmt: skip
 @json_option
 @pass_desk
 def verify_(
-    desk: Desk, /, *, file: BinaryIO, keys: tuple[str, ...], kept: tuple[BinaryIO, ...]
+    desk: Desk,
+    /,
+    *,
+    file: BinaryIO,
+    keys: tuple[str, ...],
+    kept: tuple[BinaryIO, ...],
+    witnesses: tuple[str, ...],
 ) -> None:
     """Check an export offline, and name every damage.
 
@@ -148,7 +166,7 @@ def verify_(
 
     Example: govern log verify aster.jsonl --key 'govern.localhost+1a2b3c4d+AbC…'
     """
-    report = verify.check(file, keys=keys, kept=[each.read() for each in kept])
+    report = verify.check(file, keys=keys, kept=[each.read() for each in kept], witnesses=witnesses)
     words = [f"damage: {_where(damage)}{damage.message}" for damage in report.damage]
     if report.unnamed:
         words.append(f"and {report.unnamed:,} more")

@@ -1,6 +1,7 @@
 """The followers: they sign and seal what the logs gained, and write what is owed to them.
 
-A pause still owes its grants' entries, a resume comes due, and people a mail about it; what is past
+A pause still owes its grants' entries, a resume comes due, people a mail about it, and witnesses
+what was signed; what is past
 its time in the access log has to go, and so have tokens that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
@@ -20,7 +21,7 @@ from govern.access import ending, suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
 from govern.principal import SYSTEM
-from govern.signals import mail
+from govern.signals import mail, witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ SEAL_EVERY = 2.0
 SEALS_APART = timedelta(seconds=2)
 EXPIRE_EVERY = 600.0
 MAIL_EVERY = 2.0
+WITNESS_EVERY = 1.0
 LONGEST_WAIT = 30.0
 NICENESS = 10
 
@@ -98,6 +100,9 @@ class Followers:
         def tell() -> None:
             mail.work(database, progress=go_on)
 
+        def have_witnessed() -> None:
+            witnesses.push(database, progress=go_on)
+
         self._threads = [
             threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
             for name, work, pause in (
@@ -107,6 +112,7 @@ class Followers:
                 ("resumes", resume, RESUME_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),
+                ("witnesses", have_witnessed, WITNESS_EVERY),
                 ("mail", tell, MAIL_EVERY if database.settings.smtp_url else CLEAR_EVERY),
             )
         ]

@@ -23,12 +23,14 @@ from govern.tlog.errors import (
     UnsignedNoteError,
 )
 
-# The only kind of signature we make or believe; the byte that C2SP gives it.
+# The kinds of signature that we make or believe; the bytes that C2SP gives them. A note's own is
+# the first; the other is a witness's (`cosignature`).
 _ED25519 = b"\x01"
+COSIGNATURE = b"\x04"
 _KEY_SIZE = 32
 _ID_SIZE = 4
 _SKEY_PREFIX = "PRIVATE+KEY+"
-_LINE_PREFIX = "\N{EM DASH} "
+LINE_PREFIX = "\N{EM DASH} "
 # C2SP asks for at least 16; more than this is an attack on the reader's time.
 _MAX_SIGNATURES = 100
 
@@ -41,7 +43,7 @@ class Verifier:
     public: bytes
 
     def __post_init__(self) -> None:
-        if not _is_name(self.name):
+        if not is_name(self.name):
             raise MalformedKeyError(
                 f"a key's name holds no space, plus or control character: {self.name!r}"
             )
@@ -51,19 +53,15 @@ class Verifier:
     @classmethod
     def parse(cls, vkey: str) -> Self:
         """Read a verifier key, `name+hex(id)+base64(0x01 || public)`; its id must be its own."""
-        name, key_id, public = _parse_key(vkey)
-        verifier = cls(name, public)
-        if verifier.key_id.hex() != key_id:
-            raise MalformedKeyError(f"{name} has key id {verifier.key_id.hex()}, not {key_id}")
-        return verifier
+        return cls(*parse_verifier(vkey, _ED25519))
 
     @property
     def key_id(self) -> bytes:
         """The four bytes that tell this key from others of the same name."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_ID_SIZE]
+        return id_of(self.name, _ED25519 + self.public)
 
     def __str__(self) -> str:
-        return _format_key(self.name, self.key_id, self.public)
+        return format_key(self.name, self.key_id, _ED25519 + self.public)
 
     def verify(self, text: str, signature: bytes) -> None:
         """Return only if this key signed exactly this text; BadSignatureError otherwise."""
@@ -103,8 +101,8 @@ class Signer:
 
     def export(self) -> str:
         """Write the private key as text. Whoever has it can sign in this name."""
-        return _SKEY_PREFIX + _format_key(
-            self.name, self.verifier.key_id, self.key.private_bytes_raw()
+        return _SKEY_PREFIX + format_key(
+            self.name, self.verifier.key_id, _ED25519 + self.key.private_bytes_raw()
         )
 
 
@@ -133,7 +131,7 @@ def sign(text: str, *signers: Signer) -> bytes:
     lines = []
     for signer in signers:
         signature = signer.verifier.key_id + signer.key.sign(body)
-        lines.append(f"{_LINE_PREFIX}{signer.name} {base64.b64encode(signature).decode()}\n")
+        lines.append(f"{LINE_PREFIX}{signer.name} {base64.b64encode(signature).decode()}\n")
     return body + b"\n" + "".join(lines).encode()
 
 
@@ -144,7 +142,7 @@ def open(note: bytes, *verifiers: Verifier) -> Note:  # noqa: A001 - the word of
     keys are passed over. MalformedNoteError, BadSignatureError or UnsignedNoteError otherwise.
     """
     trusted = _by_name_and_id(verifiers)
-    text, signatures = _parse(note)
+    text, signatures = parse(note)
     signed_by: dict[Verifier, None] = {}
     for name, key_id, signature in signatures:
         verifier = trusted.get((name, key_id))
@@ -170,26 +168,41 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
     """Check a key's name as C2SP does; a lone surrogate, too, has no place in UTF-8."""
     return bool(name) and not any(
         each == "+" or each.isspace() or each < " " or "\ud800" <= each <= "\udfff" for each in name
     )
 
 
-def _format_key(name: str, key_id: bytes, key: bytes) -> str:
-    return f"{name}+{key_id.hex()}+{base64.b64encode(_ED25519 + key).decode()}"
+def id_of(name: str, key: bytes) -> bytes:
+    """The four bytes that tell a key, its kind's byte before it, from others of the same name."""
+    return sha256(name.encode() + b"\n" + key).digest()[:_ID_SIZE]
 
 
-def _parse_key(text: str) -> tuple[str, str, bytes]:
+def format_key(name: str, key_id: bytes, key: bytes) -> str:
+    """Write a key, its kind's byte before it: `name+hex(id)+base64(key)`."""
+    return f"{name}+{key_id.hex()}+{base64.b64encode(key).decode()}"
+
+
+def parse_verifier(vkey: str, kind: bytes) -> tuple[str, bytes]:
+    """Read a public key of a kind, whose id must be its own: (name, 32 bytes)."""
+    name, claimed, public = _parse_key(vkey, kind)
+    found = id_of(name, kind + public).hex()
+    if found != claimed:
+        raise MalformedKeyError(f"{name} has key id {found}, not {claimed}")
+    return name, public
+
+
+def _parse_key(text: str, kind: bytes = _ED25519) -> tuple[str, str, bytes]:
     """Split a key's text into (name, id in hex, 32 bytes); the caller compares the id."""
     try:
         name, key_id, encoded = text.split("+", 2)
         key = decode_base64(encoded)
     except ValueError as error:
         raise MalformedKeyError("a key is written name+id+base64") from error
-    if key[:1] != _ED25519:
-        raise MalformedKeyError(f"the key of {name!r} is not an Ed25519 key")
+    if key[:1] != kind:
+        raise MalformedKeyError(f"the key of {name!r} is of another kind than the one asked for")
     if len(key) != 1 + _KEY_SIZE:
         raise MalformedKeyError(f"an Ed25519 key is {_KEY_SIZE} bytes long")
     return name, key_id, key[1:]
@@ -215,8 +228,11 @@ def _check_characters(text: str) -> None:
         raise MalformedNoteError("a note holds no control character but the newline")
 
 
-def _parse(note: bytes) -> tuple[str, list[tuple[str, bytes, bytes]]]:
-    """Split a note into its text and (name, key id, signature) of each line, none verified yet."""
+def parse(note: bytes) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """Split a note into its text and (name, key id, signature) of each line, none verified yet.
+
+    MalformedNoteError if it is no note.
+    """
     try:
         decoded = note.decode()
     except UnicodeDecodeError as error:
@@ -233,10 +249,10 @@ def _parse(note: bytes) -> tuple[str, list[tuple[str, bytes, bytes]]]:
 
 
 def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
-    if not line.startswith(_LINE_PREFIX):
+    if not line.startswith(LINE_PREFIX):
         raise MalformedNoteError(f"not a line of a signature: {line!r}")
-    name, _, encoded = line.removeprefix(_LINE_PREFIX).partition(" ")
-    if not _is_name(name):
+    name, _, encoded = line.removeprefix(LINE_PREFIX).partition(" ")
+    if not is_name(name):
         raise MalformedNoteError(f"no key can have the name {name!r}")
     try:
         signature = decode_base64(encoded)

@@ -7,6 +7,7 @@ C2SP tlog-tiles v0.1.0. Invariants:
 - No perfect subtree straddles two tiles, so one read gives the hash of any subtree.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,9 @@ HEIGHT = 8
 WIDTH = 1 << HEIGHT
 TILE_SIZE = WIDTH * HASH_SIZE
 _MAX_LEVEL = 63
+_PATH = re.compile(
+    r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([0-9]{1,3}))?", re.ASCII
+)
 
 # The stored bytes of the tile (level, index): all of it, as much as is stored, or None.
 ReadTile = Callable[[int, int], bytes | None]
@@ -54,6 +58,26 @@ def path(level: int, index: int, width: int = WIDTH) -> str:
 def entries_path(index: int, width: int = WIDTH) -> str:
     """Name the bundle of the entries whose hashes are tile `index` of level 0."""
     return f"tile/entries/{_numbered(index, width)}"
+
+
+def parse_path(name: str) -> tuple[int | None, int, int]:
+    """Read what `path` or `entries_path` wrote: (level, or None for entries; index; width).
+
+    A tile has one name: TileError for any other, too.
+    """
+    parts = _PATH.fullmatch(name)
+    if parts is None:
+        raise TileError(f"no tile is called {name!r}")
+    level = None if parts[1] == "entries" else int(parts[1])
+    index, width = int(parts[2].replace("/", "").replace("x", "")), int(parts[3] or WIDTH)
+    if name != (entries_path(index, width) if level is None else path(level, index, width)):
+        raise TileError(f"no tile is called {name!r}")
+    return level, index, width
+
+
+def hashes_at(level: int, size: int) -> int:
+    """How many hashes a log of this size has on a level of tiles."""
+    return size >> (HEIGHT * level)
 
 
 def full_tiles(old_size: int, new_size: int) -> Iterator[tuple[int, int]]:

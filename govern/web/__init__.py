@@ -17,6 +17,7 @@ from govern.web import (
     guard,
     headers,
     health,
+    logs,
     oauth,
     pages,
     problems,
@@ -53,6 +54,7 @@ def build(settings: Settings | None = None) -> Flask:
     pages.install(app)
     app.register_blueprint(health.blueprint)
     contact.install(app)
+    app.register_blueprint(logs.blueprint)
     api.install(app)
     app.register_blueprint(authzen.blueprint)
     app.register_blueprint(forward.blueprint)

@@ -57,6 +57,12 @@ def while_suspended(view: View) -> View:
     return view
 
 
+def either(view: View) -> View:
+    """Mark a view for signed-in people, and for integrations with credentials (see `asker`)."""
+    view.govern_guard = "either"  # type: ignore[attr-defined]  # our mark
+    return view
+
+
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     """Flask-Login's view of a caller: its id is the opaque token of a session row."""
 
@@ -148,6 +154,11 @@ def integration() -> Principal:
     return known(given.username, given.password)
 
 
+def asker() -> Principal:
+    """Whoever asks, where both may: credentials that came with the request go before a session."""
+    return principal() if request.authorization is None else integration()
+
+
 def known(client_id: str, secret: str) -> Principal:
     """The integration of this id and secret, or `Unauthenticated`."""
     with database().reading() as session:
@@ -187,6 +198,8 @@ def install(app: Flask) -> None:
         if request.endpoint is None or request.endpoint == "static":
             return
         if kind in {"public", "credentials"}:
+            return
+        if kind == "either" and request.authorization is not None:
             return
         if not current_user.is_authenticated:
             raise errors.Unauthenticated("Please sign in.")

@@ -103,7 +103,7 @@ def install(app: Flask, settings: Settings) -> None:
         response.headers["X-Request-ID"] = request_id()
         if request.endpoint == "static":
             response.headers["Cache-Control"] = _caching(app)
-        elif not response.headers.get("Cache-Control", "").startswith("public"):
+        elif not response.headers.get("Cache-Control", "").startswith(("public", "private")):
             response.headers["Cache-Control"] = "no-store"
         return response
 

@@ -171,7 +171,7 @@ def _shape() -> Callable[[Problem], Response]:
         return _bare
     if request.path.startswith("/oauth/") and request.path != "/oauth/authorize":
         return _oauth
-    return _problem_json if request.path.startswith("/api/") else _page
+    return _problem_json if request.path.startswith(("/api/", "/logs/")) else _page
 
 
 def _bare(problem: Problem) -> Response:
@@ -263,7 +263,7 @@ def record_refusal(error: errors.GovernError) -> None:
         return
     by = _caller()
     detail: dict[str, object] = {}
-    if g.guard == "signed_in" and request.view_args:
+    if g.guard in {"signed_in", "either"} and request.view_args:
         # The address of a public page may be a secret itself: an activation link.
         detail["args"] = request.view_args
     claimed = request.authorization.username if request.authorization else None

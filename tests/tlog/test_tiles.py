@@ -233,3 +233,23 @@ def test_missing_leaves_are_noticed() -> None:
     )
     with pytest.raises(TileError, match="leaves 0 to 4 are wanted, 2 were given"):
         hashes.subtree(2, 0)
+
+
+@given(st.integers(0, 63), st.integers(0, 10**15), st.integers(1, 256))
+def test_a_tiles_name_says_which_tile_it_is(level: int, index: int, width: int) -> None:
+    assert tiles.parse_path(tiles.path(level, index, width)) == (level, index, width)
+    assert tiles.parse_path(tiles.entries_path(index, width)) == (None, index, width)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "tile", "tile/0", "tile/0/1", "tile/0/0001", "tile/0/x000/001", "tile/00/001",
+        "tile/0/001.p/0", "tile/0/001.p/256", "tile/0/001.p/01", "tile/64/000", "tile/-1/000",
+        "tile/0/000/", "/tile/0/000", "tile/entries/x001", "tile/8/0/000", "checkpoint",
+        "tile/0/١٢٣", "tile/0/000\n",
+    ],
+)  # fmt: skip
+def test_nothing_else_is_a_tiles_name(name: str) -> None:
+    with pytest.raises(TileError):
+        tiles.parse_path(name)

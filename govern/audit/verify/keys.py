@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from govern import errors
-from govern.tlog import checkpoint, note
+from govern.tlog import checkpoint, cosignature, note
 from govern.tlog.errors import TlogError
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ def read_keys(keys: Iterable[str]) -> list[note.Verifier]:
     if not read:
         raise errors.Invalid("key: without a key that you trust nothing can be proved", field="key")
     return read
+
+
+def read_witnesses(keys: Iterable[str]) -> list[cosignature.Witness]:
+    """Read the keys of witnesses; `Invalid` when one is damaged."""
+    try:
+        return [cosignature.Witness.parse(key.strip()) for key in keys]
+    except TlogError as error:
+        raise errors.Invalid(f"witness: {error}", field="witness") from error
 
 
 def open_checkpoint(signed: bytes, keys: Iterable[note.Verifier]) -> Checkpoint:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from govern.audit.verify.report import Findings
     from govern.audit.verify.source import Lines
+    from govern.tlog.checkpoint import Checkpoint
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Head:
     root: bytes | None
     signed: bool
     marks: dict[int, list[bytes]] = field(default_factory=dict)
+    # Checkpoints that witnesses cosigned, of which the log's own signature was verified.
+    cosigned: list[tuple[bytes, Checkpoint]] = field(default_factory=list)
     roots: Roots = field(default_factory=Roots)
     place: int = 0
     last: str = ""

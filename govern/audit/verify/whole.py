@@ -9,14 +9,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from govern.audit import lines
-from govern.audit.verify.keys import open_checkpoint, read_keys
+from govern.audit.verify.keys import open_checkpoint, read_keys, read_witnesses
 from govern.audit.verify.pieces import Head, Pieces
 from govern.audit.verify.report import Findings, Proven, Report
 from govern.audit.verify.source import Lines
-from govern.tlog.errors import TlogError
+from govern.tlog.errors import TlogError, UnsignedNoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,27 +25,40 @@ if TYPE_CHECKING:
 
     from govern.tlog import note
     from govern.tlog.checkpoint import Checkpoint
+    from govern.tlog.cosignature import Witness
 
 
-def check(stream: BinaryIO, *, keys: Iterable[str], kept: Iterable[bytes] = ()) -> Report:
+def check(
+    stream: BinaryIO,
+    *,
+    keys: Iterable[str],
+    kept: Iterable[bytes] = (),
+    witnesses: Iterable[str] = (),
+) -> Report:
     """Check an export, JSON Lines or CSV, in one pass and constant memory.
 
     `keys` are verifier keys (C2SP signed-note); that of an installation, `name+…`, stands for its
     logs `name/logs/…`. `kept` are checkpoints that the reader kept: they show whether a tail was
-    cut off since. Raises `Invalid` where no key is given, or one cannot be read.
+    cut off since. `witnesses` are the keys of witnesses that the reader trusts. Raises `Invalid`
+    where no key is given, or one cannot be read.
     """
-    return _Check(stream, read_keys(keys), tuple(kept)).run()
+    return _Check(stream, read_keys(keys), tuple(kept), read_witnesses(witnesses)).run()
 
 
 class _Check:
     """One pass over one file."""
 
     def __init__(
-        self, stream: BinaryIO, keys: Sequence[note.Verifier], kept: Sequence[bytes]
+        self,
+        stream: BinaryIO,
+        keys: Sequence[note.Verifier],
+        kept: Sequence[bytes],
+        witnesses: Sequence[Witness],
     ) -> None:
         self.lines = Lines(stream)
         self.keys = keys
         self.kept_notes = kept
+        self.witnesses = witnesses
         self.kept: list[Checkpoint] = []
         self.heads: list[Head] = []
         self.filter: dict[str, Any] = {}
@@ -60,6 +74,7 @@ class _Check:
         if self._header():
             self._sections()
             self._compare_kept()
+            self._compare_witnessed()
             self._conclude()
         total = sum(self.found.kinds.values())
         return Report(
@@ -138,7 +153,25 @@ class _Check:
         marks: dict[int, list[bytes]] = {
             kept.size: [] for kept in self.kept if kept.origin == origin and kept.size <= size
         }
-        return Head(log_id, origin, size, root, trusted, marks)
+        head = Head(log_id, origin, size, root, trusted, marks)
+        for each in fields.get("cosigned", []):
+            self._cosigned(head, each.encode())
+        return head
+
+    def _cosigned(self, head: Head, signed: bytes) -> None:
+        """A checkpoint under which witnesses stand, whose root is wanted at its size."""
+        try:
+            point = open_checkpoint(signed, self.keys)
+        except TlogError as error:
+            self._name("signature", f"A cosigned checkpoint of {head.log} proves nothing: {error}.",
+                       log=head.log)  # fmt: skip
+            return
+        if point.origin != head.origin or point.size > head.size:
+            self._name("header", f"A cosigned checkpoint is not one of {head.log} here.",
+                       log=head.log)  # fmt: skip
+            return
+        head.marks[point.size] = []
+        head.cosigned.append((signed, point))
 
     # --- the logs, and the end ---
 
@@ -202,6 +235,37 @@ class _Check:
                     if kept.size
                     else f"{head.log} continues the empty log whose checkpoint you kept."
                 )
+
+    def _compare_witnessed(self) -> None:
+        for head in self.heads:
+            for witness in self.witnesses:
+                self._witnessed(head, witness)
+
+    def _witnessed(self, head: Head, witness: Witness) -> None:
+        """Up to where the file is what this witness saw."""
+        for signed, point in sorted(head.cosigned, key=lambda each: -each[1].size):
+            try:
+                when = datetime.fromtimestamp(witness.seen(signed), UTC)
+            except UnsignedNoteError:
+                continue
+            except TlogError as error:
+                self._name("witness", f"{head.log}: {error}.", log=head.log)
+                continue
+            roots = head.marks[point.size]
+            if roots and point.root not in roots:
+                self._name(
+                    "rewritten",
+                    f"The first {point.size} entries of {head.log} are not those that "
+                    f"{witness.name} cosigned.",
+                    log=head.log, line=None,
+                )  # fmt: skip
+            elif roots:
+                self.proves.append(
+                    f"{witness.name} saw the first {point.size} entries of {head.log} at "
+                    f"{when:%Y-%m-%dT%H:%M:%SZ}, and that none of what it saw before was changed."
+                )
+                return
+        self.doubts.append(f"That {witness.name} ever saw {head.log} as it is here.")
 
     def _conclude(self) -> None:
         damaged = {log for _, log in self.found.kinds}
