@@ -76,6 +76,12 @@ def scope(by: Principal, permission: str) -> frozenset[str] | None:
     return frozenset(role.client for role in held if role.client is not None)
 
 
+def covers(by: Principal, permission: str, client: str | None) -> bool:
+    """Whether `by` holds `permission` over a client (None: over everything)."""
+    clients = scope(by, permission)
+    return clients is None or client in clients
+
+
 def knows(
     by: Principal, clients: frozenset[str] | None, *, client: str | None, project: str | None
 ) -> bool:

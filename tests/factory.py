@@ -167,9 +167,11 @@ class World:
         kept: list[Drill] = self.do(lambda s: drilling.keep(s, found, by=OPERATOR))
         return kept
 
-    def staff(self, role: str = "admin", *, client: Client | None = None) -> Subject:
+    def staff(
+        self, role: str = "admin", *, client: Client | None = None, name: str | None = None
+    ) -> Subject:
         """A colleague with a role, whom no test person made."""
-        subject = self.subject(kind="staff")
+        subject = self.subject(name, kind="staff")
         self.do(
             lambda s: roles.assign(
                 s, subject, role, client=client.id if client else None, reason="staff", by=SYSTEM

@@ -225,13 +225,17 @@ def people(
 
 
 def organisations(session: OrmSession, *, by: Principal, limit: int = 500) -> list[str]:
-    """The names of the organisations that people belong to."""
-    _clients(by, "subject:read")
-    return list(
-        session.execute(
-            select(Organisation.name).order_by(Organisation.name).limit(limit)
-        ).scalars()
-    )
+    """The names of the organisations that the people of whom the caller may know belong to."""
+    clients = _clients(by, "subject:read")
+    wanted = select(Organisation.name).order_by(Organisation.name).limit(limit)
+    if clients is not None:
+        theirs = (
+            select(Membership.organisation_id)
+            .join(Subject, Subject.id == Membership.subject_id)
+            .where(Membership.ended_at.is_(None), _known_to(clients))
+        )
+        wanted = wanted.where(Organisation.id.in_(theirs))
+    return list(session.execute(wanted).scalars())
 
 
 def _add_projects(
@@ -266,9 +270,11 @@ def _add_projects(
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A role in force; `over` is the code of its one client, or None for all."""
+    """A role in force; `over` is the code of its one client (`client`), or None for all."""
 
+    id: str
     role: str
+    client: str | None
     over: str | None
     starts_at: datetime
     ends_at: datetime | None
@@ -361,7 +367,14 @@ def _roles(session: OrmSession, subject_id: str, clients: frozenset[str] | None)
     if clients is not None:
         query = query.where(RoleAssignment.client_id.in_(clients))
     return [
-        Role(role=row.role, over=code, starts_at=row.recorded_at, ends_at=row.ends_at)
+        Role(
+            id=row.id,
+            role=row.role,
+            client=row.client_id,
+            over=code,
+            starts_at=row.recorded_at,
+            ends_at=row.ends_at,
+        )
         for row, code in session.execute(query)
     ]
 
@@ -386,11 +399,14 @@ def _state() -> ColumnElement[str]:
 
 
 def _known_to(clients: frozenset[str]) -> ColumnElement[bool]:
-    """Whoever holds or held a grant of some clients."""
-    return (
-        exists()
-        .where(Grant.subject_id == Subject.id, Grant.client_id.in_(clients))
-        .correlate(Subject)
+    """Whoever holds or held a grant of some clients, or a role over one of them."""
+    return or_(
+        *(
+            exists()
+            .where(table.subject_id == Subject.id, table.client_id.in_(clients))
+            .correlate(Subject)
+            for table in (Grant, RoleAssignment)
+        )
     )
 
 

@@ -1,7 +1,8 @@
 """Roles: what a person may do in govern itself, over all clients or one, until an instant.
 
-Someone else than the holder gives and takes a role. Contractors need none: what they may see
-follows from their grants.
+Someone else than the holder gives and takes a role, with a reason. An admin of one client gives
+and takes roles over that client alone, and none that does more or lasts longer than their own.
+Contractors need no role: what they may see follows from their grants.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.identity import subjects
 from govern.principal import RoleHeld
 
 if TYPE_CHECKING:
@@ -71,9 +73,12 @@ def assign(
     reason: str,
     by: Principal,
 ) -> RoleAssignment:
-    """Give a role over `client` (an opaque id; None: all) until an instant (None: open)."""
+    """Give a role over `client` (an opaque id; None: all) until an instant (None: open).
+
+    `Forbidden` where the giver has less themselves, `AlreadyExists` where it is held as long.
+    """
     now = clock.now(session)
-    permissions.require(by, "role:assign", now=now)
+    permissions.require(by, "role:assign", client=client, now=now)
     if role not in ASSIGNABLE:
         raise errors.Invalid(f"“{role}” is none of {', '.join(ASSIGNABLE)}.", field="role")
     if by.id == subject.id:
@@ -82,6 +87,17 @@ def assign(
         raise errors.WindowInvalid("The role would end before it starts.", field="until")
     if subject.ended_at is not None:
         raise errors.AlreadyEnded("Who has left holds no role.", field="subject")
+    reason = subjects.text(reason, field="reason", length=500)
+    _no_more_than_own(session, role, client, until, by=by)
+    alike = in_force().where(
+        RoleAssignment.subject_id == subject.id,
+        RoleAssignment.role == role,
+        RoleAssignment.client_id.is_(None)
+        if client is None
+        else RoleAssignment.client_id == client,
+    )
+    if any(_as_long(row.ends_at, until) for row in session.execute(alike).scalars()):
+        raise errors.AlreadyExists("They hold that role already, and as long.", field="role")
     row = RoleAssignment(
         id=new_id("rol"),
         subject_id=subject.id,
@@ -104,9 +120,65 @@ def assign(
     return row
 
 
+def _no_more_than_own(
+    session: OrmSession, role: str, client: str | None, until: datetime | None, *, by: Principal
+) -> None:
+    """Refuse a role that does more than the giver may, or outlasts what they hold.
+
+    Who gives roles over everything gives any: they appoint auditors, whom they cannot stand in for.
+    """
+    if permissions.scope(by, "role:assign") is None:
+        return
+    more = {each for each in permissions.ROLES[role] if not permissions.covers(by, each, client)}
+    if more:
+        raise errors.Forbidden("You may give no role that does more than your own.")
+    own = in_force().where(RoleAssignment.subject_id == by.id, RoleAssignment.client_id == client)
+    lasting = [
+        row.ends_at
+        for row in session.execute(own).scalars()
+        if permissions.ROLES[role] <= permissions.ROLES[row.role]
+    ]
+    if not any(_as_long(ends_at, until) for ends_at in lasting):
+        raise errors.WindowInvalid("You may give no role that outlasts your own.", field="until")
+
+
+def _as_long(ends_at: datetime | None, until: datetime | None) -> bool:
+    return ends_at is None or (until is not None and until <= ends_at)
+
+
+def find(session: OrmSession, subject: Subject, role_id: str, *, by: Principal) -> RoleAssignment:
+    """A role of someone; `Unknown` where there is none or the caller may not take it."""
+    row = session.get(RoleAssignment, role_id)
+    clients = permissions.scope(by, "role:assign")
+    if clients is not None and not clients:
+        permissions.require(by, "role:assign")
+    hidden = row is None or (clients is not None and row.client_id not in clients)
+    if row is None or hidden or row.subject_id != subject.id:
+        raise errors.Unknown("There is no such role.")
+    return row
+
+
+def given(
+    session: OrmSession, *, subject: str | None = None, client: str | None = None, by: Principal
+) -> list[RoleAssignment]:
+    """The roles in force, of one person or over one client or all, as far as the caller may see."""
+    clients = permissions.scope(by, "subject:read")
+    if clients is not None and not clients:
+        permissions.require(by, "subject:read")
+    query = in_force().order_by(RoleAssignment.role, RoleAssignment.id)
+    if subject is not None:
+        query = query.where(RoleAssignment.subject_id == subject)
+    if client is not None:
+        query = query.where(RoleAssignment.client_id == client)
+    if clients is not None:
+        query = query.where(RoleAssignment.client_id.in_(clients))
+    return list(session.execute(query).scalars())
+
+
 def withdraw(session: Session, row: RoleAssignment, *, reason: str, by: Principal) -> None:
-    """Take a role back."""
-    permissions.require(by, "role:assign", now=clock.now(session))
+    """Take a role back: it counts for nothing from the next request on."""
+    permissions.require(by, "role:assign", client=row.client_id, now=clock.now(session))
+    reason = subjects.text(reason, field="reason", length=500)
     if by.id == row.subject_id:
         raise errors.SamePerson("Nobody takes a role from themselves: ask a colleague.")
 

@@ -74,9 +74,59 @@ def test_what_makes_no_sense_is_refused_by_the_name_of_its_field(world: World) -
         assign(world, subject, until=START)
 
 
-def test_an_admin_of_one_client_gives_no_roles(world: World) -> None:
-    client = world.client()
+def test_an_admin_of_one_client_gives_roles_over_it_that_do_no_more_than_their_own(
+    world: World,
+) -> None:
+    client, other = world.client(), world.client("BOREAL")
     limited = person(world.staff(client=client), client=client.id)
-    for over in (None, client.id):
-        with pytest.raises(errors.Forbidden):
-            assign(world, world.subject(), client=over, by=limited)
+    subject = world.subject()
+    with pytest.raises(errors.Forbidden):
+        assign(world, subject, "approver", by=limited)
+    with pytest.raises(errors.Unknown):
+        assign(world, subject, "approver", client=other.id, by=limited)
+    # Auditors export the log, which admins may not.
+    with pytest.raises(errors.Forbidden):
+        assign(world, subject, "auditor", client=client.id, by=limited)
+    row = assign(world, subject, "approver", client=client.id, by=limited)
+    assert held(world, subject) == (RoleHeld("approver", client.id),)
+    of_house = assign(world, subject, "auditor")
+    for role, error in ((of_house, errors.Forbidden), (row, None)):
+
+        def withdraw(session: Any, role: RoleAssignment = role) -> None:
+            found = session.get_one(RoleAssignment, role.id)
+            roles.withdraw(session, found, reason="x", by=limited)
+
+        if error:
+            with pytest.raises(error):
+                world.do(withdraw)
+        else:
+            world.do(withdraw)
+    assert held(world, subject) == (RoleHeld("auditor", None),)
+
+
+def test_no_role_given_outlasts_the_givers_own(world: World) -> None:
+    client, giver, subject = world.client(), world.subject(kind="staff"), world.subject()
+    with clock.at(START):
+        assign(world, giver, "admin", client=client.id, until=START + DAY)
+        limited = person(giver, client=client.id)
+        for until in (None, START + DAY + clock.TICK):
+            with pytest.raises(errors.WindowInvalid):
+                assign(world, subject, "approver", client=client.id, until=until, by=limited)
+        assign(world, subject, "approver", client=client.id, until=START + DAY, by=limited)
+
+
+def test_a_role_is_given_for_a_reason_and_not_twice_as_long(world: World) -> None:
+    subject = world.subject()
+    with pytest.raises(errors.Invalid, match="reason"):
+        world.do(lambda s: roles.assign(s, subject, "auditor", reason=" ", by=OPERATOR))
+    assign(world, subject, until=START + DAY)
+    with pytest.raises(errors.AlreadyExists):
+        assign(world, subject, until=START + DAY)
+    assign(world, subject)
+    assert held(world, subject) == (RoleHeld("auditor", None),) * 2
+
+
+def test_an_approver_gives_no_roles(world: World) -> None:
+    approver = person(world.staff("approver"), "approver")
+    with pytest.raises(errors.Forbidden):
+        assign(world, world.subject(), by=approver)

@@ -6,6 +6,7 @@ database had failed then: so one world serves for thousands of attempts, and non
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +18,7 @@ from govern import clock
 from govern.access import suspensions
 from govern.access.clients import Client
 from govern.access.suspension_tables import Suspension
-from govern.identity import sessions
+from govern.identity import roles, sessions
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject
 from govern.web import guard
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
     from sqlalchemy import Connection
+    from werkzeug.test import TestResponse
 
     from govern.access.requests import Request
     from govern.db import Database, Session
@@ -40,6 +42,7 @@ ROLES = {
     "contractor": None, "suspended": "admin", "auditor": "auditor", "auditor_of_a": "auditor",
     "admin_of_a": "admin", "approver": "approver", "approver_of_a": "approver", "admin": "admin",
 }  # fmt: skip
+LATER = timedelta(minutes=1)  # than anyone's second factor
 PEOPLE = ("anonymous", "half_way", *ROLES)
 SCOPES = {
     "decision": ("decision",), "decision_of_a": ("decision",), "introspect": ("introspect",),
@@ -99,8 +102,13 @@ def things(world: World, code: str) -> Things:
     timed = world.project(f"{code}-timed", client=client)
     grant = world.grant(person, free)
     world.grant(person, timed)
-    lasting = world.suspend(f"project:{timed.code}", note="Nothing that you did.")
+    lasting = world.suspend(
+        f"project:{timed.code}", note=f"{code} asked.", internal_reason=f"{code} is late",
+        ordered_by=f"Mx {code}", incident=f"{code}-17",
+    )  # fmt: skip
     plain = world.suspend(f"project:{code}-spare", f"dataset:{code}-data")
+    world.grant(world.subject(f"{code}-hired", organisation=f"{code} Staffing"), free)
+    chief = world.staff("admin", client=client, name=f"{code}-chief")
     world.write_particulars()
     in_a_day = clock.utcnow() + timedelta(hours=20)
     number = 1
@@ -117,6 +125,7 @@ def things(world: World, code: str) -> Things:
             suspensions.returning_digest(session, session.get_one(Suspension, one.id))
             for one in (plain, lasting)
         ]
+        (role,) = roles.given(session, subject=chief.id, by=OPERATOR)
         notice = suspensions.notices.versions(session, [lasting.id])[lasting.id][0].id
         begun = select(WebSession.id).where(WebSession.subject_id == person.id)
         session_id = session.execute(begun).scalar_one()
@@ -125,8 +134,19 @@ def things(world: World, code: str) -> Things:
         "open": free.code, "open_id": free.id, "timed": timed.code, "dataset_code": f"{code}-data",
         "person": person.external_id, "open_grant": grant.id, "notice": notice,
         "lasting": lasting.id, "plain": plain.id, "session": session_id,
+        "chief": chief.id, "role": role.id,
         "digest": digests[0], "lasting_digest": digests[1],
     }  # fmt: skip
+
+
+def leaks(answer: TestResponse, things: Things, sent: str) -> list[str]:
+    """What an answer tells of a client, but for what the caller sent: words and opaque ids."""
+    told = f"{answer.headers}\n{answer.get_data(as_text=True)}"
+    for word in sorted(set(re.findall(r"[\w-]+", sent)), key=len, reverse=True):
+        told = told.replace(word, "")
+    ids = {one for one in things.values() if re.fullmatch(r"[a-z]{3}_\w{20,}", one)}
+    near = re.compile(f".{{0,80}}{things['name']}.{{0,80}}", re.IGNORECASE)
+    return near.findall(told) + [one for one in ids if one in told]
 
 
 # --- asking ------------------------------------------------------------------------------------

@@ -79,12 +79,13 @@ def names_things(name: str) -> bool:
     return "<" in name or re.search(r"{\w+}", sent) is not None
 
 
-def cell(ask: Callable[[], TestResponse]) -> str:
+def cell(ask: Callable[[], TestResponse], told: Callable[[TestResponse], None]) -> str:
     """What one caller got: that they act, a decision, or the status."""
     try:
         answer = ask()
     except rehearsing.TurnedBack:
         return "acts"
+    told(answer)
     decision = answer.json.get("decision") if answer.is_json and answer.json else None
     if decision is not None:
         return "permit" if decision else "deny"
@@ -103,6 +104,17 @@ def row(name: str, tried: tuple[str, ...], cast: Cast, ask: Callable[[str, Thing
         other = ask(caller, cast.b) if limited and names_things(name) else own
         cells.append(own if own == other else f"{own}/{other}")
     return " ".join(cells)
+
+
+def listen(cast: Cast, caller: str, sent: str, leaked: list[str]) -> Callable[[TestResponse], None]:
+    """Note in `leaked` what someone limited to client A is told of client B."""
+
+    def look(answer: TestResponse) -> None:
+        if caller.endswith("_of_a"):
+            found = rehearsing.leaks(answer, cast.b, sent)
+            leaked.extend(f"{answer.request.path} tells {caller}: {one}" for one in found)
+
+    return look
 
 
 def asked(store: Database, callers: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,9 +139,9 @@ def compare(
     ]
     gone = sorted(written.keys() - found.keys())
     assert not wrong, (
-        f"\nIn tests/web/matrix.yaml, under `{part}` ({' '.join(tried)}), the application "
-        "answers as below.\nLook at each cell: is it what that caller should get? Then write it "
-        "down.\nA body that the route needs goes under `bodies`.\n\n" + "".join(wrong)
+        f"\nIn tests/web/matrix.yaml, under `{part}` ({' '.join(tried)}),\nthe application answers "
+        "as below (whole rows: on SQLite).\nLook at each cell: is it what that caller should get? "
+        "Then write it down.\nA body that the route needs goes under `bodies`.\n\n" + "".join(wrong)
     )
     assert not [name for name, cells in found.items() if name[:4] == "GET " and "acts" in cells]
     assert not gone, f"matrix.yaml has rows for routes that are gone: {gone}"
@@ -145,14 +157,17 @@ def test_people_get_at_each_route_what_their_row_says(
         form = {"csrf_token": seats[caller].csrf, **filled(WRITTEN["bodies"].get(name, {}), things)}
         path = address(name, rule, things)
         sent: Any = {} if method == "GET" else {"data": form}
-        return cell(lambda: seats[caller].client.open(path, method=method, **sent))
+        look = listen(begun, caller, f"{path} {sent}", leaked)
+        return cell(lambda: seats[caller].client.open(path, method=method, **sent), look)
 
+    leaked: list[str] = []
     with rehearsing.nothing_is_committed(world.store):
         found = {
             route[0]: row(route[0], tried, begun, partial(ask, *route))
             for route in routes(app, "signed_in", "half_way", "public")
         }
     compare("people", PEOPLE, tried, found)
+    assert not leaked, "\n".join(leaked)
 
 
 @pytest.mark.asvs("3.5.3", "8.2.1", "8.2.2", "8.3.1", "8.4.1")
@@ -168,11 +183,16 @@ def test_programs_get_at_each_route_what_their_row_says(
         body = filled(WRITTEN["bodies"].get(name, {}), things)
         sent: Any = {} if method == "GET" else {kind: body}
         path, login = address(name, rule, things), begun.programs.get(caller)
-        return cell(lambda: client.open(path, method=method, headers=HEADERS, auth=login, **sent))
+        look = listen(begun, caller, f"{path} {sent}", leaked)
+        return cell(
+            lambda: client.open(path, method=method, headers=HEADERS, auth=login, **sent), look
+        )
 
+    leaked: list[str] = []
     with rehearsing.nothing_is_committed(world.store):
         found = {
             route[0]: row(route[0], tried, begun, partial(ask, *route))
             for route in routes(app, "credentials")
         }
     compare("programs", PROGRAMS, tried, found)
+    assert not leaked, "\n".join(leaked)

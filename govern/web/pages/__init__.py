@@ -18,6 +18,7 @@ from govern.web.pages import (
     pause,
     people,
     projects,
+    roles,
     start,
     suspended,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
     auditor, auth, contractor, drills, effect, ending, integrations, lift, overview, pause, people,
-    projects, start, suspended,
+    projects, roles, start, suspended,
 )  # fmt: skip
 
 

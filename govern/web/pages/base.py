@@ -289,8 +289,7 @@ def step_up(
 
 def may(permission: str, client: str | None) -> bool:
     """Whether the caller holds a permission over a client (None: over everything)."""
-    clients = permissions.scope(guard.principal(), permission)
-    return clients is None or client in clients
+    return permissions.covers(guard.principal(), permission, client)
 
 
 def may_anywhere(permission: str) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
-from govern import clock
-from govern.access import holdings, offboarding, suspensions
+from govern import clock, permissions
+from govern.access import holdings, names, offboarding, suspensions
 from govern.identity import activation, signed_in, subjects
+from govern.identity import roles as assignable
 from govern.web import guard
 from govern.web.pages import base, words
 
@@ -76,6 +77,8 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         everything = base.may("subject:write", None)
         organisations = holdings.organisations(session, by=by) if everything else []
         living = _living(session, found.subject, by) if everything else []
+        over = permissions.scope(by, "role:assign")
+        over_codes = sorted(names.of(session, over or ()).values())
     subject = found.subject
     here = subject.ended_at is None
     return render_template(
@@ -113,6 +116,8 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         suspensions=[words.suspension(standing) for standing in found.suspensions],
         roles=[
             SimpleNamespace(
+                id=role.id,
+                may_take=base.may("role:assign", role.client) and subject.id != by.id,
                 role=role.role,
                 scope=role.over or _("everything"),
                 starts_at=role.starts_at,
@@ -134,6 +139,9 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         activation=SimpleNamespace(url=link, expires_at=clock.utcnow() + activation.LIFE)
         if link
         else None,
+        may_give=here and over != frozenset() and subject.id != by.id,
+        assignable=[(role, role) for role in assignable.ASSIGNABLE],
+        over=None if over is None else [(code, code) for code in over_codes],
         may_offboard=here and base.may("subject:offboard", None) and subject.id != by.id,
         may_link=here and everything,
         may_move=here and everything,

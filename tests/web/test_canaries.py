@@ -1,0 +1,158 @@
+"""Whoever is limited to client A finds nothing of client B wherever they go: not that it moves.
+
+Every field of client B's world holds the word BOREAL. People limited to A follow every link and
+search from where they begin; programs read every list. tests/web/test_matrix.py listens
+for the same word at every route, asked about either client's things.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin
+
+import pytest
+
+from govern import clock
+from govern.access.clients import Client, Project
+from govern.identity.subjects import Subject
+from tests.factory import OPERATOR
+from tests.web import rehearsing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+    from werkzeug.test import TestResponse
+
+    from tests.conftest import Beginning
+    from tests.factory import World
+    from tests.web.rehearsing import Cast
+
+MOST = 60  # pages that one of them opens
+PEOPLE = ("auditor_of_a", "admin_of_a", "approver_of_a")
+PROGRAMS = ("audit_of_a", "api_of_a")
+# One's own reading is recorded there, so it is never twice the same.
+OF_ONESELF = re.compile(r"/log/access")
+NEW_EACH_TIME = re.compile(
+    r'name="csrf_token" value="[^"]*"|req_[0-9a-v]{20,}|nonce="[^"]*"|name="digest" value="[^"]*"'
+)
+SEARCHES = (
+    "/people?q=bor", "/people?organisation=BOREAL+Staffing", "/pause?q=bor", "/log?subject=bor",
+    "/log?log=BOREAL", "/who?target=client:BOREAL", "/log/access?person=BOREAL-person",
+    "/projects/ASTER-open?q=bor", "/log/export?log=BOREAL", "/pause/preview?target=client:BOREAL",
+)  # fmt: skip
+LISTS = (
+    "clients", "projects", "datasets", "subjects", "grants", "suspensions", "requests", "drills",
+    "log", "log/access",
+)  # fmt: skip
+
+
+@pytest.fixture
+def beginning() -> Beginning:
+    return rehearsing.beginning
+
+
+def walk(get: Callable[[str], TestResponse]) -> Iterator[tuple[str, TestResponse]]:
+    """Every page that can be reached from the first one and by searching, each once."""
+    waiting, seen = ["/", *SEARCHES], set[str]()
+    while waiting and len(seen) < MOST:
+        path = waiting.pop(0)
+        seen.add(path)
+        answer = get(path)
+        yield path, answer
+        if answer.location:
+            links = [answer.location]
+        else:
+            # Buttons that draw a fragment anew lead somewhere too.
+            links = re.findall(r'(?:href|hx-get|data-url)="([^"#]+)', answer.get_data(as_text=True))
+        for link in links:
+            place = urljoin(f"http://localhost{path}", unescape(link)).removeprefix(
+                "http://localhost"
+            )
+            if OF_ONESELF.search(path) and "after=" in place:
+                continue  # older rows of what one read
+            local = place.startswith("/") and not place.startswith("/static/")
+            if local and place not in seen and place not in waiting:
+                waiting.append(place)
+
+
+def lists(app: Flask, login: tuple[str, str]) -> Iterator[tuple[str, TestResponse]]:
+    """Every list of the API, a few lines at a time."""
+    for name in LISTS:
+        after = ""
+        for _ in range(8):
+            path = f"/api/v1/{name}?limit=5" + (f"&after={quote(after)}" if after else "")
+            answer = app.test_client().get(path, auth=login)
+            yield path, answer
+            after = (answer.json or {}).get("next") or ""
+            if not after:
+                break
+
+
+def told(path: str, answer: TestResponse, cast: Cast, leaked: list[str]) -> str:
+    """What an answer says, without what is new each time; what it says of B goes to `leaked`."""
+    leaked += [f"{path}: {one}" for one in rehearsing.leaks(answer, cast.b, path)]
+    text = NEW_EACH_TIME.sub("", answer.get_data(as_text=True))
+    return f"{answer.status_code} {text}"
+
+
+def stir(world: World, cast: Cast) -> None:
+    """Let much happen at client B."""
+    with world.store.reading() as session:
+        client = session.get_one(Client, cast.b["client"])
+        project = session.get_one(Project, cast.b["open_id"])
+        person = session.get_one(Subject, cast.b["subject"])
+    new = world.project("BOREAL-new", client=client)
+    world.dataset(new, "BOREAL-newer")
+    hired = world.subject("BOREAL-newcomer", organisation="BOREAL Agency")
+    for one in (hired, person):
+        world.grant(one, new)
+    world.integration("BOREAL-system", clients=[client.id])
+    world.staff("auditor", client=client, name="BOREAL-auditor")
+    paused = world.suspend(f"project:{project.code}", note="BOREAL again")
+    world.drill(f"client:{client.code}")
+    world.write_particulars()
+    world.ask_lift(paused, by=OPERATOR)
+
+
+@pytest.mark.asvs("8.2.3", "8.4.1")
+def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_to_one(
+    world: World, app: Flask, begun: Cast
+) -> None:
+    leaked: list[str] = []
+    with clock.at(clock.utcnow()):
+        people = ("auditor_of_a",) if world.store.is_postgresql else PEOPLE
+        seats = rehearsing.seats(app, world, begun, *people)
+
+    def everything() -> dict[tuple[str, str], Any]:
+        found = {}
+        for name, browser in seats.items():
+            for path, answer in walk(browser.client.get):
+                found[name, path] = told(path, answer, begun, leaked)
+        for name in PROGRAMS:
+            for path, answer in lists(app, begun.programs[name]):
+                found[name, path] = told(path, answer, begun, leaked)
+        return found
+
+    with clock.at(clock.utcnow() + rehearsing.LATER):
+        for name in PROGRAMS:  # they have been seen, as from now on
+            list(lists(app, begun.programs[name]))
+        before = everything()
+        stir(world, begun)
+        after = everything()
+    assert not leaked, "\n".join(leaked)
+    assert {name for name, _path in before} == {*seats, *PROGRAMS}
+    assert len(before) > 60
+    moved = [
+        f"{where}: {_first_difference(before.get(where, ''), after.get(where, ''))}"
+        for where in before.keys() | after.keys()
+        if before.get(where) != after.get(where) and not OF_ONESELF.search(where[1])
+    ]
+    assert not moved, "\n".join(sorted(moved))
+
+
+def _first_difference(one: str, other: str) -> str:
+    place = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    return f"…{one[max(0, place - 80) : place + 80]!r} → {other[max(0, place - 80) : place + 80]!r}"
