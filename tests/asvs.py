@@ -49,7 +49,7 @@ class Statement:
 
 STATEMENTS = (
     Statement("Passwords have a least length", (
-        Part("6.2.1", 1, "15 characters at least: a password could be all that a sign-in asks for"),
+        Part("6.2.1", 1, "12 characters at least; 15 are asked for only where no second factor is"),
     )),
     Statement("Passwords are taken as they were typed", (
         Part("6.2.8", 1, "verified exactly as received: nothing trimmed, cut off or folded"),

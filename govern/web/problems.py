@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from flask import Response, g, make_response, redirect, render_template, request
 from flask_login import current_user
+from flask_wtf.csrf import CSRFError
 from markupsafe import escape
 from sqlalchemy import exc as sa_exc
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -118,6 +119,9 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     """Werkzeug's own: no such address, wrong method, too large, a form without its token."""
+    if isinstance(error, CSRFError):
+        # Somebody sends our forms from elsewhere, or goes round them.
+        record_refusal(errors.Forbidden("This form came without its token."))
     sentence = error.description or error.name
     if error.description == RequestEntityTooLarge.description and request.max_content_length:
         sentence = f"Send at most {request.max_content_length >> 10:,} KiB at once."
@@ -258,7 +262,7 @@ def record_refusal(error: errors.GovernError) -> None:
     be asked to sign in, or for a fresh code, is no refusal.
     """
     shown = type(error) is errors.Unauthenticated and request.authorization is not None
-    denied = isinstance(error, errors.Forbidden | errors.SignInFailed)
+    denied = isinstance(error, errors.Forbidden | errors.SignInFailed | errors.TooManyAttempts)
     if isinstance(error, errors.FreshFactorRequired) or not (shown or denied):
         return
     by = _caller()

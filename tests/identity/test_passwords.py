@@ -31,6 +31,7 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
 WHOSE = ("Zoë Ångström", "zoe.angstrom@people.example")
 
 
+@pytest.mark.asvs("63B-3.1.1.2")
 def test_hashes_are_argon2id_at_the_cost_that_the_field_asks_and_give_way_to_the_rest() -> None:
     """OWASP's password storage page: 19 MiB with two passes and one lane, at least."""
     # A process of its own, since the tests' own hashes are made cheap.
@@ -63,6 +64,7 @@ def test_hashes_are_argon2id_at_the_cost_that_the_field_asks_and_give_way_to_the
         "angstrom@govern",
     ],
 )
+@pytest.mark.asvs("6.2.4", "6.2.12")
 def test_what_is_tried_first_is_refused(password: str) -> None:
     with pytest.raises(errors.Invalid, match="stranger") as refusal:
         passwords.hashed(password, about=WHOSE)
@@ -82,6 +84,7 @@ def test_what_is_tried_first_is_refused(password: str) -> None:
         "äöüß" * 60 + "x",
     ],
 )
+@pytest.mark.asvs("6.2.5", "6.2.8")
 def test_nothing_else_is_asked_of_a_password_and_it_is_verified_exactly(password: str) -> None:
     stored = passwords.hashed(password, about=WHOSE)
     assert passwords.matches(stored, password)
@@ -90,6 +93,7 @@ def test_nothing_else_is_asked_of_a_password_and_it_is_verified_exactly(password
 
 
 @pytest.mark.parametrize("length", [64, 128, passwords.MAX_LENGTH])
+@pytest.mark.asvs("6.2.9", "6.2.8")
 def test_every_sign_of_a_long_password_counts(length: int) -> None:
     password = "".join(chr(0x4E00 + place) for place in range(length))
     stored = passwords.hashed(password)
@@ -98,6 +102,7 @@ def test_every_sign_of_a_long_password_counts(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [passwords.MIN_LENGTH - 1, passwords.MAX_LENGTH + 1])
+@pytest.mark.asvs("6.2.1")
 def test_too_short_and_too_long_are_refused(length: int) -> None:
     with pytest.raises(errors.Invalid, match="12 to 256"):
         passwords.hashed("".join(chr(0x4E00 + place) for place in range(length)))

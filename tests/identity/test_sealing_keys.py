@@ -56,6 +56,7 @@ def other(store: Database, **changed: Any) -> db.Database:
     return db.Database(replace(store.settings, database_url=store.settings.url, **changed))
 
 
+@pytest.mark.asvs("13.3.1")
 def test_every_column_of_bytes_is_sealed_or_known_to_be_no_secret() -> None:
     sealed = {f"{column.table.name}.{column.name}" for column in sealing_keys.sealed_columns()}
     assert {"totp.seed", "signing_key.sealed"} <= sealed

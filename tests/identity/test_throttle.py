@@ -50,6 +50,7 @@ def password_of(subject: Subject) -> throttle.Counter:
     return throttle.counter("password", subject.id, subject_id=subject.id)
 
 
+@pytest.mark.asvs("6.3.1", "63B-3.2.2")
 def test_whatever_strangers_do_the_owner_goes_on_in_a_browser_that_signed_in_before(
     world: World,
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_new_password_counts_again_and_forgets_every_browser(world: World) -> 
 
 
 @pytest.mark.parametrize("factor", ["totp", "recovery"])
+@pytest.mark.asvs("63B-3.2.2", "63B-3.1.4")
 def test_at_a_hundred_in_a_row_a_factor_is_disabled_and_the_other_goes_on(
     world: World, factor: str
 ) -> None:
@@ -149,6 +151,7 @@ def test_at_a_hundred_in_a_row_a_factor_is_disabled_and_the_other_goes_on(
     assert entry["data"] == {"factor": factor}
 
 
+@pytest.mark.asvs("6.3.8")
 def test_unknown_wrong_offboarded_and_disabled_are_told_alike_however_often(world: World) -> None:
     wrong, gone, disabled = someone(world), someone(world), someone(world)
     world.do(
