@@ -15,6 +15,7 @@ from govern import clock
 from govern.db import Base
 from govern.identity import authenticators, passwords, sessions, throttle
 from govern.identity.authenticators import RecoveryCode
+from govern.identity.sessions import WebSession
 from tests.factory import PASSWORD
 
 if TYPE_CHECKING:
@@ -94,3 +95,16 @@ def test_the_limits_on_guessing_are_written_down_as_they_are() -> None:
     assert told["a browser is known for"].startswith(f"{throttle.BROWSER_KNOWN_FOR.days} days")
     assert f"{passwords.MIN_LENGTH} to {passwords.MAX_LENGTH} characters" in page
     assert "keep its owner out" in page, "how malice cannot use them"
+
+
+@pytest.mark.asvs("6.3.6")
+def test_a_link_that_came_by_mail_signs_nobody_in(world: World) -> None:
+    person = world.subject()
+    world.activate(person)
+    with world.store.reading() as session:
+        assert session.execute(select(func.count()).select_from(WebSession)).scalar_one() == 0
+    half = sessions.begin(world.store, person.email or "", PASSWORD)
+    with world.store.reading() as session:
+        found = sessions.resume(session, half)
+    assert found is not None
+    assert found.half_way

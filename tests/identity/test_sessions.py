@@ -120,7 +120,7 @@ def at_once(*calls: Any) -> list[Any]:
     return results
 
 
-@pytest.mark.asvs("6.5.1", "6.5.5")
+@pytest.mark.asvs("6.5.1", "6.5.5", "6.5.8")
 def test_the_code_of_the_step_before_is_taken_once_and_an_older_one_never(world: World) -> None:
     subject = someone(world)
     with clock.at(START):
