@@ -25,11 +25,11 @@ _ADMIN = frozenset({
     "role:assign", "demand:set", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
-    "log:read", "integration:read",
+    "log:read", "integration:read", "provider:read", "provider:write", "identity:link",
 })  # fmt: skip
 _AUDITOR = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
-    "log:read", "log:export", "integration:read", "decision:ask",
+    "log:read", "log:export", "integration:read", "provider:read", "decision:ask",
 })  # fmt: skip
 # A second person, and no more: decides what others asked for, and reads what that takes.
 _APPROVER = frozenset({"request:read", "request:approve", "suspension:read"})
@@ -62,7 +62,7 @@ ROLES: dict[str, frozenset[str]] = {
 NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
-    "integration:create", "demand:set",
+    "integration:create", "demand:set", "provider:write", "identity:link",
 })  # fmt: skip
 
 

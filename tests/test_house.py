@@ -106,6 +106,12 @@ PUBLIC = {
     "auth.sign_in_done",
     "auth.activate",
     "auth.activate_done",
+    "single_sign_on.depart",
+    "single_sign_on.arrive",
+    "single_sign_on.link",
+    "single_sign_on.link_done",
+    # A provider, which signs what it says.
+    "single_sign_on.log_out",
     # Machines that watch over the service, and documents that say where its doors are.
     "health.healthz",
     "health.readyz",

@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 EVERY = sorted(set().union(*permissions.ROLES.values()))
 
 READS = {"project:read", "subject:read", "grant:read", "suspension:read", "request:read",
-         "log:read", "integration:read"}  # fmt: skip
+         "log:read", "integration:read", "provider:read"}  # fmt: skip
 MACHINE = {"database:backup", "database:restore"}
 MAY = {
     "admin": set(EVERY) - {"log:export", "log:expire", "key:rotate", "token:introspect"} - MACHINE,
@@ -31,6 +31,9 @@ MAY = {
         "demand:set",
         "roster:import",
         "integration:create",
+        "provider:read",
+        "provider:write",
+        "identity:link",
         "log:export",
         "log:expire",
         "decision:ask",

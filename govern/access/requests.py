@@ -21,7 +21,7 @@ from govern.audit.log import Entry, Value
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, listed, new_id, references, text_column
-from govern.identity import activation, roles
+from govern.identity import activation, federation, roles
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ def _lineage(makers: dict[str, set[str]], who: str) -> set[str]:
 
 
 def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
-    """Who created, promoted or recovered the accounts of some people, and of those in turn."""
+    """Who made, promoted, recovered or linked the accounts of some people, and of those in turn."""
     found: dict[str, set[str]] = {}
     asked: set[str] = set()
     while people - asked:
@@ -345,6 +345,7 @@ def _made_by(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
                 (Subject.id, Subject.created_by),
                 (roles.RoleAssignment.subject_id, roles.RoleAssignment.assigned_by),
                 (activation.Activation.subject_id, activation.Activation.issued_by),
+                (federation.IdentityLink.subject_id, federation.IdentityLink.linked_by),
             )
         )
     )

@@ -45,6 +45,11 @@ class EventType(StrEnum):
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
+    PROVIDER_CREATED = "provider.created"
+    PROVIDER_ENDED = "provider.ended"
+    IDENTITY_OFFERED = "identity.offered"
+    IDENTITY_LINKED = "identity.linked"
+    IDENTITY_UNLINKED = "identity.unlinked"
 
     CLIENT_ENDED = "client.ended"
     PROJECT_ENDED = "project.ended"
@@ -116,6 +121,11 @@ SENTENCES: dict[EventType, str] = {
     EventType.AUTHENTICATOR_DISABLED: "A factor was guessed at too often and no longer counts.",
     EventType.SESSION_OPENED: "A person signed in or showed a fresh factor.",
     EventType.SESSION_ENDED: "A session was ended before its time.",
+    EventType.PROVIDER_CREATED: "People may sign in by an identity provider from now on.",
+    EventType.PROVIDER_ENDED: "Nobody signs in by an identity provider any more.",
+    EventType.IDENTITY_OFFERED: "A link to prove an address was mailed to that address.",
+    EventType.IDENTITY_LINKED: "A person's account at an identity provider opens theirs here.",
+    EventType.IDENTITY_UNLINKED: "A person's account at a provider opens theirs here no more.",
     EventType.CLIENT_ENDED: "A client ended for good, with all its projects and grants.",
     EventType.PROJECT_ENDED: "A project ended for good, with all its grants.",
     EventType.ENDING_RECORDED: "Every grant that ended with a project or client is recorded.",

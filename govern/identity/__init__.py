@@ -1,9 +1,10 @@
-"""Who they are: subjects, their authenticators and sessions, roles, integrations, keys."""
+"""Who they are: subjects, how they sign in and by whom, sessions, roles, integrations, keys."""
 
 from govern.identity import (
     account,
     activation,
     authenticators,
+    federation,
     integrations,
     keys,
     passkeys,
@@ -19,6 +20,7 @@ __all__ = [
     "account",
     "activation",
     "authenticators",
+    "federation",
     "integrations",
     "keys",
     "passkeys",

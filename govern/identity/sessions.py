@@ -49,10 +49,15 @@ class WebSession(Audited, Base):
     """A browser's session; its rows are also the history of second factors shown.
 
     `device` is a word or two such as "Firefox on Linux", forgotten when the session is ended.
+    `link_id` is by which link to a provider it came, if by one, and `provider_sid` what the
+    provider calls its own session, by which it can end ours.
     """
 
     __tablename__ = "web_session"
-    __table_args__ = (Index("ix_web_session_subject", "subject_id", "factor_at"),)
+    __table_args__ = (
+        Index("ix_web_session_subject", "subject_id", "factor_at"),
+        Index("ix_web_session_link", "link_id", "provider_sid"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
@@ -64,6 +69,16 @@ class WebSession(Audited, Base):
     expires_at: Mapped[datetime] = mapped_column(Utc())
     seen_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
+    link_id: Mapped[Id | None] = mapped_column(references("identity_link.id"))
+    provider_sid: Mapped[str | None] = mapped_column(text_column(255))
+
+
+@dataclass(frozen=True)
+class CameBy:
+    """By which link to an identity provider someone came, and its name for its own session."""
+
+    link_id: str
+    provider_sid: str | None
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,46 @@ def begin(
     return database.transaction(work)
 
 
+def begin_federated(
+    session: Session,
+    subject_id: str,
+    came_by: CameBy,
+    *,
+    amr: tuple[str, ...],
+    factor_at: datetime | None,
+    device: str,
+) -> str:
+    """The token of a session that a provider's word opens.
+
+    It is whole from `factor_at`, when the provider proved enough and is believed; else half-way.
+    """
+    now = clock.now(session)
+    absolute, _ = LIMITS[bool(roles.held(session, subject_id))]
+    token, row = _new(
+        subject_id,
+        amr=amr,
+        device=device,
+        factor_at=None if factor_at is None else min(factor_at, now),
+        signed_in_at=now,
+        expires_at=now + (HALF_WAY if factor_at is None else absolute),
+        now=now,
+        came_by=came_by,
+    )
+    if factor_at is not None:
+        by = Principal(kind=Kind.SUBJECT, id=subject_id, session=row["id"], amr=amr)
+        _make_room(session, subject_id, by=by)
+        record(
+            session,
+            EventType.SESSION_OPENED,
+            logs=[HOUSE],
+            by=by,
+            refs={"subject": subject_id, "link": came_by.link_id},
+            data={"amr": list(amr), "fresh": False},
+        )
+    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    return token
+
+
 def show_factor(session: Session, token: str, code: str) -> str:
     """Complete a half-way session, or freshen a full one, with a code: returns a new token.
 
@@ -152,20 +207,22 @@ def show_factor(session: Session, token: str, code: str) -> str:
     throttle.succeeded(session, counted)
     now = clock.now(session)
     absolute, _ = LIMITS[bool(roles.held(session, subject.id))]
+    amr = _amr(old, shown.amr)
     full = old.factor_at is not None
     signed_in_at = old.signed_in_at if full else now
     expires_at = old.expires_at if full else now + absolute
     new_token, row = _new(
         subject.id,
-        amr=shown.amr,
+        amr=amr,
         device=old.device,
         factor_at=now,
         signed_in_at=signed_in_at,
         expires_at=expires_at,
         now=now,
+        came_by=CameBy(old.link_id, old.provider_sid) if old.link_id else None,
     )
     old.device = None
-    by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=shown.amr)
+    by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=amr)
     if not full:
         _make_room(session, subject.id, by=by)
     session.execute(insert(WebSession).values(row), execution_options=RECORDED)
@@ -174,8 +231,8 @@ def show_factor(session: Session, token: str, code: str) -> str:
         EventType.SESSION_OPENED,
         logs=[HOUSE],
         by=by,
-        refs={"subject": subject.id},
-        data={"amr": list(shown.amr), "fresh": full},
+        refs={"subject": subject.id, "link": old.link_id},
+        data={"amr": list(amr), "fresh": full},
         stamps=[(old, "ended_at")],
     )
     if "rec" in shown.amr:
@@ -326,6 +383,35 @@ def _end(
     )
 
 
+def end_came_by(
+    session: Session,
+    subject_id: str,
+    link_id: str,
+    *,
+    sid: str | None = None,
+    by: Principal,
+) -> int:
+    """End every session that came by a link (by the provider's session `sid`, if told).
+
+    The caller's operation has checked that they may be.
+    """
+    query = select(WebSession).where(
+        WebSession.link_id == link_id,
+        WebSession.ended_at.is_(None),
+        WebSession.expires_at > clock.instant(),
+    )
+    if sid is not None:
+        query = query.where(WebSession.provider_sid == sid)
+    rows = list(session.execute(query).scalars())
+    _end(session, subject_id, rows, by=by, why="link" if sid is None else "provider")
+    return len(rows)
+
+
+def _amr(old: WebSession, shown: tuple[str, ...]) -> tuple[str, ...]:
+    """What was shown in all: after a provider's word our password was not."""
+    return tuple("fed" if old.link_id and each == "pwd" else each for each in shown)
+
+
 def _live(
     session: OrmSession, token: str, *, lock: bool = False
 ) -> tuple[WebSession, Subject, tuple[RoleHeld, ...], datetime] | None:
@@ -364,6 +450,7 @@ def _new(
     signed_in_at: datetime,
     expires_at: datetime,
     now: datetime,
+    came_by: CameBy | None = None,
 ) -> tuple[str, dict[str, Any]]:
     token = secrets.token_urlsafe(32)
     return token, {
@@ -376,6 +463,8 @@ def _new(
         "signed_in_at": signed_in_at,
         "expires_at": expires_at,
         "seen_at": now,
+        "link_id": came_by.link_id if came_by else None,
+        "provider_sid": came_by.provider_sid if came_by else None,
     }
 
 
@@ -391,11 +480,14 @@ def _refused(counted: Counter) -> errors.SignInFailed:
 
 __all__ = [
     "Caller",
+    "CameBy",
     "WebSession",
     "authenticate",
     "begin",
+    "begin_federated",
     "end",
     "end_all",
+    "end_came_by",
     "end_one",
     "know",
     "living",

@@ -37,6 +37,10 @@ ON_SUSPENSIONS = frozenset({
     EventType.SUSPENSION_RELEASED, EventType.SUSPENSION_NARROWED, EventType.SUSPENSION_LIFTED,
 })  # fmt: skip
 ON_GRANTS = frozenset({EventType.GRANT_ISSUED, EventType.GRANT_REVOKED})
+# About someone's own way in: they are told even of what they did themselves, lest it was not they.
+ON_ACCOUNTS = frozenset({
+    EventType.IDENTITY_OFFERED, EventType.IDENTITY_LINKED, EventType.IDENTITY_UNLINKED,
+})  # fmt: skip
 TOGETHER = timedelta(minutes=2)
 # Every entry of a log is there, and was followed, so long after its instant.
 SETTLED = timedelta(minutes=1)
@@ -80,7 +84,9 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
     entries: list[Row[Any]] = []
     if database.settings.smtp_url:
         with database.reading() as session:
-            entries = follower.news(session, log_id, begin, end, types=ON_SUSPENSIONS | ON_GRANTS)
+            entries = follower.news(
+                session, log_id, begin, end, types=ON_SUSPENSIONS | ON_GRANTS | ON_ACCOUNTS
+            )
 
     def work(session: Session) -> None:
         if not follower.advance(session, FOLLOWER, log_id, was=begin, to=end):
@@ -89,6 +95,8 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
         fresh = [entry for entry in entries if entry.at > since]
         _note_grants(session, [entry for entry in fresh if entry.type in ON_GRANTS])
         for entry in fresh:
+            if entry.type in ON_ACCOUNTS:
+                _note_account(session, entry)
             if entry.type in ON_SUSPENSIONS and not _told_with_opening(session, entry):
                 insert_if_absent(
                     session, MailAct, id=f"{entry.type}:{entry.suspension_id}:"
@@ -124,6 +132,15 @@ def _note_grants(session: Session, entries: Iterable[Row[Any]]) -> None:
             cursor="", finished_at=begins,
         )  # fmt: skip
         _note(session, act_id, people, at=begins + TOGETHER + SETTLED)
+
+
+def _note_account(session: Session, entry: Row[Any]) -> None:
+    act_id = f"{entry.type}:{entry.subject_id}:{clock.micros(entry.at)}"
+    insert_if_absent(
+        session, MailAct, id=act_id, type=entry.type, suspension_id=None, actor="", at=entry.at,
+        cursor="", finished_at=entry.at,
+    )  # fmt: skip
+    _note(session, act_id, [entry.subject_id], at=entry.at)
 
 
 def _note(

@@ -29,8 +29,9 @@ from govern.access.suspensions import Suspension, SuspensionMode
 from govern.audit import EventType
 from govern.audit.log import Entry
 from govern.db import listed
+from govern.identity import federation
 from govern.identity.subjects import Subject
-from govern.signals.mail.following import GRANTS, ON_GRANTS, TOGETHER
+from govern.signals.mail.following import GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,6 +55,9 @@ _SUBJECTS = {
     EventType.SUSPENSION_RELEASED: "Your access is given back",
     EventType.SUSPENSION_NARROWED: "Your access is given back",
     EventType.SUSPENSION_LIFTED: "Your access is given back",
+    EventType.IDENTITY_OFFERED: "Is this you?",
+    EventType.IDENTITY_LINKED: "A new way to sign in",
+    EventType.IDENTITY_UNLINKED: "A way to sign in has ended",
 }
 
 
@@ -67,11 +71,12 @@ def compose(
             select(Subject.id, Subject.email).join(among, among.c.value == Subject.id)
         ).all()
     )
-    bodies = (
-        _of_grants(session, act, people)
-        if act.type == GRANTS
-        else _of_suspension(session, act, people)
-    )
+    if act.type == GRANTS:
+        bodies = _of_grants(session, act, people)
+    elif act.type in ON_ACCOUNTS:
+        bodies = _of_account(session, settings, act, people)
+    else:
+        bodies = _of_suspension(session, act, people)
     found = {}
     for person, lines in bodies.items():
         message = _message(settings, act, person, addresses[person], lines)
@@ -266,3 +271,37 @@ def _of_grants(session: Session, act: MailAct, people: list[str]) -> dict[str, l
         if lines:
             found[person] = lines
     return found
+
+
+# --- accounts ----------------------------------------------------------------------------------
+
+
+def _of_account(
+    session: Session, settings: Settings, act: MailAct, people: list[str]
+) -> dict[str, list[str]]:
+    found = {}
+    for person in people:
+        if act.type == EventType.IDENTITY_OFFERED:
+            offered = federation.offered_at(session, settings, person, act.at)
+            if offered is not None:
+                found[person] = _offer(settings, *offered)
+            continue
+        name = federation.changed_at(session, person, act.at)
+        done = (
+            f"Since {_when(act.at)} an account at {name} signs in as you."
+            if act.type == EventType.IDENTITY_LINKED
+            else f"Since {_when(act.at)} your account at {name} signs in as you no more."
+        )
+        found[person] = [done, "", "If that is wrong, tell whoever runs this service at once."]
+    return found
+
+
+def _offer(settings: Settings, token: str, provider: federation.IdentityProvider) -> list[str]:
+    return [
+        f"Someone signed in at {provider.name} with your address, and asked to come in here.",
+        "If it was you, open this link within the hour, and say so there:",
+        "",
+        f"  {settings.public_url}/sign-in/link/{token}",
+        "",
+        "If it was not you, do nothing: nobody is let in.",
+    ]

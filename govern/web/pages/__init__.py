@@ -19,6 +19,7 @@ from govern.web.pages import (
     people,
     projects,
     roles,
+    single_sign_on,
     start,
     suspended,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
     auditor, auth, contractor, drills, effect, ending, integrations, lift, overview, pause, people,
-    projects, roles, start, suspended,
+    projects, roles, single_sign_on, start, suspended,
 )  # fmt: skip
 
 
@@ -38,3 +39,4 @@ def install(app: Flask) -> None:
     base.install(app)
     for place in PLACES:
         app.register_blueprint(place.blueprint)
+    single_sign_on.install(app)

@@ -17,7 +17,7 @@ from flask_babel import gettext as _
 from flask_login import current_user
 
 from govern import db, errors
-from govern.identity import activation, authenticators, passwords, sessions
+from govern.identity import activation, authenticators, federation, passwords, sessions
 from govern.web import device, guard
 from govern.web.pages import base
 
@@ -61,7 +61,7 @@ def sign_in_done() -> ResponseReturnValue:
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         return base.refusal(error, _sign_in_page({"": error.message}))
-    _end_present()
+    end_present()
     guard.become(token)
     return redirect(url_for(".code", next=_next()), 303)
 
@@ -95,7 +95,7 @@ def code_done() -> ResponseReturnValue:
 @guard.half_way
 def sign_out() -> ResponseReturnValue:
     """End this session, on the server too; half a sign-in can be given up as well."""
-    _end_present()
+    end_present()
     session.clear()
     guard.become("")
     return redirect(url_for(".sign_in"), 303)
@@ -105,7 +105,12 @@ def _half_way() -> bool:
     return bool(current_user.caller.half_way)
 
 
-def _end_present() -> None:
+def code_address(wanted: str) -> str:
+    """Where the second factor is asked for, on the way to a page."""
+    return url_for("auth.code", next=wanted)
+
+
+def end_present() -> None:
     """End the session that this browser brought along, if any."""
     if not current_user.is_authenticated:
         return
@@ -114,8 +119,14 @@ def _end_present() -> None:
 
 
 def _sign_in_page(wrong: Mapping[str, str]) -> str:
+    with guard.database().reading() as s:
+        providers = [(provider.id, provider.name) for provider in federation.offered(s)]
     return render_template(
-        "auth/sign_in.html", form={"email": base.typed("email")}, errors=wrong, next=_next()
+        "auth/sign_in.html",
+        form={"email": base.typed("email")},
+        errors=wrong,
+        next=_next(),
+        providers=providers,
     )
 
 

@@ -16,7 +16,7 @@ from govern import clock
 from govern.access import clients, grants, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import notices
-from govern.identity import subjects
+from govern.identity import federation, subjects
 from govern.identity.integrations import Registration
 from govern.principal import SYSTEM
 from tests.access.tooling import BACK, RESOURCE
@@ -105,6 +105,12 @@ def full(world: World, form: str = HTML) -> Scene:
         say("integration"), scopes=("api", "audit.read", "decision", "introspect"),
         registration=Registration(redirect_uris=(BACK,), resources=(RESOURCE,)),
     )  # fmt: skip
+    world.do(
+        lambda s: federation.create(
+            s, say("identity provider"), issuer="https://id.example.com", client_id="govern",
+            client_secret="a secret between two", by=OPERATOR,
+        )
+    )  # fmt: skip
     admin, auditor = world.staff("admin"), world.staff("auditor")
     for each in (ada, admin, auditor):
         world.activate(each)
@@ -115,7 +121,7 @@ def full(world: World, form: str = HTML) -> Scene:
         "request": request.id, "request_id": request.id, "notice_id": notice.id,
         "drill": drill.id, "integration_id": integration.id, "secret": secret,
         "people_list": world.people_list(ada).id, "number": "0", "token": "no-such-link",
-        "filename": "govern.css", "session_id": "ses_none",
+        "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
     }  # fmt: skip
     people = {"admin": admin, "auditor": auditor, "contractor": ada}
     return Scene(say, things, people, world.seeds)
