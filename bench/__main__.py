@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import crash, decide, failover, histories, imports, pause, race, resume
+from bench import crash, decide, failover, histories, imports, pause, race, resume, signin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.run,
     "race": race.run,
     "resume": resume.run,
+    "signin": signin.run,
     "histories": histories.run,
     "crash": crash.run,
     "failover": failover.run,

@@ -176,7 +176,7 @@ def _common() -> frozenset[str]:
 AT_ONCE = 2
 # Half of the threads that answer: the others go on answering whatever comes to the door.
 WAITING = 8
-_GIVES_WAY = 10  # nice(2): a tenth of the weight of whoever else wants the processor
+_GIVES_WAY = 5  # nice(2): a third of the weight of whoever else wants the processor
 
 
 class _Computing:

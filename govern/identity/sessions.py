@@ -114,7 +114,8 @@ def begin(
     """
     with database.reading() as session:
         subject = subjects.lookup(session, email) if "@" in email else None
-        stored = session.get(Password, subject.id) if subject is not None else None
+        # Of nobody as well: the look takes its time.
+        stored = session.get(Password, subject.id if subject is not None else "")
         counted = throttle.of_password(
             session,
             stored,
