@@ -104,6 +104,7 @@ PUBLIC = {
     # Who is not signed in yet.
     "auth.sign_in",
     "auth.sign_in_done",
+    "auth.sign_in_with_passkey",
     "auth.activate",
     "auth.activate_done",
     "single_sign_on.depart",

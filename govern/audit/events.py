@@ -39,7 +39,11 @@ class EventType(StrEnum):
     ACTIVATION_ISSUED = "activation.issued"
     PASSWORD_SET = "password.set"  # noqa: S105 - the name of an event
     TOTP_ENROLLED = "totp.enrolled"
+    PASSKEY_ENROLLED = "passkey.enrolled"
+    AUTHENTICATOR_RENAMED = "authenticator.renamed"
+    AUTHENTICATOR_REMOVED = "authenticator.removed"
     RECOVERY_CODES_ISSUED = "recovery_codes.issued"
+    RECOVERY_CODES_REMOVED = "recovery_codes.removed"
     RECOVERY_CODE_USED = "recovery_code.used"
     SIGN_IN_FAILED = "sign_in.failed"
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
@@ -115,7 +119,11 @@ SENTENCES: dict[EventType, str] = {
     EventType.ACTIVATION_ISSUED: "A one-time activation link was made.",
     EventType.PASSWORD_SET: "A password was chosen.",
     EventType.TOTP_ENROLLED: "An authenticator app was enrolled.",
+    EventType.PASSKEY_ENROLLED: "A passkey was enrolled.",
+    EventType.AUTHENTICATOR_RENAMED: "A person called an app or a passkey of theirs otherwise.",
+    EventType.AUTHENTICATOR_REMOVED: "An authenticator app or a passkey was removed.",
     EventType.RECOVERY_CODES_ISSUED: "Recovery codes were made; older ones stopped working.",
+    EventType.RECOVERY_CODES_REMOVED: "Recovery codes were ended by their owner.",
     EventType.RECOVERY_CODE_USED: "A recovery code was spent.",
     EventType.SIGN_IN_FAILED: "A sign-in or a second factor was refused.",
     EventType.AUTHENTICATOR_DISABLED: "A factor was guessed at too often and no longer counts.",

@@ -16,8 +16,9 @@ from govern import clock, errors, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.identity import authenticators, passwords, signed_in, throttle
-from govern.identity.authenticators import STEP
+from govern.identity import authenticators, passkeys, passwords, signed_in, throttle
+from govern.identity.authenticators import STEP, Totp
+from govern.identity.passkeys import Passkey
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
 
@@ -29,13 +30,24 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 
+MOST = 20  # apps and passkeys of one person
+LONGEST_NAME = 80
+
+
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """A way of proving who one is: `password` or `totp`."""
+    """A way of proving who one is: `password`, `totp` or `passkey`; its `name` may be empty.
+
+    `only` marks the last app or passkey, which stays until there is another.
+    """
 
     kind: str
     added_at: datetime
     last_used_at: datetime | None = None
+    id: str = ""
+    name: str = ""
+    only: bool = False
+    backed_up: bool = False
 
 
 def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
@@ -44,11 +56,134 @@ def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
     password = session.get(Password, by.id)
     if password is not None:
         found.append(Factor(kind="password", added_at=password.recorded_at))
-    totp = authenticators.enrolled(session, by.id)
-    if totp is not None:
-        used = clock.from_micros(totp.last_step * STEP * 1_000_000) if totp.last_step else None
-        found.append(Factor(kind="totp", added_at=totp.recorded_at, last_used_at=used))
+    own = authenticators.strong(session, by.id)
+    for each in own:
+        app = isinstance(each, Totp)
+        found.append(
+            Factor(
+                kind="totp" if app else "passkey",
+                added_at=each.recorded_at,
+                last_used_at=_last_used(each),
+                id=each.id,
+                name=each.name,
+                only=len(own) == 1,
+                backed_up=isinstance(each, Passkey) and each.backed_up,
+            )
+        )
     return found
+
+
+def _last_used(each: Totp | Passkey) -> datetime | None:
+    if isinstance(each, Passkey):
+        return each.used_at
+    return clock.from_micros(each.last_step * STEP * 1_000_000) if each.last_step else None
+
+
+def ask_for_passkey(session: OrmSession, *, browser: str, by: Principal) -> passkeys.Asked:
+    """What the caller's browser is asked so that it makes a passkey; only adding it is an act."""
+    return passkeys.ask_for_new(session, session.get_one(Subject, by.id), browser=browser)
+
+
+def add_passkey(session: Session, answer: passkeys.Answer, *, name: str, by: Principal) -> None:
+    """Take a passkey that the caller's browser made; their other sessions end."""
+    permissions.require_fresh(by, now=clock.now(session))
+    name = _named(name)
+    _room(session, by)
+    passkey = passkeys.made(session, session.get_one(Subject, by.id), answer, name=name)
+    session.add(passkey)
+    signed_in.end_others(session, by=by)
+    record(
+        session,
+        EventType.PASSKEY_ENROLLED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": by.id, "authenticator": passkey.id},
+        private={"name": name},
+        about=by.id,
+        stamps=[(passkey, "recorded_at")],
+    )
+
+
+def add_totp(session: Session, *, seed: str, code: str, name: str, by: Principal) -> None:
+    """Take another authenticator app, proved by its first code; the other sessions end."""
+    permissions.require_fresh(by, now=clock.now(session))
+    name = _named(name)
+    _room(session, by)
+    subject = session.get_one(Subject, by.id)
+    authenticators.enrol(session, subject, seed=seed, code=code, name=name, by=by)
+    signed_in.end_others(session, by=by)
+
+
+def rename(session: Session, authenticator_id: str, *, name: str, by: Principal) -> None:
+    """Call an app or a passkey of the caller's something else."""
+    found = _own(session, authenticator_id, by=by)
+    name = _named(name)
+    if found.name == name:
+        return
+    found.name = name
+    record(
+        session,
+        EventType.AUTHENTICATOR_RENAMED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": by.id, "authenticator": found.id},
+        private={"name": name},
+        about=by.id,
+        covers=[found],
+    )
+
+
+def remove(session: Session, authenticator_id: str, *, by: Principal) -> None:
+    """End an app or a passkey of the caller's, and their other sessions.
+
+    The last of both stays (`Conflict`): without one nobody can sign in.
+    """
+    permissions.require_fresh(by, now=clock.now(session))
+    found = _own(session, authenticator_id, by=by)
+
+    def another(session: OrmSession) -> None:
+        left = {each.id for each in authenticators.strong(session, by.id)}
+        if found.id not in left:
+            raise errors.AlreadyEnded("It was removed just now.")
+        if len(left) == 1:
+            raise errors.Conflict("It is the last you can sign in with: add another one first.")
+
+    another(session)
+    signed_in.end_others(session, by=by)
+    record(
+        session,
+        EventType.AUTHENTICATOR_REMOVED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": by.id, "authenticator": found.id},
+        data={"kind": "totp" if isinstance(found, Totp) else "passkey"},
+        stamps=[(found, "ended_at")],
+        recheck=another,
+    )
+
+
+def _own(session: OrmSession, authenticator_id: str, *, by: Principal) -> Totp | Passkey:
+    for each in authenticators.strong(session, by.id):
+        if each.id == authenticator_id:
+            return each
+    raise errors.Unknown("There is no such authenticator.")
+
+
+def _named(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise errors.Invalid(
+            f"Give it a name of at most {LONGEST_NAME} characters, such as “Blue key”.",
+            field="name",
+        )
+    return name
+
+
+def _room(session: OrmSession, by: Principal) -> None:
+    if len(authenticators.strong(session, by.id)) >= MOST:
+        raise errors.Conflict(
+            f"{MOST} are the most one person has: remove one that you no longer use."
+        )
 
 
 def renew_recovery_codes(session: Session, *, by: Principal) -> list[str]:
@@ -56,6 +191,24 @@ def renew_recovery_codes(session: Session, *, by: Principal) -> list[str]:
     permissions.require_fresh(by, now=clock.now(session))
     signed_in.end_others(session, by=by)
     return authenticators.issue_recovery_codes(session, session.get_one(Subject, by.id), by=by)
+
+
+def remove_recovery_codes(session: Session, *, by: Principal) -> None:
+    """End the caller's recovery codes, where the paper may have been seen; other sessions end."""
+    permissions.require_fresh(by, now=clock.now(session))
+    left = authenticators.recovery_codes(session, by.id)
+    if not left:
+        return
+    signed_in.end_others(session, by=by)
+    record(
+        session,
+        EventType.RECOVERY_CODES_REMOVED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": by.id},
+        data={"count": len(left)},
+        stamps=[(row, "ended_at") for row in left],
+    )
 
 
 def prove_password(database: Database, typed: str, *, by: Principal) -> str | None:

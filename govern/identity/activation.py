@@ -10,7 +10,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, and_, select
+from sqlalchemy import Index, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -21,6 +21,7 @@ from govern.clock import Utc
 from govern.db import Audited, Base, Id, listed, new_id, references, text_column
 from govern.identity import authenticators, passwords, sessions, throttle
 from govern.identity.authenticators import Totp
+from govern.identity.passkeys import Passkey
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
@@ -88,15 +89,23 @@ def not_yet_active(session: OrmSession, external_ids: Sequence[str]) -> list[Sub
     """
     given = listed(session, external_ids)
     rows = session.execute(
-        select(Subject, Totp.id)
-        .join(given, given.c.value == Subject.external_id)
-        .outerjoin(Totp, and_(Totp.subject_id == Subject.id, Totp.ended_at.is_(None)))
+        select(
+            Subject,
+            or_(
+                *(
+                    select(table.id)
+                    .where(table.subject_id == Subject.id, table.ended_at.is_(None))
+                    .exists()
+                    for table in (Totp, Passkey)
+                )
+            ),
+        ).join(given, given.c.value == Subject.external_id)
     ).all()
-    found = {subject.external_id: (subject, totp) for subject, totp in rows}
+    found = {subject.external_id: (subject, strong) for subject, strong in rows}
     for external_id in external_ids:
         if external_id not in found:
             raise errors.Unknown(f"Nobody is known as “{external_id}”.", field="subject")
-    active = {external_id for external_id, (_, totp) in found.items() if totp}
+    active = {external_id for external_id, (_, strong) in found.items() if strong}
     known = [found[external_id][0] for external_id in external_ids if external_id not in active]
     return [subject for subject in known if subject.ended_at is None]
 
@@ -123,7 +132,8 @@ def complete(
 ) -> tuple[Subject, list[str]]:
     """Use a link: set the password (hashed beforehand), enrol the app; returns recovery codes.
 
-    All or nothing: a wrong first code leaves the link as it was.
+    Whatever else the person could sign in with ends. All or nothing: a wrong first code leaves the
+    link as it was.
     """
     row, subject = find(session, token)
     by = Principal(kind=Kind.SUBJECT, id=subject.id)
@@ -133,6 +143,7 @@ def complete(
         if session.execute(ended).scalar_one() is not None:
             raise errors.AlreadyEnded("This link has been used.")
 
+    earlier = authenticators.strong(session, subject.id)
     authenticators.enrol(session, subject, seed=seed, code=code, by=by)
     password = session.get(Password, subject.id)
     if password is None:
@@ -149,7 +160,11 @@ def complete(
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id},
-        stamps=[(row, "ended_at"), (password, "recorded_at")],
+        stamps=[
+            (row, "ended_at"),
+            (password, "recorded_at"),
+            *((each, "ended_at") for each in earlier),
+        ],
         recheck=unused,
     )
     return subject, authenticators.issue_recovery_codes(session, subject, by=by)

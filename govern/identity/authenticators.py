@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyotp
-from sqlalchemy import Index, LargeBinary, func, select, update
+from sqlalchemy import Index, LargeBinary, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors
@@ -31,12 +31,13 @@ from govern.db import (
     text_column,
     unseal,
 )
-from govern.identity import passwords, throttle
+from govern.identity import passkeys, passwords, throttle
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
+    from govern.identity.passkeys import Passkey
     from govern.identity.subjects import Subject
     from govern.identity.throttle import Counter
     from govern.principal import Principal
@@ -78,16 +79,27 @@ class RecoveryCode(Audited, Base):
 
 @dataclass(frozen=True)
 class Shown:
-    """That a second factor was shown, and which (RFC 8176)."""
+    """That a second factor was shown, and which: `otp` (RFC 8176), or `rec` for a recovery code."""
 
     amr: tuple[str, ...]
 
 
-def enrolled(session: OrmSession, subject_id: str) -> Totp | None:
-    """The authenticator app in use."""
-    return session.execute(
-        select(Totp).where(Totp.subject_id == subject_id, Totp.ended_at.is_(None))
-    ).scalar_one_or_none()
+def enrolled(session: OrmSession, subject_id: str) -> list[Totp]:
+    """The authenticator apps in use, oldest first."""
+    return list(
+        session.execute(
+            select(Totp)
+            .where(Totp.subject_id == subject_id, Totp.ended_at.is_(None))
+            .order_by(Totp.recorded_at)
+        ).scalars()
+    )
+
+
+def strong(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
+    """What a person can show as a second factor for good: apps and passkeys, oldest first."""
+    apps, keys = enrolled(session, subject_id), passkeys.in_use(session, subject_id)
+    found: list[Totp | Passkey] = [*apps, *keys]
+    return sorted(found, key=lambda each: each.recorded_at)
 
 
 def new_seed() -> str:
@@ -100,17 +112,19 @@ def provisioning_uri(seed: str, subject: Subject) -> str:
     return pyotp.TOTP(seed).provisioning_uri(name=subject.email, issuer_name="govern")
 
 
-def enrol(session: Session, subject: Subject, *, seed: str, code: str, by: Principal) -> None:
-    """Take a new authenticator app into use, proved by its code; an older one ends."""
+def enrol(
+    session: Session, subject: Subject, *, seed: str, code: str, name: str = "", by: Principal
+) -> None:
+    """Take a new authenticator app into use, proved by its code; `Invalid` at `first_code`."""
     now = clock.now(session)
     step = _step_of(seed, code, now)
     if step is None:
-        raise errors.Invalid("That code is not the one your app shows now.", field="code")
-    old = enrolled(session, subject.id)
+        raise errors.Invalid("That code is not the one your app shows now.", field="first_code")
     totp_id = new_id("otp")
     totp = Totp(
         id=totp_id,
         subject_id=subject.id,
+        name=name,
         last_step=step,
         seed=seal_row(session, seed.encode(), place=f"totp.seed:{totp_id}"),
     )
@@ -121,17 +135,13 @@ def enrol(session: Session, subject: Subject, *, seed: str, code: str, by: Princ
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id, "authenticator": totp.id},
-        stamps=[(totp, "recorded_at"), *([(old, "ended_at")] if old else [])],
+        stamps=[(totp, "recorded_at")],
     )
 
 
 def issue_recovery_codes(session: Session, subject: Subject, *, by: Principal) -> list[str]:
     """Make ten new recovery codes, shown this once; older ones stop working."""
-    old = session.execute(
-        select(RecoveryCode).where(
-            RecoveryCode.subject_id == subject.id, RecoveryCode.ended_at.is_(None)
-        )
-    ).scalars()
+    old = recovery_codes(session, subject.id)
     codes = ["".join(secrets.choice(_ALPHABET) for _ in range(20)) for _ in range(CODES)]
     rows = [
         RecoveryCode(
@@ -156,21 +166,31 @@ def issue_recovery_codes(session: Session, subject: Subject, *, by: Principal) -
     return ["-".join(code[i : i + 4] for i in range(0, 20, 4)) for code in codes]
 
 
+def recovery_codes(session: OrmSession, subject_id: str) -> list[RecoveryCode]:
+    """The recovery codes that can still be spent."""
+    return list(
+        session.execute(
+            select(RecoveryCode).where(
+                RecoveryCode.subject_id == subject_id, RecoveryCode.ended_at.is_(None)
+            )
+        ).scalars()
+    )
+
+
 def recovery_codes_left(session: OrmSession, subject_id: str) -> int:
     """How many recovery codes can still be spent."""
-    return session.execute(
-        select(func.count())
-        .select_from(RecoveryCode)
-        .where(RecoveryCode.subject_id == subject_id, RecoveryCode.ended_at.is_(None))
-    ).scalar_one()
+    return len(recovery_codes(session, subject_id))
 
 
 def counter(session: Session, subject: Subject, code: str) -> Counter:
-    """Against what a wrong code counts: the app it would be of, or the recovery codes together."""
+    """Against what a wrong code counts: the apps together, or the recovery codes together.
+
+    Adding an app, which takes another factor, begins the count of apps anew.
+    """
     if len(_plain(code)) == 20:  # noqa: PLR2004 - see _ALPHABET
         return throttle.counter("recovery", subject.id, subject_id=subject.id)
-    totp = enrolled(session, subject.id)
-    name = subject.id if totp is None else totp.id
+    apps = enrolled(session, subject.id)
+    name = apps[-1].id if apps else subject.id
     return throttle.counter("totp", name, subject_id=subject.id)
 
 
@@ -192,19 +212,18 @@ def _plain(code: str) -> str:
 
 
 def _show_totp(session: Session, subject: Subject, code: str) -> Shown | None:
-    totp = enrolled(session, subject.id)
-    if totp is None:
-        return None
-    place = f"totp.seed:{totp.id}"
-    seed = unseal(session.database.settings, totp.seed, place=place).decode()
-    step = _step_of(seed, code, clock.now(session))
-    if step is None:
-        return None
-    won = session.execute(
-        update(Totp).where(Totp.id == totp.id, Totp.last_step < step).values(last_step=step),
-        execution_options=RECORDED | {"synchronize_session": False},
-    )
-    return Shown(("pwd", "otp", "mfa")) if won.rowcount == 1 else None  # type: ignore[attr-defined]  # a DML result has it
+    for totp in enrolled(session, subject.id):
+        place = f"totp.seed:{totp.id}"
+        seed = unseal(session.database.settings, totp.seed, place=place).decode()
+        step = _step_of(seed, code, clock.now(session))
+        if step is None:
+            continue
+        won = session.execute(
+            update(Totp).where(Totp.id == totp.id, Totp.last_step < step).values(last_step=step),
+            execution_options=RECORDED | {"synchronize_session": False},
+        )
+        return Shown(("otp",)) if won.rowcount == 1 else None  # type: ignore[attr-defined]  # a DML result has it
+    return None
 
 
 def _show_recovery(session: Session, subject: Subject, code: str) -> Shown | None:
@@ -225,7 +244,7 @@ def _show_recovery(session: Session, subject: Subject, code: str) -> Shown | Non
             execution_options=RECORDED | {"synchronize_session": False},
         )
         if won.rowcount == 1:  # type: ignore[attr-defined]  # a DML result has it
-            return Shown(("pwd", "rec", "mfa"))
+            return Shown(("rec",))
     return None
 
 

@@ -22,10 +22,10 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, new_id, references, text_column
-from govern.identity import authenticators, passwords, roles, subjects, throttle
+from govern.identity import authenticators, passkeys, passwords, roles, subjects, throttle
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
-from govern.principal import Kind, Principal, RoleHeld
+from govern.principal import SYSTEM, Kind, Principal, RoleHeld
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -41,6 +41,9 @@ LIMITS = {
 LONGEST = max(absolute for absolute, _ in LIMITS.values())
 HALF_WAY = timedelta(minutes=10)
 MOST = 5
+# How a second factor was shown (RFC 8176): a one-time code, a recovery code, or a passkey, which is
+# the proof of possession that cannot be phished.
+SECOND = frozenset({"otp", "rec", "pop", "mfa"})
 _TOUCH = timedelta(seconds=60)
 _WRONG = "That did not work. Check what you typed and try again."
 
@@ -191,40 +194,87 @@ def begin_federated(
     return token
 
 
+def begin_with_passkey(session: Session, answer: passkeys.Answer, *, device: str = "") -> str:
+    """Sign in by a passkey whose device recognised its owner: returns the token of a whole session.
+
+    Whatever is wrong with it, the refusal says the same (`SignInFailed`), and is recorded.
+    """
+    passkey, good = passkeys.used(session, answer, subject_id=None, verified=True)
+    subject = session.get_one(Subject, passkey.subject_id) if passkey is not None else None
+    if not good or subject is None or subject.ended_at is not None:
+        raise _unsigned(passkey.subject_id if passkey is not None else None)
+    return _open(session, subject, ("pop", "mfa"), old=None, device=device)
+
+
 def show_factor(session: Session, token: str, code: str) -> str:
     """Complete a half-way session, or freshen a full one, with a code: returns a new token.
 
     The session before ends. Wrong codes are counted per authenticator (`SignInFailed`).
     """
-    found = _live(session, token, lock=True)
-    if found is None:
-        raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
-    old, subject, _, _ = found
+    old, subject = _ending(session, token)
     counted = authenticators.counter(session, subject, code)
     counts = throttle.allow(session, counted)
     shown = authenticators.show(session, subject, code) if counts else None
     if shown is None:
         raise _refused(counted)
     throttle.succeeded(session, counted)
+    return _open(session, subject, (*_first(old), *shown.amr, "mfa"), old=old)
+
+
+def show_passkey(session: Session, token: str, answer: passkeys.Answer) -> str:
+    """The same with a passkey of theirs.
+
+    Alone, beside nothing that its owner knows, it counts only if the device recognised them.
+    """
+    old, subject = _ending(session, token)
+    first = _first(old)
+    _, good = passkeys.used(session, answer, subject_id=subject.id, verified=not first)
+    if not good:
+        raise _unsigned(subject.id)
+    return _open(session, subject, (*first, "pop", "mfa"), old=old)
+
+
+def _first(old: WebSession) -> list[str]:
+    """What a session stands on beside its second factors: the password, or a provider's word."""
+    if old.link_id:
+        return ["fed"]
+    return [way for way in old.amr.split(" ") if way not in SECOND]
+
+
+def _ending(session: Session, token: str) -> tuple[WebSession, Subject]:
+    """The session that a new one is to follow, locked: two that would, take turns."""
+    found = _live(session, token, lock=True)
+    if found is None:
+        raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
+    return found[:2]
+
+
+def _open(
+    session: Session,
+    subject: Subject,
+    amr: tuple[str, ...],
+    *,
+    old: WebSession | None,
+    device: str = "",
+) -> str:
+    """A whole session, after `old` if there is one: it ends, and its time is not prolonged."""
     now = clock.now(session)
     absolute, _ = LIMITS[bool(roles.held(session, subject.id))]
-    amr = _amr(old, shown.amr)
-    full = old.factor_at is not None
-    signed_in_at = old.signed_in_at if full else now
-    expires_at = old.expires_at if full else now + absolute
-    new_token, row = _new(
+    fresh = old is not None and old.factor_at is not None
+    token, row = _new(
         subject.id,
         amr=amr,
-        device=old.device,
+        device=old.device if old is not None else device,
         factor_at=now,
-        signed_in_at=signed_in_at,
-        expires_at=expires_at,
+        signed_in_at=old.signed_in_at if old is not None and fresh else now,
+        expires_at=old.expires_at if old is not None and fresh else now + absolute,
         now=now,
-        came_by=CameBy(old.link_id, old.provider_sid) if old.link_id else None,
+        came_by=CameBy(old.link_id, old.provider_sid) if old is not None and old.link_id else None,
     )
-    old.device = None
     by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=amr)
-    if not full:
+    if old is not None:
+        old.device = None
+    if not fresh:
         _make_room(session, subject.id, by=by)
     session.execute(insert(WebSession).values(row), execution_options=RECORDED)
     record(
@@ -232,15 +282,15 @@ def show_factor(session: Session, token: str, code: str) -> str:
         EventType.SESSION_OPENED,
         logs=[HOUSE],
         by=by,
-        refs={"subject": subject.id, "link": old.link_id},
-        data={"amr": list(amr), "fresh": full},
-        stamps=[(old, "ended_at")],
+        refs={"subject": subject.id, "link": old.link_id if old is not None else None},
+        data={"amr": list(amr), "fresh": fresh},
+        stamps=[(old, "ended_at")] if old is not None else [],
     )
-    if "rec" in shown.amr:
+    if "rec" in amr:
         record(
             session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by, refs={"subject": subject.id}
         )
-    return new_token
+    return token
 
 
 def authenticate(database: Database, email: str, password: str, code: str) -> Caller:
@@ -408,11 +458,6 @@ def end_came_by(
     return len(rows)
 
 
-def _amr(old: WebSession, shown: tuple[str, ...]) -> tuple[str, ...]:
-    """What was shown in all: after a provider's word our password was not."""
-    return tuple("fed" if old.link_id and each == "pwd" else each for each in shown)
-
-
 def _live(
     session: OrmSession, token: str, *, lock: bool = False
 ) -> tuple[WebSession, Subject, tuple[RoleHeld, ...], datetime] | None:
@@ -479,6 +524,24 @@ def _refused(counted: Counter) -> errors.SignInFailed:
     return throttle.counting(errors.SignInFailed(_WRONG), counted)
 
 
+def _unsigned(subject_id: str | None) -> errors.SignInFailed:
+    """The same for a passkey, which nobody guesses: it is recorded, and slows nobody down."""
+
+    def aftermath(session: Session) -> None:
+        record(
+            session,
+            EventType.SIGN_IN_FAILED,
+            logs=[HOUSE],
+            by=SYSTEM,
+            refs={"subject": subject_id},
+            data={"factor": "passkey"},
+        )
+
+    refusal = errors.SignInFailed(_WRONG)
+    refusal.aftermath = aftermath
+    return refusal
+
+
 __all__ = [
     "Caller",
     "CameBy",
@@ -486,6 +549,7 @@ __all__ = [
     "authenticate",
     "begin",
     "begin_federated",
+    "begin_with_passkey",
     "end",
     "end_all",
     "end_came_by",
@@ -494,5 +558,6 @@ __all__ = [
     "living",
     "resume",
     "show_factor",
+    "show_passkey",
     "touch",
 ]

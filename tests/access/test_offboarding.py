@@ -38,7 +38,7 @@ def test_grants_sessions_roles_factors_and_links_end_with_the_person(world: Worl
         ends = session.execute(select(Grant.ended_at)).scalars().all()
         assert None not in ends
         assert roles.held(session, subject.id) == ()
-        assert authenticators.enrolled(session, subject.id) is None
+        assert authenticators.strong(session, subject.id) == []
         assert sessions.resume(session, half) is None
         with pytest.raises(errors.Unknown):
             activation.find(session, link)

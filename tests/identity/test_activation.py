@@ -75,7 +75,7 @@ def test_a_wrong_first_code_leaves_the_link_as_it_was(
     token = issue(world, subject)
     with pytest.raises(errors.Invalid) as refusal:
         complete(world, token, seed=seed, code="000000")
-    assert refusal.value.field == "code"
+    assert refusal.value.field == "first_code"
     complete(world, token, seed=seed, code=world.code(subject))
 
 

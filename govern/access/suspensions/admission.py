@@ -248,8 +248,8 @@ def _unlisted(supposing: Supposing, now: Way, then: Way) -> Select[str]:
 _INDIFFERENT = frozenset(
     {
         *(kind for kind in EventType if kind.partition(".")[0] in {
-            "integration", "key", "role", "activation", "password", "totp", "recovery_codes",
-            "recovery_code",
+            "integration", "key", "role", "activation", "password", "totp", "passkey",
+            "authenticator", "recovery_codes", "recovery_code",
             "sign_in", "session", "request", "notice", "roster", "resume", "access", "entitlement",
         }),
         EventType.CLIENT_CREATED, EventType.PROJECT_CREATED, EventType.DATASET_CREATED,

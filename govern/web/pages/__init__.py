@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from govern.web.pages import (
     auditor,
     auth,
+    authenticators,
     base,
     contractor,
     drills,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, contractor, drills, effect, ending, integrations, lift, overview, pause, people,
-    projects, roles, single_sign_on, start, suspended,
+    auditor, auth, authenticators, contractor, drills, effect, ending, integrations, lift, overview,
+    pause, people, projects, roles, single_sign_on, start, suspended,
 )  # fmt: skip
 
 

@@ -18,13 +18,16 @@ from flask_login import current_user
 
 from govern import db, errors
 from govern.identity import activation, authenticators, federation, passwords, sessions
+from govern.identity.passkeys import Answer
 from govern.web import device, guard
-from govern.web.pages import base
+from govern.web.pages import base, passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask.typing import ResponseReturnValue
+
+    from govern.db import Session
 
 blueprint = Blueprint("auth", __name__)
 
@@ -66,6 +69,24 @@ def sign_in_done() -> ResponseReturnValue:
     return redirect(url_for(".code", next=_next()), 303)
 
 
+@blueprint.post("/sign-in/passkey")
+@guard.public
+def sign_in_with_passkey() -> ResponseReturnValue:
+    """Sign in by a passkey alone, whose device recognised its owner: the session is whole."""
+    answer, seen = passkeys.answer() or Answer("", "", ""), device.word()
+    try:
+        token = guard.database().transaction(
+            lambda s: sessions.begin_with_passkey(s, answer, device=seen)
+        )
+    except (errors.SignInFailed, errors.TooManyAttempts) as error:
+        return base.refusal(error, _sign_in_page({"": error.message}))
+    end_present()
+    session.clear()  # forms opened before the sign-in no longer count
+    guard.become(token)
+    guard.know_browser()
+    return redirect(_next() or "/", 303)
+
+
 @blueprint.get("/sign-in/code")
 @guard.half_way
 def code() -> ResponseReturnValue:
@@ -76,13 +97,20 @@ def code() -> ResponseReturnValue:
 @blueprint.post("/sign-in/code")
 @guard.half_way
 def code_done() -> ResponseReturnValue:
-    """Take a one-time code or a recovery code: the session is whole, under a new token."""
+    """Take a code, a recovery code or a passkey: the session is whole, under a new token."""
     if not _half_way():
         return redirect(_next() or "/", 303)
-    field = "recovery_code" if base.typed("recovery_code") else "code"
-    shown, token = base.typed(field), guard.token()
+    answer, token = passkeys.answer(), guard.token()
+    field = "recovery_code" if base.typed("recovery_code") else "passkey" if answer else "code"
+    shown = base.typed(field)
+
+    def show(s: Session) -> str:
+        if answer is not None:
+            return sessions.show_passkey(s, token, answer)
+        return sessions.show_factor(s, token, shown)
+
     try:
-        token = guard.database().transaction(lambda s: sessions.show_factor(s, token, shown))
+        token = guard.database().transaction(show)
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         return base.refusal(error, _code_page({field: error.message}))
     session.clear()  # forms opened before the sign-in no longer count
@@ -127,6 +155,7 @@ def _sign_in_page(wrong: Mapping[str, str]) -> str:
         errors=wrong,
         next=_next(),
         providers=providers,
+        passkey=passkeys.anyone(),
     )
 
 
@@ -136,6 +165,7 @@ def _code_page(wrong: Mapping[str, str]) -> str:
         email=guard.caller().subject.email,
         errors=wrong,
         next=_next(),
+        **passkeys.ways(guard.principal().id),
     )
 
 

@@ -24,6 +24,7 @@ from govern import clock, errors, permissions, replica
 from govern.access import suspensions
 from govern.identity import sessions, throttle
 from govern.web import guard, problems
+from govern.web.pages import passkeys
 from govern.web.problems import STATUS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 LANGUAGES = ("en",)
 # Fields that belong to one sending of a form, and are never carried to the next.
-_OWN_FIELDS = {"csrf_token", "code", "step_up"}
+_OWN_FIELDS = {"csrf_token", "code", "step_up"} | passkeys.FIELDS
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 _SEPARATORS = re.compile(r"[\s,.'’_\u00a0\u202f\u2009]")
 
@@ -222,7 +223,7 @@ def act(
         _take_code()
     except errors.Unauthenticated as error:
         if isinstance(error, (errors.SignInFailed, errors.TooManyAttempts)):
-            told = {"code": error.message}
+            told = {"passkey" if passkeys.answer() else "code": error.message}
             if "step_up" in request.form:
                 return refusal(error, step_up(title, cancel=cancel, errors=told))
             return refusal(error, again(told))
@@ -242,14 +243,15 @@ def act(
 
 
 def _take_code() -> None:
-    """Show the code that came with the form, if one did: a new session row, and a new cookie."""
-    code = typed("code")
-    if not code:
+    """Show the code or passkey that came with the form: a new session row, and a new cookie."""
+    code, answer, token = typed("code"), passkeys.answer(), guard.token()
+    if answer is not None:
+        shown = guard.database().transaction(lambda s: sessions.show_passkey(s, token, answer))
+    elif code:
+        shown = guard.database().transaction(lambda s: sessions.show_factor(s, token, code))
+    else:
         return
-    token = guard.token()
-    guard.become(
-        guard.database().transaction(lambda session: sessions.show_factor(session, token, code))
-    )
+    guard.become(shown)
 
 
 def refusal(error: errors.GovernError, page: ResponseReturnValue) -> Response:
@@ -284,6 +286,7 @@ def step_up(
         fields=[*fields, ("step_up", "1")],
         errors=errors or {},
         cancel_url=cancel,
+        **passkeys.ways(guard.principal().id),
     )
 
 
@@ -299,9 +302,14 @@ def may_anywhere(permission: str) -> bool:
 
 
 def code_needed() -> bool:
-    """Whether a weighty act would ask for a code now, so that the form can ask at once."""
-    shown = current_user.caller.principal.factor_at
-    return shown is None or clock.utcnow() - shown > permissions.FRESH
+    """Whether a weighty act would ask for a code now, so that the form can ask at once.
+
+    Whoever has a passkey is asked on a page of its own, where they may choose.
+    """
+    by = current_user.caller.principal
+    if by.factor_at is not None and clock.utcnow() - by.factor_at <= permissions.FRESH:
+        return False
+    return passkeys.ways(by.id)["passkey"] is None
 
 
 # --- the session's cookie ----------------------------------------------------------------------

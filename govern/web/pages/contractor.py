@@ -219,7 +219,7 @@ def _noted() -> ResponseReturnValue:
 @blueprint.get("/account")
 def account() -> ResponseReturnValue:
     """How one signs in, and where one is signed in."""
-    return _account_page({})
+    return account_page({})
 
 
 @blueprint.post("/account/sessions/<session_id>/end")
@@ -227,8 +227,8 @@ def end_session(session_id: str) -> ResponseReturnValue:
     """End one of one's own sessions."""
     return base.act(
         lambda session, by: sessions.end(session, session_id, by=by),
-        done=lambda _none: _done(_("That session has ended.")),
-        again=_account_page,
+        done=lambda _none: done(_("That session has ended.")),
+        again=account_page,
         title=_("End a session"),
         cancel="/account",
     )
@@ -239,8 +239,8 @@ def end_other_sessions() -> ResponseReturnValue:
     """End all of one's sessions but this one."""
     return base.act(
         lambda session, by: signed_in.end_others(session, by=by),
-        done=lambda _count: _done(_("All your other sessions have ended.")),
-        again=_account_page,
+        done=lambda _count: done(_("All your other sessions have ended.")),
+        again=account_page,
         title=_("End all other sessions"),
         cancel="/account",
     )
@@ -251,8 +251,8 @@ def renew_recovery_codes() -> ResponseReturnValue:
     """Make new recovery codes, shown in this one answer."""
     return base.act(
         lambda session, by: accounts.renew_recovery_codes(session, by=by),
-        done=lambda codes: _account_page({}, new_codes=codes),
-        again=_account_page,
+        done=lambda codes: account_page({}, new_codes=codes),
+        again=account_page,
         title=_("Make new recovery codes"),
         cancel="/account",
     )
@@ -263,7 +263,7 @@ def change_password() -> ResponseReturnValue:
     """Change the password: the present one, and the new one twice."""
     chosen = request.form.get("password", "")
     if chosen != request.form.get("password_again", ""):
-        return _account_page({"password_again": _("The two are not the same.")}), 422
+        return account_page({"password_again": _("The two are not the same.")}), 422
     # Hashes take a tenth of a second each: they are made before the transaction, once a form.
     hashed: dict[str, Any] = {}
 
@@ -279,19 +279,21 @@ def change_password() -> ResponseReturnValue:
     return base.act(
         work,
         before=prepare,
-        done=lambda _none: _done(_("Your password is changed.")),
-        again=_account_page,
+        done=lambda _none: done(_("Your password is changed.")),
+        again=account_page,
         title=_("Change my password"),
         cancel="/account",
     )
 
 
-def _done(message: str) -> ResponseReturnValue:
+def done(message: str) -> ResponseReturnValue:
+    """Back to one's account, which says what happened."""
     flash(message, "success")
     return redirect("/account", 303)
 
 
-def _account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None) -> str:
+def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None) -> str:
+    """One's account, with what was wrong with a form of it."""
     by, me = guard.principal(), guard.caller().subject
     with guard.database().reading() as session:
         since = base.held_since(session, by.id)
@@ -299,7 +301,7 @@ def _account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = Non
             "contractor/account.html",
             me={"name": me.full_name, "email": me.email, "external_id": me.external_id},
             factors=accounts.factors(session, by=by),
-            recovery_left=authenticators.recovery_codes_left(session, by.id),
+            recovery=authenticators.recovery_codes(session, by.id),
             new_codes=new_codes,
             sessions=[_session(row, by) for row in signed_in.mine(session, since=since, by=by)],
             form={},

@@ -162,5 +162,5 @@ def reason() -> str:
 
 def how_signed_in(amr: str) -> str:
     """By what someone last proved who they are; as RFC 8176 has it where we have no word."""
-    how = {"otp": _("authenticator app"), "rec": _("recovery code")}
+    how = {"otp": _("authenticator app"), "rec": _("recovery code"), "pop": _("passkey")}
     return next((str(how[part]) for part in amr.split() if part in how), amr)
