@@ -57,9 +57,9 @@ class Scene:
     seeds: dict[str, str]
 
     def path(self, rule: Rule, **other: str) -> str:
-        """The address of a route about these things; a new parameter has to be named above."""
+        """The address of a route about these; a parameter that is not among them names nothing."""
         ids = self.things | other
-        return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: ids[found[1]], rule.rule)
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: ids.get(found[1], "none"), rule.rule)
 
 
 def full(world: World, form: str = HTML) -> Scene:
