@@ -76,7 +76,8 @@ class Standing:
     `ended` is why it is over (a reason code of the rule) and `ended_at` when; for what is held,
     `may` are the actions that would be permitted now and `may_not` those that the person's
     entitlements hold and something stops. `holds` are strictest first; `parts` are the datasets
-    that a suspension of their own takes out. `factor_needed` when a code would open what is shut.
+    that a suspension of their own takes out. `factor_needed` when a code would open what is shut,
+    and `unmet` when nothing is open before what is demanded there is enrolled.
     """
 
     project: str
@@ -91,6 +92,7 @@ class Standing:
     may: tuple[str, ...] = ()
     may_not: tuple[str, ...] = ()
     factor_needed: bool = False
+    unmet: bool = False
     holds: tuple[Hold, ...] = ()
     parts: tuple[Hold, ...] = ()
 
@@ -191,7 +193,7 @@ def over(session: Session, subject_id: str) -> list[Over]:
 def _grants(subject_id: str) -> Select[Any]:
     """Each grant of the person, the rule's clauses one by one, and what is stopped."""
     stopped = [grants.held(effect).label(f"stops_{effect}") for effect in Effect]
-    clauses = [clause.test.label(clause.reason) for clause in grants.standing()]
+    clauses = [clause.test.label(clause.reason) for clause in (*grants.standing(), *grants.met())]
     return (
         grants.facts(
             Grant.id, Grant.project_id, Grant.dataset_id, Grant.entitlement_id,
@@ -339,14 +341,17 @@ def _standing(
         if not getattr(row, f"stops_{effect_of(action)}")
     }
     shut = {action for action in open_ if effect_of(action) is not Effect.HOURS}
-    factor_needed = bool(shut) and not any(row.reviewed for row in begun)
-    may = open_ - shut if factor_needed else open_
+    # A demand is of the project or its client, so it is met for all of these or for none.
+    unmet = not all(getattr(here[0], reason) for reason in grants.ENROL.values())
+    factor_needed = not unmet and bool(shut) and not any(row.reviewed for row in begun)
+    may = set() if unmet else open_ - shut if factor_needed else open_
     return Standing(
         **common,
         begun=bool(begun),
         may=_ordered(may),
         may_not=_ordered(held - may),
         factor_needed=factor_needed,
+        unmet=unmet,
         holds=_once(hold for row in here for hold in holds.get(row.id, [])),
         parts=_once(hold for row in here for hold in parts.get(row.id, [])),
     )

@@ -104,10 +104,9 @@ def list_(desk: Desk) -> None:
     Example: govern demand list
     """
     with desk.database.reading() as session:
-        found = [
-            (one, demands.numbers(session, one.over, one.factor, by=desk.by))
-            for one in demands.listed(session, by=desk.by)
-        ]
+        open_ = demands.listed(session, by=desk.by)
+        numbers = demands.measured(session, open_, by=desk.by)
+    found = [(one, numbers[one.row.id]) for one in open_]
     desk.tell({"demands": [_line(*each) for each in found]}, *(_words(*each) for each in found))
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from govern import clock, config, db, errors
-from govern.access import suspensions
+from govern.access import demands, suspensions
 from govern.audit.signer import Signer
 from govern.identity import sealing_keys, sessions
 from govern.principal import Principal, operator
@@ -112,6 +112,9 @@ class Desk:
         caller = sessions.authenticate(database, email, password, code)
         with database.reading() as session:
             held = suspensions.subject_held(session, caller.subject.id)
+            owed = demands.of_roles(session, caller.subject.id, caller.principal.roles)
+        if owed is not None:
+            raise errors.FactorRequired(f"Their role demands {demands.SENTENCES[owed]}.")
         return replace(caller.principal, suspended=held)
 
     def tell(self, result: dict[str, Any], *words: str) -> None:

@@ -13,7 +13,7 @@ from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from govern import errors
-from govern.access import suspensions, tokens
+from govern.access import demands, suspensions, tokens
 from govern.identity import integrations, sessions
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Request
 
+    from govern.access.demands import Factor
     from govern.db import Database
     from govern.identity.sessions import Caller
     from govern.principal import Principal
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 COOKIE = "session"
 BROWSER = "browser"
+# Where a factor is enrolled; whoever owes one to their role may go nowhere else.
+_ENROLLING = ("/account", "/step-up", "/sign-in", "/sign-out")
 
 
 def public(view: View) -> View:
@@ -64,11 +67,15 @@ def either(view: View) -> View:
 
 
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """Flask-Login's view of a caller: its id is the opaque token of a session row."""
+    """Flask-Login's view of a caller: its id is the opaque token of a session row.
 
-    def __init__(self, token: str, caller: Caller) -> None:
+    `owed` is what their role demands and they have not enrolled: until then they act in none.
+    """
+
+    def __init__(self, token: str, caller: Caller, owed: Factor | None = None) -> None:
         self.token = token
         self.caller = caller
+        self.owed = owed
 
     def get_id(self) -> str:
         """The session's token, which names a row on the server and nothing else."""
@@ -109,9 +116,12 @@ def recognise(given: str) -> User | None:
         hold = suspensions.own_hold(session, found.subject.id, after=found.signed_in_at)
         if hold.since is not None:
             return None  # a suspension of the person ends the sessions before it, lifted or not
+        owed = demands.of_roles(session, found.subject.id, found.principal.roles)
         if hold.now:
             found = replace(found, principal=replace(found.principal, suspended=True))
-    return User(given, found)
+        if owed is not None:
+            found = replace(found, principal=replace(found.principal, roles=()))
+    return User(given, found, owed)
 
 
 def become(new_token: str) -> None:
@@ -205,9 +215,15 @@ def install(app: Flask) -> None:
             raise errors.Unauthenticated("Please sign in.")
         if current_user.caller.half_way and kind != "half_way":
             raise errors.Unauthenticated("Please finish signing in.")
-        if (
-            current_user.caller.principal.suspended
-            and kind != "half_way"
-            and not getattr(view, "govern_while_suspended", False)
-        ):
+        if kind != "half_way":
+            _refuse_bound(view)
+
+
+def _refuse_bound(view: View | None) -> None:
+    """Keep who is suspended to their status, and who owes their role a factor to its enrolment."""
+    owed = current_user.owed
+    if current_user.caller.principal.suspended:
+        if not getattr(view, "govern_while_suspended", False):
             raise errors.Forbidden("Your own access is suspended: only your status is open to you.")
+    elif owed is not None and not request.path.startswith(_ENROLLING):
+        raise errors.FactorRequired(f"Your role demands {demands.SENTENCES[owed]}.")

@@ -106,6 +106,8 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
     if _shape() is _page:
         if type(error) is errors.Unauthenticated:
             return _go_first("/sign-in")
+        if isinstance(error, errors.FactorRequired) and _is_read():
+            return _go_first("/account")
         if isinstance(error, errors.FreshFactorRequired) and _is_read():
             return _go_first("/step-up")  # a form's own page asks for the code: see pages.base.act
     answer = _tell(Problem(

@@ -76,7 +76,10 @@ def test_who_does_not_meet_a_demand_is_seen_before_it_bites_and_told_what_to_enr
     with clock.at(soon):
         assert world.ask(first, project).reason == ENROL
         assert world.permits(second, project)
-        assert owed(world, first)[0].by is None
+        world.demand("project:Osprey", starts=soon + DAY)
+        assert owed(world, first) == [
+            Owed(factor=Factor.SECOND_FACTOR, by=None, projects=("Kingfisher", "Osprey"))
+        ]
         world.enrol(first)
         assert world.permits(first, project)
         assert owed(world, first) == []

@@ -110,6 +110,8 @@ def things(world: World, code: str) -> Things:
     world.grant(world.subject(f"{code}-hired", organisation=f"{code} Staffing"), free)
     chief = world.staff("admin", client=client, name=f"{code}-chief")
     world.write_particulars()
+    later = clock.utcnow() + timedelta(days=20)
+    demand = world.demand(f"project:{timed.code}", starts=later)
     in_a_day = clock.utcnow() + timedelta(hours=20)
     number = 1
 
@@ -135,6 +137,7 @@ def things(world: World, code: str) -> Things:
         "person": person.external_id, "open_grant": grant.id, "notice": notice,
         "lasting": lasting.id, "plain": plain.id, "session": session_id,
         "chief": chief.id, "role": role.id,
+        "demand": demand.id,
         "digest": digests[0], "lasting_digest": digests[1],
     }  # fmt: skip
 

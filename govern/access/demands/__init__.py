@@ -1,7 +1,7 @@
 """Demands: which factor a role, a client or a project asks of people, and who does not meet it."""
 
 from govern.access.demand_table import Factor, FactorDemand, Kind
-from govern.access.demands.acts import Over, end, find, impose, over
+from govern.access.demands.acts import Over, begun, end, find, impose, over
 from govern.access.demands.meeting import (
     SENTENCES,
     Demand,
@@ -9,6 +9,7 @@ from govern.access.demands.meeting import (
     Owed,
     Person,
     listed,
+    measured,
     numbers,
     of_roles,
     owed,
@@ -25,10 +26,12 @@ __all__ = [
     "Over",
     "Owed",
     "Person",
+    "begun",
     "end",
     "find",
     "impose",
     "listed",
+    "measured",
     "numbers",
     "of_roles",
     "over",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from govern import clock, errors, permissions
-from govern.access import places
+from govern.access import grants, places
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.audit import EventType
 from govern.audit.log import HOUSE
@@ -70,8 +70,10 @@ def over(session: OrmSession, reference: str, *, by: Principal) -> Over:
 
 def find(session: OrmSession, demand_id: str, *, by: Principal) -> FactorDemand:
     """A demand by id; `Unknown` where the caller may not know of it."""
-    row = session.get(FactorDemand, demand_id)
     clients = permissions.scope(by, "grant:read")
+    if clients is not None and not clients:
+        permissions.require(by, "grant:read")
+    row = session.get(FactorDemand, demand_id)
     if row is None or (clients is not None and row.client_id not in clients):
         raise errors.Unknown("There is no such demand.", field="demand")
     return row
@@ -156,3 +158,9 @@ def _refs(row: FactorDemand) -> dict[str, str | None]:
         "client": row.client_id,
         "project": row.target_id if row.kind == Kind.PROJECT else None,
     }
+
+
+def begun(session: OrmSession, row: FactorDemand) -> bool:
+    """Whether a demand counts now."""
+    query = select(grants.in_force(FactorDemand)).where(FactorDemand.id == row.id)
+    return session.execute(query).scalar_one()

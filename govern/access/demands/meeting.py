@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, literal, not_, or_, select
+from sqlalchemy import and_, case, exists, func, literal, not_, or_, select, union_all
 
 from govern import permissions
 from govern.access import grants
@@ -29,7 +29,7 @@ from govern.identity.subjects import Membership, Organisation, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal, RoleHeld
@@ -38,7 +38,6 @@ SENTENCES: dict[Factor, str] = {
     Factor.SECOND_FACTOR: "a second factor: an authenticator app or a passkey",
     Factor.PHISHING_RESISTANT: "a passkey",
 }
-_STRONGEST_FIRST = [Factor.PHISHING_RESISTANT, Factor.SECOND_FACTOR]
 # Open demands, at most, that a page shows.
 MOST_SHOWN = 200
 
@@ -133,10 +132,27 @@ def listed(
 def numbers(session: OrmSession, over: Over, factor: Factor, *, by: Principal) -> Numbers:
     """Count afresh whom a demand is, or would be, made of, and who does not meet it yet."""
     _may_see(over, by)
-    lacks = not_(grants.has(factor, Subject.id))
-    query = select(func.count(), func.count(case((lacks, 1)))).where(_asked(over))
-    people, unmet = session.execute(query).one()
+    _, people, unmet = session.execute(_counting("", over, factor)).one()
     return Numbers(people=people, unmet=unmet)
+
+
+def measured(session: OrmSession, found: Iterable[Demand], *, by: Principal) -> dict[str, Numbers]:
+    """The same of several demands, by their ids, in one statement."""
+    found = list(found)
+    for one in found:
+        _may_see(one.over, by)
+    if not found:
+        return {}
+    each = union_all(*(_counting(one.row.id, one.over, one.factor) for one in found))
+    return {
+        name: Numbers(people=people, unmet=unmet) for name, people, unmet in session.execute(each)
+    }
+
+
+def _counting(name: str, over: Over, factor: Factor) -> Select[str, int, int]:
+    lacks = not_(grants.has(factor, Subject.id))
+    counts = (func.count(), func.count(case((lacks, 1))))
+    return select(literal(name), *counts).select_from(Subject).where(_asked(over))
 
 
 def unmet(
@@ -203,17 +219,18 @@ def of_roles(session: OrmSession, subject_id: str, held: Iterable[RoleHeld]) -> 
     names = sorted({role.role for role in held})
     if not names:
         return None
-    found = set(
-        session.execute(
-            select(FactorDemand.factor).where(
-                FactorDemand.target_id.in_(names),
-                FactorDemand.kind == Kind.ROLE,
-                grants.in_force(FactorDemand),
-                _lacking(subject_id),
-            )
-        ).scalars()
-    )
-    return next((factor for factor in _STRONGEST_FIRST if factor in found), None)
+    found = session.execute(
+        select(FactorDemand.factor)
+        .where(
+            FactorDemand.target_id.in_(names),
+            FactorDemand.kind == Kind.ROLE,
+            grants.in_force(FactorDemand),
+            _lacking(subject_id),
+        )
+        .order_by((FactorDemand.factor == Factor.PHISHING_RESISTANT).desc())
+        .limit(1)
+    ).scalar()
+    return None if found is None else Factor(found)
 
 
 def owed(session: OrmSession, subject_id: str, held: Iterable[RoleHeld] = ()) -> list[Owed]:
@@ -244,11 +261,23 @@ def owed(session: OrmSession, subject_id: str, held: Iterable[RoleHeld] = ()) ->
         projects, of_roles = groups[Factor(factor), by]
         projects |= {project} - {""}
         of_roles |= {role} - {""}
-    found = [
-        Owed(factor=factor, by=by, projects=tuple(sorted(these)), roles=tuple(sorted(those)))
-        for (factor, by), (these, those) in groups.items()
-    ]
-    return sorted(found, key=lambda one: (one.by.timestamp() if one.by else 0, one.factor))
+    found: list[Owed] = []
+    told: dict[Factor, set[str]] = defaultdict(set)
+    for (factor, by), (projects, of_roles) in sorted(groups.items(), key=_soonest):
+        # Said once, of the soonest; a passkey is all that could be asked.
+        before = told[factor] | told[Factor.PHISHING_RESISTANT]
+        these, those = projects - before, of_roles - before
+        told[factor] |= projects | of_roles
+        if these or those:
+            found.append(
+                Owed(factor=factor, by=by, projects=(*sorted(these),), roles=(*sorted(those),))
+            )
+    return found
+
+
+def _soonest(group: tuple[tuple[Factor, datetime | None], object]) -> tuple[float, Factor]:
+    (factor, by), _ = group
+    return by.timestamp() if by else 0, factor
 
 
 def _by() -> Any:

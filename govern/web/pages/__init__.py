@@ -10,6 +10,7 @@ from govern.web.pages import (
     authenticators,
     base,
     contractor,
+    demanding,
     drills,
     effect,
     ending,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, authenticators, contractor, drills, effect, ending, integrations, lift, overview,
-    pause, people, projects, roles, single_sign_on, start, suspended,
+    auditor, auth, authenticators, contractor, demanding, drills, effect, ending, integrations,
+    lift, overview, pause, people, projects, roles, single_sign_on, start, suspended,
 )  # fmt: skip
 
 

@@ -74,6 +74,7 @@ def install(app: Flask) -> None:
     def everywhere() -> dict[str, Any]:
         return {
             "viewer": viewer(),
+            "owed_by_role": owed_by_role(),
             "copy_seen": g.get("copy_seen"),
             "example_world": guard.database().settings.example_accounts.exists(),
         }
@@ -115,6 +116,12 @@ def viewer() -> dict[str, Any] | None:
         "roles": roles_of(user.caller.principal),
         "suspended": user.caller.principal.suspended,
     }
+
+
+def owed_by_role() -> str | None:
+    """What the viewer must enrol before anything else, if anything."""
+    user = g.get("_login_user")
+    return getattr(user, "owed", None)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from govern import clock
-from govern.access import standing, suspensions
+from govern.access import demands, standing, suspensions
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
 from govern.identity import account as accounts
@@ -66,6 +66,7 @@ def home() -> ResponseReturnValue:
         found = standing.of(session, by.id)
         own = standing.own(session, by.id)
         over = standing.over(session, by.id)
+        owed = demands.owed(session, by.id, by.roles)
         now = clock.now(session)
     projects = [_project(one) for one in found if one.ended is None]
     _place_notices(projects)
@@ -74,6 +75,7 @@ def home() -> ResponseReturnValue:
         person={"name": guard.caller().subject.full_name},
         now=now,
         own=_own(own),
+        owed=owed,
         projects=projects,
         over=over,
         past=[
@@ -170,6 +172,8 @@ def _reasons(one: Standing, first: Hold | None) -> list[str]:
         }.get(first.scope, [])
         if first.scope is not Scope.SUBJECT and first.reason in _REASONS:
             said.append(str(_REASONS[Reason(first.reason)]))
+    if one.unmet:
+        said.append(_("Enrol what is asked of you first, as said above."))
     if one.factor_needed:
         said.append(_("To go on, sign out and in again with a code from your authenticator."))
     return said
@@ -177,6 +181,8 @@ def _reasons(one: Standing, first: Hold | None) -> list[str]:
 
 def _hours(one: Standing) -> tuple[str, Any]:
     """Whether hours count, and the cut-off before or after which they do not."""
+    if one.unmet:
+        return "owed", None
     stopping = [hold for hold in one.holds if Effect.HOURS in STOPS[hold.mode]]
     cut_off = min((hold.cut_off for hold in stopping), default=None)
     if "log_hours" in one.may:

@@ -14,7 +14,7 @@ from govern.access.requests import RequestKind
 from govern.audit import reading
 from govern.signals import mail
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import base, demanding, words
 from govern.web.pages.lift import difference_context
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def page() -> str:
         waiting = overview.waiting(session, standings, by=by)
         recent = overview.recent(session, by=by)
         silent = mail.trouble(session)
+        announced = demanding.announced(session, by=by)
         told = suspensions.notices.versions(session, (one.suspension.id for one in shown))
     reading.note(guard.database(), "overview", by=by)
     for line in lines:
@@ -53,6 +54,7 @@ def page() -> str:
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
         silent=silent,
+        announced=announced,
         knows_all=base.may("suspension:read", None),
         clients=lines,
         events=[

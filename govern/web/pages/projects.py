@@ -13,7 +13,7 @@ from govern import errors
 from govern.access import clients, entitlements, grants, holdings, overview, places
 from govern.identity import subjects
 from govern.web import guard
-from govern.web.pages import base, people, words
+from govern.web.pages import base, demanding, people, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,7 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
             after=request.args.get("after", ""),
             by=by,
         )
+        demanded = demanding.covering(session, [found.project.id, found.client.id], by=by)
     project, client, line = found.project, found.client, found.line
     acts = base.may("grant:issue", client.id)
     name, email = parseaddr(project.contact)
@@ -64,6 +65,8 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
             grants=line.grants,
         ),
         datasets=line.datasets,
+        demanded=demanded,
+        may_demand=base.may("demand:set", client.id),
         covering=[words.suspension(standing) for standing in found.covering],
         filter=filters,
         entitlements=[(name, name) for name in found.entitlements],

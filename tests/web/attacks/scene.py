@@ -101,6 +101,7 @@ def full(world: World, form: str = HTML) -> Scene:
     world.write_particulars()
     request = world.ask_lift(suspension, by=OPERATOR)
     (drill,) = world.drill("project:Heron")
+    demand = world.demand("project:Heron", starts=clock.utcnow() + timedelta(days=1))
     integration, secret = world.integration(
         say("integration"), scopes=("api", "audit.read", "decision", "introspect"),
         registration=Registration(redirect_uris=(BACK,), resources=(RESOURCE,)),
@@ -119,7 +120,8 @@ def full(world: World, form: str = HTML) -> Scene:
         "dataset": dataset.id, "subject": ada.id, "subject_id": ada.id, "grant": grant.id,
         "grant_id": grant.id, "suspension": suspension.id, "suspension_id": suspension.id,
         "request": request.id, "request_id": request.id, "notice_id": notice.id,
-        "drill": drill.id, "integration_id": integration.id, "secret": secret,
+        "drill": drill.id, "demand_id": demand.id,
+        "integration_id": integration.id, "secret": secret,
         "people_list": world.people_list(ada).id, "number": "0", "token": "no-such-link",
         "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
         "authenticator_id": "otp_none",
