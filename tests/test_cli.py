@@ -141,6 +141,19 @@ def test_the_command_line_costs_no_flask() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_a_role_is_given_listed_and_taken_back(world: World, run: Callable[..., Ran]) -> None:
+    client, person = world.client(), world.subject("rosa")
+    words = (person.email, "auditor", "--client", client.code, "--reason", "incident 17")
+    assert run("role", "give", *words).status == 0
+    listed = json.loads(run("role", "list", "--client", client.code, "--json").out)["roles"]
+    assert [(one["subject"], one["role"], one["client"]) for one in listed] == [
+        (person.email, "auditor", client.code)
+    ]
+    assert run("role", "take", *words).status == 0
+    assert json.loads(run("role", "list", "rosa", "--json").out) == {"roles": []}
+    assert run("role", "take", *words).status == 1
+
+
 # --- refusing ----------------------------------------------------------------------------------
 
 

@@ -60,6 +60,15 @@ def test_every_event_type_has_its_sentence_and_its_line_in_the_docs() -> None:
         assert f"| `{kind}` | {SENTENCES[kind]} |" in page
 
 
+def test_the_page_of_permissions_is_the_table_and_has_a_sentence_for_each() -> None:
+    from govern import permissions
+    from govern.cli import permissions as page
+
+    assert set(page.WORDS) == set().union(*permissions.ROLES.values())
+    written = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
+    assert written == page.render(), "python -m govern.cli.permissions > docs/permissions.md"
+
+
 def test_event_types_are_dotted_past_tense() -> None:
     assert [kind for kind in EventType if not re.fullmatch(r"[a-z_]+\.[a-z_]+", kind)] == []
 

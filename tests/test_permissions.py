@@ -16,7 +16,9 @@ READS = {"project:read", "subject:read", "grant:read", "suspension:read", "reque
          "log:read", "integration:read", "provider:read"}  # fmt: skip
 MACHINE = {"database:backup", "database:restore"}
 MAY = {
-    "admin": set(EVERY) - {"log:export", "log:expire", "key:rotate", "token:introspect"} - MACHINE,
+    "admin": set(EVERY)
+    - {"log:export", "log:expire", "log:witness", "key:rotate", "token:introspect"}
+    - MACHINE,
     "approver": {"request:read", "request:approve", "suspension:read"},
     "auditor": READS | {"log:export", "decision:ask"},
     "operator": set(EVERY) - {"token:introspect"},
@@ -36,6 +38,7 @@ MAY = {
         "identity:link",
         "log:export",
         "log:expire",
+        "log:witness",
         "decision:ask",
         "token:introspect",
         "key:rotate",
