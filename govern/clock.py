@@ -104,9 +104,12 @@ def before(when: ColumnElement[datetime], ago: timedelta) -> ColumnElement[datet
     return _Before(when, literal_column(str(int(ago.total_seconds()))))
 
 
+_NOW = select(instant())
+
+
 def now(session: Session) -> datetime:
     """Now, by the database's clock."""
-    return session.execute(select(instant())).scalar_one()
+    return session.connection().execute(_NOW).scalar_one()
 
 
 def utcnow() -> datetime:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Index, select
+from sqlalchemy import Index, Select, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors, permissions
@@ -76,21 +77,26 @@ class Dataset(Audited, Base):
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
 
+@lru_cache
+def _coded(kind: type[T]) -> Select[T]:
+    return select(kind).where(kind.code == bindparam("code"))  # type: ignore[attr-defined]  # of each
+
+
 def client(session: OrmSession, code: str) -> Client:
     """The client with this code (or id); `Unknown` if there is none."""
-    found = session.execute(select(Client).where(Client.code == code)).scalar_one_or_none()
+    found = session.execute(_coded(Client), {"code": code}).scalar_one_or_none()
     return found or _missing(session.get(Client, code), "client", code)
 
 
 def project(session: OrmSession, code: str) -> Project:
     """The project with this code (or id); `Unknown` if there is none."""
-    found = session.execute(select(Project).where(Project.code == code)).scalar_one_or_none()
+    found = session.execute(_coded(Project), {"code": code}).scalar_one_or_none()
     return found or _missing(session.get(Project, code), "project", code)
 
 
 def dataset(session: OrmSession, code: str) -> Dataset:
     """The dataset with this code (or id); `Unknown` if there is none."""
-    found = session.execute(select(Dataset).where(Dataset.code == code)).scalar_one_or_none()
+    found = session.execute(_coded(Dataset), {"code": code}).scalar_one_or_none()
     return found or _missing(session.get(Dataset, code), "dataset", code)
 
 

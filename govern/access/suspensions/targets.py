@@ -55,9 +55,11 @@ def target(session: OrmSession, reference: str) -> Target:
         ) from None
     code = code.strip()
     if scope is Scope.CLIENT:
-        return target_of(session, scope, clients.client(session, code).id)
+        client = clients.client(session, code)
+        return Target(scope, client.id, client.code, client.id)
     if scope is Scope.PROJECT:
-        return target_of(session, scope, clients.project(session, code).id)
+        project = clients.project(session, code)
+        return Target(scope, project.id, project.code, project.client_id)
     if scope is Scope.DATASET:
         return target_of(session, scope, clients.dataset(session, code).id)
     if scope is Scope.SUBJECT:
