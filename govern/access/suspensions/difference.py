@@ -76,8 +76,12 @@ def counts(session: OrmSession, standing: Standing | None, supposing: Supposing)
     how = way(session, supposing)
     interest = _of_interest(standing, supposing)
     returns = back(supposing, how).where(interest).subquery()
-    group = _group(standing, supposing, how).label("part")
-    rest = grants.facts(group).where(interest, _stays(supposing, how)).subquery()
+    group = _group(supposing, how).label("part")
+    rest = (
+        grants.facts(group)
+        .where(interest, _stays(supposing, how), _touched(standing, supposing))
+        .subquery()
+    )
     rows = session.execute(
         union_all(
             select(literal("returns"), func.count(), func.count(returns.c.subject_id.distinct())),
@@ -123,7 +127,8 @@ def page(
         query = query.where(
             _of_interest(standing, supposing),
             _stays(supposing, how),
-            _group(standing, supposing, how) == literal(group),
+            _touched(standing, supposing),
+            _group(supposing, how) == literal(group),
         )
     query = (
         query.join(Entitlement, Entitlement.id == Grant.entitlement_id)
@@ -159,28 +164,15 @@ def _stays(supposing: Supposing, how: Way) -> ColumnElement[bool]:
     return not_(and_(grants.all_of(grants.standing()), goes(supposing, how)))
 
 
-def _group(standing: Standing | None, supposing: Supposing, how: Way) -> ColumnElement[str | None]:
-    """Why a grant does not return, or NULL: the rule's clauses over what the opening touched."""
-    touched = _touched(standing, supposing)
+def _group(supposing: Supposing, how: Way) -> ColumnElement[str | None]:
+    """Why a grant that was touched does not return, or NULL: by the rule's clauses."""
     failing = [
-        (and_(touched, not_(clause.test)), _FAILING[clause.reason])
+        (not_(clause.test), _FAILING[clause.reason])
         for clause in grants.standing()
         if _FAILING[clause.reason] is not None
     ]
-    standing_now = grants.all_of(grants.standing())
-    return case(
-        *failing,
-        (
-            and_(
-                touched,
-                standing_now,
-                _named(standing, supposing),
-                not_(goes(supposing, how)),
-            ),
-            "held_elsewhere",
-        ),
-        else_=null(),
-    )
+    held = and_(grants.all_of(grants.standing()), not_(goes(supposing, how)))
+    return case(*failing, (held, "held_elsewhere"), else_=null())
 
 
 def _touched(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
