@@ -9,6 +9,7 @@ grant brings anything back: who works for the client again starts with a new pro
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger, Index, func, select, update
@@ -28,7 +29,7 @@ from govern.principal import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
@@ -140,28 +141,38 @@ def _open(at: ColumnElement[datetime] | datetime) -> tuple[ColumnElement[bool], 
 def write(database: Database, *, progress: Callable[[int], None] | None = None) -> int:
     """Revoke what is left of all that ended; returns how many grants.
 
-    May run in several processes at once: each takes a task that no other holds.
+    May run in several processes at once: each takes a task that no other holds. One that fails
+    keeps no other from being written; what stopped it is raised afterwards.
     """
-    total = 0
+    total, failed = 0, list[Exception]()
     with database.asking() as connection:  # many times a second, and without a transaction
-        if not connection.execute(select(_outstanding().exists())).scalar():
-            return 0
-    while True:
-        written = database.transaction(_chunk)
-        if written is None:
-            return total
-        total += written
-        if progress is not None:
-            progress(written)
+        tasks = connection.execute(_OUTSTANDING).scalars().all()
+    for task_id in tasks:
+        while True:
+            try:
+                written = database.transaction(partial(_chunk, task_id=task_id))
+            except Exception as error:  # noqa: BLE001 - whatever it is, others are owed too
+                failed.append(error)
+                break
+            if written is None:
+                break
+            total += written
+            if progress is not None:
+                progress(written)
+    if failed:
+        raise failed[0]
+    return total
 
 
-def _outstanding() -> Select[Ending]:
-    query = select(Ending).where(Ending.finished_at.is_(None))
-    return query.order_by(Ending.as_at, Ending.id).limit(1)
+_OUTSTANDING = (
+    select(Ending.id).where(Ending.finished_at.is_(None)).order_by(Ending.as_at, Ending.id)
+)
 
 
-def _chunk(session: Session) -> int | None:
-    task = session.execute(_outstanding().with_for_update(skip_locked=True)).scalar_one_or_none()
+def _chunk(session: Session, task_id: str) -> int | None:
+    """Write a task's next revocations; None when it is done, or another process is at it."""
+    own = select(Ending).where(Ending.id == task_id, Ending.finished_at.is_(None))
+    task = session.execute(own.with_for_update(skip_locked=True)).scalar_one_or_none()
     if task is None:
         return None
     lock(session, [task.client_id])  # nobody revokes one of them meanwhile

@@ -42,6 +42,8 @@ EXPIRE_EVERY = 600.0
 MAIL_EVERY = 2.0
 WITNESS_EVERY = 1.0
 LONGEST_WAIT = 30.0
+# But what one pause owes is not to wait long for what is wrong with another's.
+LONGEST_BETWEEN_PARTICULARS = 1.0
 NICENESS = 10
 
 
@@ -140,7 +142,8 @@ class Followers:
             except _Stopped:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
-                wait = min(max(wait * 2, 1.0), LONGEST_WAIT)
+                longest = LONGEST_BETWEEN_PARTICULARS if name == "particulars" else LONGEST_WAIT
+                wait = min(max(wait * 2, 1.0), longest)
                 words = str(error).strip().split("\n")[0]
                 self._log.error(
                     "follower failed", follower=name, error=type(error).__name__, words=words,

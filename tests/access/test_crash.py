@@ -12,17 +12,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
-from govern import clock
+from govern import clock, errors
 from govern.access.grants import Grant
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars
 from tests.factory import World
 
 if TYPE_CHECKING:
-    import pytest
-
     from govern.access.suspensions import Suspension
 
 
@@ -136,3 +135,27 @@ def test_a_long_set_is_counted_once_by_who_writes_it(
     with world.store.reading() as session:
         (task,) = session.execute(select(Particulars)).scalars()
     assert (task.total, task.written) == (23, 23)
+
+
+def test_a_record_that_cannot_be_written_keeps_no_other_from_being_written(world: World) -> None:
+    for code in ("ASTER", "BOREAL"):
+        client = world.client(code)
+        world.crowd(world.project(f"{code}-1", client=client), client, 3)
+    spoilt, other = (world.suspend(f"client:{code}") for code in ("ASTER", "BOREAL"))
+
+    def move(log_id: str) -> None:
+        own = update(Particulars).where(Particulars.suspension_id == spoilt.id)
+        world.do(lambda session: session.execute(own.values(log_id=log_id)))
+
+    with world.store.reading() as session:
+        tasks = {
+            task.suspension_id: task for task in session.execute(select(Particulars)).scalars()
+        }
+    move("cli_nowhere")
+    for _ in range(2):
+        with pytest.raises(errors.Unknown, match="cli_nowhere"):
+            particulars.write(world.store)
+    entries = world.entries(tasks[other.id].log_id, "grant.suspended")
+    assert refs(entries, other).total() == 3
+    move(tasks[spoilt.id].log_id)
+    assert particulars.write(world.store) == 3

@@ -61,7 +61,10 @@ def test_an_ended_project_is_shut_at_once_and_each_open_grant_is_revoked_once(
         # In force from the commit, before a single grant is revoked.
         assert world.ask(people[0], project).reason == "project_ended"
         assert world.permits(people[0], other)
-        assert world.do(ending._chunk) == 2  # and here the writer was killed
+        with world.store.reading() as session:
+            task = session.execute(select(Ending.id)).scalar_one()
+        # And here the writer was killed.
+        assert world.do(lambda session: ending._chunk(session, task)) == 2
         assert ending.write(world.store) == 2
         assert ending.write(world.store) == 0
         with pytest.raises(errors.AlreadyEnded):

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +40,10 @@ from govern.access.suspension_tables import (
     SuspensionMode,
     SuspensionTarget,
 )
+from govern.access.suspensions.pacing import Pace
 from govern.access.suspensions.previewing import chained, digest_of
 from govern.access.suspensions.targets import affected
 from govern.audit import EventType, leaf, log
-from govern.audit.decisions import Access
 from govern.audit.record import Line, append_alike, append_many
 from govern.clock import Utc
 from govern.principal import SYSTEM
@@ -71,9 +68,7 @@ LONG = 3
 CHUNK = 3000
 REHEARSED = 250
 PART = 1000
-# While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
-# of so many times its own duration. On SQLite others look once a millisecond if they may write.
-_LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
+
 
 _AT, _BEFORE = bindparam("at", type_=Utc()), bindparam("before", type_=Utc())
 _SUSPENSION, _CLIENT = bindparam("suspension", type_=String()), bindparam("client", type_=String())
@@ -100,35 +95,66 @@ def write(
 ) -> int:
     """Write all outstanding particulars (of one suspension, or of all); returns how many.
 
-    May run in several processes at once, which then write in turn.
+    May run in several processes at once, which then write in turn. A task that fails keeps no other
+    from being written; what stopped it is raised afterwards.
     """
     if not _owed(database, suspension):
         return 0
-    total, pace, looks = 0, _Pace(database), Counter[str]()
-    ahead = _look_ahead(database, suspension)
+    total, failed = 0, dict[str, Exception]()
+    pace = Pace(database, CHUNK)
     with ThreadPoolExecutor(2) as meanwhile:
-        while ahead is not None:
-            following = None
-            if ahead.opened is None:
-                following = meanwhile.submit(_look_ahead, database, suspension, after=ahead)
-                looks[ahead.task] += 1
-                if looks[ahead.task] == LONG:
-                    meanwhile.submit(_count, database, ahead.task)
-            more = True
-            while more:
-                with pace.kept() as size:
-                    written, more = database.transaction(partial(_chunk, ahead=ahead, size=size))
+        while (task_id := _oldest(database, suspension, failed)) is not None:
+            chunks = _written(database, task_id, pace, meanwhile)
+            while True:
+                try:
+                    written = next(chunks, None)
+                except Exception as error:  # noqa: BLE001 - whatever it is, others are owed too
+                    failed[task_id] = error
+                    break
+                if written is None:
+                    break
                 total += written
                 if progress is not None:
                     progress(written)
-            ahead = following.result() if following else _look_ahead(database, suspension)
+    if failed:
+        raise next(iter(failed.values()))
     return total
+
+
+def _written(
+    database: Database, task_id: str, pace: Pace, meanwhile: ThreadPoolExecutor
+) -> Iterator[int]:
+    """Write a task's entries, chunk by chunk, and tell of each how many it has."""
+    looks, counting = 0, None
+    ahead = _look_ahead(database, task_id)
+    while ahead is not None:
+        following = None
+        if ahead.opened is None:
+            following = meanwhile.submit(_look_ahead, database, task_id, after=ahead)
+            looks += 1
+            if looks == LONG:
+                counting = meanwhile.submit(_count, database, task_id)
+        more = True
+        while more:
+            with pace.kept() as size:
+                written, more = database.transaction(partial(_chunk, ahead=ahead, size=size))
+            yield written
+        ahead = following.result() if following else None
+    if counting is not None:
+        counting.result()
 
 
 def _owed(database: Database, suspension: str | None) -> bool:
     """Whether anything is: asked many times a second, without a transaction."""
     with database.asking() as connection:
         return bool(connection.execute(select(_outstanding(suspension).exists())).scalar())
+
+
+def _oldest(database: Database, suspension: str | None, but: Iterable[str]) -> str | None:
+    """The next task to write; which may be one that another process is at."""
+    query = _outstanding(suspension).where(Particulars.id.not_in(list(but)))
+    with database.asking() as connection:
+        return connection.execute(query.with_only_columns(Particulars.id)).scalar()
 
 
 def _count(database: Database, task_id: str) -> None:
@@ -152,45 +178,11 @@ def remaining(task: Particulars) -> Select[Any]:
     )
 
 
-class _Pace:
-    """How much to write at once, and how long to rest between."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._full = CHUNK if database.is_postgresql else max(1, CHUNK // 2)
-        self._busy, self._looked = False, -_LOOK_EVERY
-
-    @contextmanager
-    def kept(self) -> Iterator[int]:
-        """The size of the next chunk; the rest is taken when it is written."""
-        began = time.perf_counter()
-        if began - self._looked >= _LOOK_EVERY:
-            self._busy, self._looked = _others_ask(self._database), began
-        yield max(1, self._full // _SMALLER) if self._busy else self._full
-        if self._busy:
-            time.sleep(_REST * (time.perf_counter() - began))
-        elif not self._database.is_postgresql:
-            time.sleep(_GAP)
-
-
-def _others_ask(database: Database) -> bool:
-    """Whether anyone asked for a decision lately, at whichever node."""
-    latest = select(Access.at).order_by(Access.at.desc()).limit(1).scalar_subquery()
-    late = latest >= clock.before(clock.instant(), _LATELY)
-    with database.access_reading() as session:
-        return bool(session.execute(select(late)).scalar())
-
-
-def _look_ahead(
-    database: Database, suspension: str | None, *, after: _Ahead | None = None
-) -> _Ahead | None:
-    """Find the next grants of the oldest task, or those after others; None when all is written."""
+def _look_ahead(database: Database, task_id: str, *, after: _Ahead | None = None) -> _Ahead | None:
+    """Find the next grants of a task, or those after others; None when all is written."""
     with database.reading() as session:
-        if after is not None:
-            task: Particulars | None = session.get_one(Particulars, after.task)
-        else:
-            task = session.execute(_outstanding(suspension)).scalar_one_or_none()
-        if task is None:
+        task = session.get_one(Particulars, task_id)
+        if task.finished_at is not None:
             return None
         if after is None:
             return _find(session, task, task.cursor, FIRST)

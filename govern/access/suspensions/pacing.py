@@ -1,0 +1,51 @@
+"""The pace of writing what a pause owes: never in the way of those who ask for decisions."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from govern import clock
+from govern.audit.decisions import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from govern.db import Database
+
+# While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
+# of so many times its own duration. On SQLite others look once a millisecond if they may write.
+_LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
+
+
+class Pace:
+    """How much to write at once, and how long to rest between."""
+
+    def __init__(self, database: Database, full: int) -> None:
+        self._database = database
+        self._full = full if database.is_postgresql else max(1, full // 2)
+        self._busy, self._looked = False, -_LOOK_EVERY
+
+    @contextmanager
+    def kept(self) -> Iterator[int]:
+        """The size of the next chunk; the rest is taken when it is written."""
+        began = time.perf_counter()
+        if began - self._looked >= _LOOK_EVERY:
+            self._busy, self._looked = _others_ask(self._database), began
+        yield max(1, self._full // _SMALLER) if self._busy else self._full
+        if self._busy:
+            time.sleep(_REST * (time.perf_counter() - began))
+        elif not self._database.is_postgresql:
+            time.sleep(_GAP)
+
+
+def _others_ask(database: Database) -> bool:
+    """Whether anyone asked for a decision lately, at whichever node."""
+    latest = select(Access.at).order_by(Access.at.desc()).limit(1).scalar_subquery()
+    late = latest >= clock.before(clock.instant(), _LATELY)
+    with database.access_reading() as session:
+        return bool(session.execute(select(late)).scalar())
