@@ -21,7 +21,7 @@ FRESH = timedelta(minutes=5)
 
 _ADMIN = frozenset({
     "catalogue:write", "project:read", "project:end",
-    "subject:read", "subject:write", "subject:offboard",
+    "subject:read", "subject:write", "subject:offboard", "subject:recover",
     "role:assign", "demand:set", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
@@ -62,7 +62,7 @@ ROLES: dict[str, frozenset[str]] = {
 NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
-    "integration:create", "demand:set", "provider:write", "identity:link",
+    "integration:create", "demand:set", "provider:write", "identity:link", "subject:recover",
 })  # fmt: skip
 
 

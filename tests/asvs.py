@@ -252,9 +252,6 @@ STATEMENTS = (
 NOT_SHOWN_YET: frozenset[str] = frozenset(
     {
         "6.3.4",
-        "6.4.3",
-        "6.4.4",
-        "63B-4.2.2.2",
         "10.4.9",
     }
 )

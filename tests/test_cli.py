@@ -597,8 +597,26 @@ def test_an_invited_roster_gets_one_link_each_but_for_who_is_active(
     with store.reading() as session:
         assert activation.find(session, link.rpartition("/")[2])[1].id == new.id
 
-    asked = run("user", "invite", active.email, "--json").json["invited"]
-    assert [each["email"] for each in asked] == [active.email]
+    asked = run("user", "invite", active.email)
+    assert asked.status == 1
+    assert "let back in by a recovery" in asked.err
+
+
+def test_two_people_open_a_way_back_at_the_machine(run: Callable[..., Ran], world: World) -> None:
+    subject, admin = world.subject(), world.staff()
+    for each in (subject, admin):
+        world.activate(each)
+    asked = run("user", "recover", subject.email, "--reason", "lost", "--json").json
+    assert asked["state"] == "waiting"
+    assert run("user", "recover", subject.email, "--reason", "lost").status == 1
+    later = clock.utcnow() + timedelta(seconds=30)
+    with clock.at(later):
+        factors = f"{PASSWORD}\n{world.code(admin, at=later)}\n"
+        done = run("approve", asked["request"], "--as", admin.email, "--json", stdin=factors)
+    assert done.json["state"] == "approved"
+    assert done.json["link"].startswith("http://127.0.0.1:8000/recover/")
+    assert run("user", "recover", subject.email, "--call-off").out == "Called off.\n"
+    assert run("user", "recover", subject.email, "--call-off").status == 1
 
 
 def test_an_integration_gets_credentials_that_open_until_they_are_taken(

@@ -30,6 +30,7 @@ MAY = {
     - {
         "request:approve",
         "role:assign",
+        "subject:recover",
         "demand:set",
         "roster:import",
         "integration:create",

@@ -17,6 +17,7 @@ from govern.identity import sessions
 from govern.identity.activation import Activation
 from govern.identity.authenticators import Totp
 from govern.identity.passkeys import Passkey
+from govern.identity.recovery import Recovery
 from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
 
@@ -56,7 +57,7 @@ def offboard(
         grants.end(session, grant, reason=reason, by=by)
     rows = [
         row
-        for table in (RoleAssignment, Passkey, Totp, Activation)
+        for table in (RoleAssignment, Passkey, Totp, Activation, Recovery)
         for row in session.execute(
             select(table).where(table.subject_id == subject.id, table.ended_at.is_(None))
         ).scalars()

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, literal, or_, select, text, union_all
 
 from govern import permissions
-from govern.access import grants, places, requests
+from govern.access import grants, places, recovering, requests
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
-from govern.access.requests import Request, RequestItem
+from govern.access.requests import Request, RequestItem, RequestKind
 from govern.access.suspension_tables import SuspensionTarget
 from govern.access.suspensions import reading
 from govern.access.suspensions.reading import Standing
@@ -298,6 +298,8 @@ def _explained(
         mine = row.asked_by == requests.signature(by)
         allowed = approves is None or row.client_id in approves
         why_not = obstacles.get(row.asked_by, "")
+        if not why_not and row.kind == RequestKind.RECOVER:
+            why_not = recovering.obstacle(session, row, by=by)
         found.append(
             Waiting(
                 request=row,

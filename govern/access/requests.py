@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, Index, and_, select, text, union
+from sqlalchemy import JSON, BigInteger, Index, and_, select, text, true, union
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -21,7 +21,7 @@ from govern.audit.log import Entry, Value
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, listed, new_id, references, text_column
-from govern.identity import activation, federation, roles
+from govern.identity import activation, federation, recovery, roles
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class RequestKind(StrEnum):
     NARROW = "narrow"
     MOVE = "move"
     GRANT = "grant"
+    RECOVER = "recover"
 
 
 class Request(Audited, Base):
@@ -308,6 +309,11 @@ def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> d
     return found
 
 
+def makers(session: OrmSession, subject_id: str) -> set[str]:
+    """Who created, invited, promoted or recovered an account."""
+    return _made_by(session, {subject_id}).get(subject_id, set())
+
+
 def _pair(session: OrmSession, asked_by: str, by: Principal) -> None:
     """Refuse two people who are one, or of whom one made the other."""
     for sentence in obstacles(session, [asked_by], by=by).values():
@@ -338,14 +344,17 @@ def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
 
 def _made_by(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
     among = listed(session, sorted(people))
+    recovered = recovery.Recovery.outcome == recovery.USED
     made = union(
         *(
-            select(whose, maker).join(among, among.c.value == whose)
-            for whose, maker in (
-                (Subject.id, Subject.created_by),
-                (roles.RoleAssignment.subject_id, roles.RoleAssignment.assigned_by),
-                (activation.Activation.subject_id, activation.Activation.issued_by),
-                (federation.IdentityLink.subject_id, federation.IdentityLink.linked_by),
+            select(whose, maker).join(among, among.c.value == whose).where(counts)
+            for whose, maker, counts in (
+                (Subject.id, Subject.created_by, true()),
+                (roles.RoleAssignment.subject_id, roles.RoleAssignment.assigned_by, true()),
+                (activation.Activation.subject_id, activation.Activation.issued_by, true()),
+                (federation.IdentityLink.subject_id, federation.IdentityLink.linked_by, true()),
+                (recovery.Recovery.subject_id, recovery.Recovery.asked_by, recovered),
+                (recovery.Recovery.subject_id, recovery.Recovery.approved_by, recovered),
             )
         )
     )

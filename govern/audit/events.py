@@ -45,6 +45,11 @@ class EventType(StrEnum):
     RECOVERY_CODES_ISSUED = "recovery_codes.issued"
     RECOVERY_CODES_REMOVED = "recovery_codes.removed"
     RECOVERY_CODE_USED = "recovery_code.used"
+    RESET_ASKED = "password_reset.asked"
+    RESET_COMPLETED = "password_reset.completed"
+    RECOVERY_APPROVED = "recovery.approved"
+    RECOVERY_CANCELLED = "recovery.cancelled"
+    RECOVERY_COMPLETED = "recovery.completed"
     SIGN_IN_FAILED = "sign_in.failed"
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
     SESSION_OPENED = "session.opened"
@@ -125,6 +130,11 @@ SENTENCES: dict[EventType, str] = {
     EventType.RECOVERY_CODES_ISSUED: "Recovery codes were made; older ones stopped working.",
     EventType.RECOVERY_CODES_REMOVED: "Recovery codes were ended by their owner.",
     EventType.RECOVERY_CODE_USED: "A recovery code was spent.",
+    EventType.RESET_ASKED: "Someone asked for a new password for an address, known here or not.",
+    EventType.RESET_COMPLETED: "A forgotten password was replaced, with a second factor shown.",
+    EventType.RECOVERY_APPROVED: "Two people opened a way back for who lost a second factor.",
+    EventType.RECOVERY_CANCELLED: "A recovery of an account was called off.",
+    EventType.RECOVERY_COMPLETED: "A recovery was used: all authenticators before it ended.",
     EventType.SIGN_IN_FAILED: "A sign-in or a second factor was refused.",
     EventType.AUTHENTICATOR_DISABLED: "A factor was guessed at too often and no longer counts.",
     EventType.SESSION_OPENED: "A person signed in or showed a fresh factor.",

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from govern import clock
-from govern.access import clients, roster
+from govern import clock, errors
+from govern.access import clients, recovering, roster
 from govern.cli.frame import Desk, day, govern, instant, json_option, number, pass_desk
-from govern.identity import activation, roles, signed_in, subjects
+from govern.identity import activation, recovery, roles, signed_in, subjects
 from govern.identity.subjects import Particulars, Subject, SubjectKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from govern.access.requests import Request
     from govern.db import Session
 
 # Links made in one transaction: few enough that the log's head is not held for long.
@@ -170,6 +171,45 @@ def sign_out(desk: Desk, subject: str, session_id: str | None) -> None:
 
     ended = desk.database.transaction(work)
     desk.tell({"ended": ended}, f"{number(ended, 'session')} ended.")
+
+
+@user.command()
+@click.argument("subject", metavar="SUBJECT")
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option("--as", "email", metavar="EMAIL", help="Who asks, with their factors.")
+@click.option("--call-off", is_flag=True, help="Call a recovery off that was approved.")
+@json_option
+@pass_desk
+def recover(desk: Desk, /, *, subject: str, reason: str, email: str | None, call_off: bool) -> None:
+    """Ask that someone who lost a second factor be let back in; another approves.
+
+    They are told at once. A day after the approval a link works, for a day, by which they set a
+    new password and authenticator. It is mailed to them; where no mail is set up, who approves is
+    shown it.
+
+    Example: govern user recover rosa@example.com --reason "Lost her phone; I spoke to her."
+    """
+    by = desk.by if email is None else desk.person(email)
+
+    def ask(session: Session) -> Request:
+        return recovering.ask(session, subjects.find(session, subject), reason=reason, by=by)
+
+    def cancel(session: Session) -> None:
+        row = recovery.pending(session, subjects.find(session, subject).id)
+        if row is None:
+            raise errors.AlreadyEnded("No recovery of theirs is under way.")
+        recovery.cancel(session, row, by=by)
+
+    if call_off:
+        desk.database.transaction(cancel)
+        desk.tell({"state": "cancelled"}, "Called off.")
+        return
+    request = desk.database.transaction(ask)
+    desk.tell(
+        {"request": request.id, "state": "waiting"},
+        f"{request.id} awaits a second person.",
+        f"Another admin approves with: govern approve {request.id} --as EMAIL",
+    )
 
 
 def _invite(desk: Desk, people: Sequence[str], session: Session) -> list[tuple[str, str]]:

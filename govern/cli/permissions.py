@@ -14,6 +14,7 @@ WORDS = {
     "subject:read": "Look at people and at the roles that they hold.",
     "subject:write": "Make people known, change what is known of them, move them, let them in.",
     "subject:offboard": "End everything that a person holds, for good.",
+    "subject:recover": "Ask that who lost a factor be let back in, and call that off.",
     "identity:link": "Link a person to their account at a provider of sign-in, and unlink it.",
     "provider:read": "Look at the providers of sign-in that are trusted.",
     "provider:write": "Trust a provider of sign-in, change it, and end that trust.",

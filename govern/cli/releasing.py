@@ -11,6 +11,7 @@ from govern.access import requests, suspensions
 from govern.access.requests import Request, RequestKind
 from govern.cli.frame import Desk, govern, json_option, pass_desk
 from govern.cli.lifting import approved, decide, tell_asked, tell_done, two_people, who
+from govern.identity import recovery
 
 if TYPE_CHECKING:
     from govern.db import Session
@@ -98,10 +99,31 @@ def approve_request(desk: Desk, /, *, request: str, email: str, count: int | Non
     with desk.database.reading() as session:
         row = requests.find(session, request, by=by)
     decide(desk, row, count, by=by)
+    if row.kind == RequestKind.RECOVER:
+        _tell_recovery(desk, row, by=by)
+        return
     if row.suspension_id is None or RequestKind(row.kind) not in _DONE:
         desk.tell({"request": row.id, "state": "approved"}, f"{row.id} is approved.")
         return
     tell_done(desk, row.suspension_id, row.id, *_DONE[RequestKind(row.kind)])
+
+
+def _tell_recovery(desk: Desk, row: Request, *, by: Principal) -> None:
+    """Say how the person gets the link: by mail, or where none goes out, from who approved."""
+    told: dict[str, str] = {"request": row.id, "state": "approved"}
+    if desk.settings.smtp_url:
+        desk.tell(told, f"{row.id} is approved. They are told by mail; the link follows in a day.")
+        return
+    token = desk.database.transaction(
+        lambda session: recovery.hand_over(session, row.subject_id or "", by=by)
+    )
+    link = f"{desk.settings.public_url}/recover/{token}"
+    desk.tell(
+        told | {"link": link},
+        f"{row.id} is approved. No mail goes out from here: give them this link, which works in a "
+        "day, and tell them that they can call it off.",
+        link,
+    )
 
 
 def _whose(desk: Desk, what: tuple[str, ...], email: str | None, *, approve: bool) -> Principal:

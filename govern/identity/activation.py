@@ -10,7 +10,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, or_, select
+from sqlalchemy import Index, exists, literal, not_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -19,7 +19,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, listed, new_id, references, text_column
-from govern.identity import authenticators, passwords, sessions, throttle
+from govern.identity import authenticators, passwords, sessions
 from govern.identity.authenticators import Totp
 from govern.identity.passkeys import Passkey
 from govern.identity.passwords import Password
@@ -27,8 +27,9 @@ from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from sqlalchemy import ColumnElement, SQLColumnExpression
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -54,11 +55,21 @@ class Activation(Audited, Base):
 def issue(session: Session, subject: Subject, *, by: Principal) -> str:
     """Make a link's token for a subject; an earlier unused one stops working.
 
-    Whoever issues it cannot pair with the account in an act that takes two people.
+    Whoever issues it cannot pair with the account in an act that takes two people. There is none
+    for an account in use: it would be a way round `recovery`.
     """
     permissions.require(by, "subject:write")
     if subject.ended_at is not None:
         raise errors.AlreadyEnded("Who has left is not invited again.", field="subject")
+
+    def unused(session: OrmSession) -> None:
+        if is_active(session, subject.id):
+            raise errors.AlreadyExists(
+                "Their account is in use already: who lost a factor is let back in by a recovery.",
+                field="subject",
+            )
+
+    unused(session)
     earlier = session.execute(
         select(Activation).where(Activation.subject_id == subject.id, Activation.ended_at.is_(None))
     ).scalars()
@@ -78,34 +89,38 @@ def issue(session: Session, subject: Subject, *, by: Principal) -> str:
         by=by,
         refs={"subject": subject.id},
         stamps=[(row, "recorded_at"), *((old, "ended_at") for old in earlier)],
+        recheck=unused,
     )
     return token
 
 
+def is_active(session: OrmSession, subject_id: str) -> bool:
+    """Whether an account is in use: a link was used, and it has something to prove oneself with."""
+    return bool(session.execute(select(_in_use(literal(subject_id)))).scalar_one())
+
+
+def _in_use(subject_id: SQLColumnExpression[str]) -> ColumnElement[bool]:
+    return or_(
+        exists().where(Password.subject_id == subject_id),
+        exists().where(Totp.subject_id == subject_id, Totp.ended_at.is_(None)),
+        exists().where(Passkey.subject_id == subject_id, Passkey.ended_at.is_(None)),
+    )
+
+
 def not_yet_active(session: OrmSession, external_ids: Sequence[str]) -> list[Subject]:
-    """Who of these is here and has no second factor yet, in the order given.
+    """Who of these is here and whose account is not in use yet, in the order given.
 
     `Unknown` names the first whom nobody knows.
     """
     given = listed(session, external_ids)
     rows = session.execute(
-        select(
-            Subject,
-            or_(
-                *(
-                    select(table.id)
-                    .where(table.subject_id == Subject.id, table.ended_at.is_(None))
-                    .exists()
-                    for table in (Totp, Passkey)
-                )
-            ),
-        ).join(given, given.c.value == Subject.external_id)
+        select(Subject, _in_use(Subject.id)).join(given, given.c.value == Subject.external_id)
     ).all()
-    found = {subject.external_id: (subject, strong) for subject, strong in rows}
+    found = {subject.external_id: (subject, active) for subject, active in rows}
     for external_id in external_ids:
         if external_id not in found:
             raise errors.Unknown(f"Nobody is known as “{external_id}”.", field="subject")
-    active = {external_id for external_id, (_, strong) in found.items() if strong}
+    active = {external_id for external_id, (_, in_use) in found.items() if in_use}
     known = [found[external_id][0] for external_id in external_ids if external_id not in active]
     return [subject for subject in known if subject.ended_at is None]
 
@@ -120,6 +135,7 @@ def find(session: OrmSession, token: str) -> tuple[Activation, Subject]:
             Activation.ended_at.is_(None),
             Activation.expires_at > clock.instant(),
             Subject.ended_at.is_(None),
+            not_(_in_use(Subject.id)),
         )
     ).one_or_none()
     if found is None:
@@ -143,6 +159,34 @@ def complete(
         if session.execute(ended).scalar_one() is not None:
             raise errors.AlreadyEnded("This link has been used.")
 
+    codes = equip(
+        session,
+        subject,
+        password_hash=password_hash,
+        seed=seed,
+        code=code,
+        stamps=[(row, "ended_at")],
+        recheck=unused,
+        by=by,
+    )
+    return subject, codes
+
+
+def equip(
+    session: Session,
+    subject: Subject,
+    *,
+    password_hash: str,
+    seed: str,
+    code: str,
+    stamps: Iterable[tuple[Base, str]] = (),
+    recheck: Callable[[Session], None] | None = None,
+    by: Principal,
+) -> list[str]:
+    """Give someone a password, an authenticator app and recovery codes; their sessions end.
+
+    Returns the codes. `stamps` and `recheck` are of the link that was used: see `record`.
+    """
     earlier = authenticators.strong(session, subject.id)
     authenticators.enrol(session, subject, seed=seed, code=code, by=by)
     password = session.get(Password, subject.id)
@@ -151,8 +195,6 @@ def complete(
         session.add(password)
     else:
         password.hash = password_hash
-    throttle.replaced(session, "password", subject.id)
-    throttle.replaced(session, "present_password", subject.id)
     sessions.end_all(session, subject.id, by=by)
     record(
         session,
@@ -161,13 +203,13 @@ def complete(
         by=by,
         refs={"subject": subject.id},
         stamps=[
-            (row, "ended_at"),
+            *stamps,
             (password, "recorded_at"),
             *((each, "ended_at") for each in earlier),
         ],
-        recheck=unused,
+        recheck=recheck,
     )
-    return subject, authenticators.issue_recovery_codes(session, subject, by=by)
+    return authenticators.issue_recovery_codes(session, subject, by=by)
 
 
 def hash_password(password: str, *, of: Subject | None = None) -> str:

@@ -108,25 +108,6 @@ def test_a_new_link_ends_the_one_before_and_each_ends_after_three_days(
         assert second not in str(session.execute(select(Activation.token_hash)).all())
 
 
-def test_recovering_an_account_ends_its_sessions_and_its_old_factors(
-    world: World, ready: tuple[Subject, str]
-) -> None:
-    subject, _ = ready
-    with clock.at(START - timedelta(minutes=1)):
-        codes = world.activate(subject)
-    with clock.at(START):
-        half = sessions.begin(world.store, subject.email, PASSWORD)
-        full = world.do(lambda s: sessions.show_factor(s, half, world.code(subject)))
-        seed = world.seeds[subject.id] = authenticators.new_seed()
-        complete(world, issue(world, subject), seed=seed, code=world.code(subject))
-        with world.store.reading() as session:
-            assert sessions.resume(session, full) is None
-            assert authenticators.recovery_codes_left(session, subject.id) == 10
-        half = sessions.begin(world.store, subject.email, PASSWORD)
-        with pytest.raises(errors.SignInFailed):
-            world.do(lambda s: sessions.show_factor(s, half, codes[0]))
-
-
 def test_a_roster_is_invited_but_for_who_is_active_or_has_left(world: World) -> None:
     people = [world.subject() for _ in range(3)]
     world.activate(people[1])

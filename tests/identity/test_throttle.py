@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from govern import clock, errors
 from govern.access import offboarding
-from govern.identity import activation, authenticators, sessions, throttle
+from govern.identity import activation, authenticators, resets, sessions, throttle
+from govern.identity.resets import PasswordReset
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR, PASSWORD, T0, World, person
 
@@ -114,10 +116,12 @@ def test_a_new_password_counts_again_and_forgets_every_browser(world: World) -> 
         known = browser_of(world, subject)
         one_before_the_last(world, password_of(subject))
         guess(world, subject.email)
-        token = world.do(lambda s: activation.issue(s, subject, by=OPERATOR))
-        seed = world.seeds[subject.id] = authenticators.new_seed()
+        world.do(lambda s: resets.ask(s, subject.email))
+        token = world.do(
+            lambda s: resets.token_of(s, s.execute(select(PasswordReset)).scalar_one())
+        )
         fresh, code = activation.hash_password(ANOTHER), world.code(subject)
-        world.do(lambda s: activation.complete(s, token, password_hash=fresh, seed=seed, code=code))
+        world.do(lambda s: resets.complete(s, token, password_hash=fresh, code=code))
         assert guess(world, subject.email, ANOTHER) == "in"
         for _ in range(throttle.FREE_TRIES):
             guess(world, subject.email)

@@ -351,7 +351,7 @@ def test_nothing_is_made_of_the_host_that_a_request_names(
             answer = who.get(begun.path(rule), headers=told, auth=credentials(app, rule, begun))
             assert EVIL not in answer.text, rule
             assert EVIL not in str(answer.headers), rule
-    page = visitor.post(f"/people/{begun.things['subject_id']}/activation-link", headers=told)
+    page = visitor.post(f"/people/{world.subject().id}/activation-link", headers=told)
     assert "http://127.0.0.1:8000/activate/" in page.text
     assert EVIL not in page.text
 

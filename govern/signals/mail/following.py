@@ -19,6 +19,7 @@ from govern.access.suspensions import Suspension
 from govern.audit import EventType, follower
 from govern.db import insert_if_absent, listed
 from govern.identity.subjects import Subject, SubjectKind
+from govern.signals.mail import accounts
 from govern.signals.mail.tables import MailAct, MailDelivery, State
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ ON_GRANTS = frozenset({EventType.GRANT_ISSUED, EventType.GRANT_REVOKED})
 ON_ACCOUNTS = frozenset({
     EventType.IDENTITY_OFFERED, EventType.IDENTITY_LINKED, EventType.IDENTITY_UNLINKED,
 })  # fmt: skip
+_TYPES = ON_SUSPENSIONS | ON_GRANTS | ON_ACCOUNTS | accounts.ON_RECOVERY
 TOGETHER = timedelta(minutes=2)
 # Every entry of a log is there, and was followed, so long after its instant.
 SETTLED = timedelta(minutes=1)
@@ -84,9 +86,7 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
     entries: list[Row[Any]] = []
     if database.settings.smtp_url:
         with database.reading() as session:
-            entries = follower.news(
-                session, log_id, begin, end, types=ON_SUSPENSIONS | ON_GRANTS | ON_ACCOUNTS
-            )
+            entries = follower.news(session, log_id, begin, end, types=_TYPES)
 
     def work(session: Session) -> None:
         if not follower.advance(session, FOLLOWER, log_id, was=begin, to=end):
@@ -97,6 +97,9 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
         for entry in fresh:
             if entry.type in ON_ACCOUNTS:
                 _note_account(session, entry)
+            if entry.type in accounts.ON_RECOVERY and entry.subject_id is not None:
+                for act_id, at in accounts.acts(session, entry):
+                    _note(session, act_id, [entry.subject_id], at=at)
             if entry.type in ON_SUSPENSIONS and not _told_with_opening(session, entry):
                 insert_if_absent(
                     session, MailAct, id=f"{entry.type}:{entry.suspension_id}:"

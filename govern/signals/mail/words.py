@@ -31,14 +31,14 @@ from govern.audit.log import Entry
 from govern.db import listed
 from govern.identity import federation
 from govern.identity.subjects import Subject
+from govern.signals.mail import accounts
 from govern.signals.mail.following import GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy.orm import Session
-
     from govern.config import Settings
+    from govern.db import Session
     from govern.signals.mail.tables import MailAct
 
 _SAME_COMMIT = timedelta(milliseconds=1)
@@ -59,6 +59,11 @@ _SUBJECTS = {
     EventType.IDENTITY_LINKED: "A new way to sign in",
     EventType.IDENTITY_UNLINKED: "A way to sign in has ended",
 }
+_TITLES: dict[str, str] = {
+    **{str(event): title for event, title in _SUBJECTS.items()},
+    **accounts.TITLES,
+    GRANTS: "Your access has changed",
+}
 
 
 def compose(
@@ -71,7 +76,10 @@ def compose(
             select(Subject.id, Subject.email).join(among, among.c.value == Subject.id)
         ).all()
     )
-    if act.type == GRANTS:
+    if act.type in accounts.TITLES:
+        told = {each: accounts.words(session, settings, act, each) for each in people}
+        bodies = {each: lines for each, lines in told.items() if lines}
+    elif act.type == GRANTS:
         bodies = _of_grants(session, act, people)
     elif act.type in ON_ACCOUNTS:
         bodies = _of_account(session, settings, act, people)
@@ -93,18 +101,20 @@ def _message(
         message["To"] = Address(addr_spec=address)
     except (ValueError, IndexError, MessageError):  # all of them are what the parser raises
         return None
-    title = "Your access has changed" if act.type == GRANTS else _SUBJECTS[EventType(act.type)]
+    title = _TITLES[act.type]
     message["From"] = Address("govern", addr_spec=settings.mail_from)
     message["Subject"] = title
     message["Date"] = format_datetime(clock.utcnow())
     message["Message-ID"] = message_id(settings, act.id, person)
     # RFC 3834: so that no holiday notice answers a machine.
     message["Auto-Submitted"] = "auto-generated"
-    foot = [
-        f"How things stand now is on your own page: {settings.public_url}/status",
-        "",
-        "This was sent by a machine that reads no answers.",
-    ]
+    foot = ["This was sent by a machine that reads no answers."]
+    if act.type not in accounts.TITLES:
+        foot = [
+            f"How things stand now is on your own page: {settings.public_url}/status",
+            "",
+            *foot,
+        ]
     message.set_content("\n".join([*lines, "", *foot, ""]))
     return message
 

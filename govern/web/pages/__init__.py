@@ -20,6 +20,8 @@ from govern.web.pages import (
     pause,
     people,
     projects,
+    recovery,
+    reset,
     roles,
     single_sign_on,
     start,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
     auditor, auth, authenticators, contractor, demanding, drills, effect, ending, integrations,
-    lift, overview, pause, people, projects, roles, single_sign_on, start, suspended,
+    lift, overview, pause, people, projects, recovery, reset, roles, single_sign_on, start,
+    suspended,
 )  # fmt: skip
 
 

@@ -17,13 +17,21 @@ from flask_babel import gettext as _
 from flask_login import current_user
 
 from govern import db, errors
-from govern.identity import activation, authenticators, federation, passwords, sessions
+from govern.identity import (
+    activation,
+    authenticators,
+    federation,
+    passwords,
+    recovery,
+    sessions,
+)
 from govern.identity.passkeys import Answer
 from govern.web import device, guard
 from govern.web.pages import base, passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from flask.typing import ResponseReturnValue
 
@@ -169,9 +177,15 @@ def _code_page(wrong: Mapping[str, str]) -> str:
     )
 
 
-# --- the first time ----------------------------------------------------------------------------
+# --- the first time, and after a recovery ------------------------------------------------------
 
 
+def _door() -> ModuleType:
+    """Whose link it is: both lead through the same three steps."""
+    return recovery if request.path.startswith("/recover/") else activation
+
+
+@blueprint.get("/recover/<token>", endpoint="recover")
 @blueprint.get("/activate/<token>")
 @guard.public
 def activate(token: str) -> ResponseReturnValue:
@@ -179,6 +193,7 @@ def activate(token: str) -> ResponseReturnValue:
     return _activation_page(token, "password")
 
 
+@blueprint.post("/recover/<token>", endpoint="recover_done")
 @blueprint.post("/activate/<token>")
 @guard.public
 def activate_done(token: str) -> ResponseReturnValue:
@@ -202,10 +217,10 @@ def _choose_password(token: str) -> ResponseReturnValue:
         )
     try:
         with guard.database().reading() as s:
-            subject = activation.find(s, token)[1]
+            subject = _door().find(s, token)[1]
         hashed = activation.hash_password(password, of=subject)
-    except errors.Unknown:
-        return _dead()
+    except (errors.Unknown, errors.Stale) as error:
+        return _dead(error)
     except errors.Invalid as error:
         return _activation_page(token, "password", {"password": error.message}, status=422)
     kept = {"hash": hashed, "seed": authenticators.new_seed()}
@@ -216,7 +231,7 @@ def _confirm_authenticator(token: str) -> ResponseReturnValue:
     kept = _unsealed(token)
     try:
         subject, codes = guard.database().transaction(
-            lambda s: activation.complete(
+            lambda s: _door().complete(
                 s, token, password_hash=kept["hash"], seed=kept["seed"], code=base.typed("code")
             )
         )
@@ -224,8 +239,8 @@ def _confirm_authenticator(token: str) -> ResponseReturnValue:
         return _activation_page(
             token, "authenticator", {"code": error.message}, kept=kept, status=422
         )
-    except (errors.Unknown, errors.AlreadyEnded):
-        return _dead()
+    except (errors.Unknown, errors.Conflict) as error:
+        return _dead(error)
     return _recovery_page(token, {"email": subject.email, "codes": codes})
 
 
@@ -249,9 +264,9 @@ def _activation_page(
 ) -> ResponseReturnValue:
     with guard.database().reading() as s:
         try:
-            subject = activation.find(s, token)[1]
-        except errors.Unknown:
-            return _dead()
+            subject = _door().find(s, token)[1]
+        except (errors.Unknown, errors.Stale) as error:
+            return _dead(error)
     more: dict[str, Any] = {}
     if kept is not None:
         address = authenticators.provisioning_uri(kept["seed"], subject)
@@ -261,7 +276,8 @@ def _activation_page(
             "secret": " ".join(kept["seed"][i : i + 4] for i in range(0, len(kept["seed"]), 4)),
         }
     page = render_template(
-        "auth/activate.html", step=step, token=token, email=subject.email, errors=wrong or {},
+        "auth/activate.html", step=step, token=token, recovers=_door() is recovery,
+        email=subject.email, errors=wrong or {},
         password_min=passwords.MIN_LENGTH, **more,
     )  # fmt: skip
     return page, status
@@ -271,14 +287,19 @@ def _recovery_page(
     token: str, kept: dict[str, Any], wrong: Mapping[str, str] | None = None
 ) -> ResponseReturnValue:
     page = render_template(
-        "auth/activate.html", step="recovery", token=token, email=kept["email"],
+        "auth/activate.html", step="recovery", token=token, recovers=_door() is recovery,
+        email=kept["email"],
         codes=kept["codes"], sealed=_sealed(token, kept), errors=wrong or {},
     )  # fmt: skip
     return page, 422 if wrong else 200
 
 
-def _dead() -> ResponseReturnValue:
-    return render_template("auth/activate.html", step="dead", token="", email="", errors={}), 404
+def _dead(error: errors.GovernError) -> ResponseReturnValue:
+    early = error.message if isinstance(error, errors.Stale) else ""
+    page = render_template(
+        "auth/activate.html", step="dead", token="", email="", early=early, errors={}
+    )
+    return page, 404
 
 
 def _place(token: str) -> str:

@@ -17,7 +17,7 @@ from govern.access import demands, standing, suspensions
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
 from govern.identity import account as accounts
-from govern.identity import activation, authenticators, passwords, sessions, signed_in
+from govern.identity import activation, authenticators, passwords, recovery, sessions, signed_in
 from govern.web import guard
 from govern.web.pages import base, words
 
@@ -313,6 +313,7 @@ def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None
             form={},
             errors=wrong,
             password_min=passwords.MIN_LENGTH,
+            recovering=recovery.pending(session, by.id),
             sessions_most=sessions.MOST,
         )
 

@@ -14,7 +14,7 @@ from govern.access.requests import RequestKind
 from govern.audit import reading
 from govern.signals import mail
 from govern.web import guard
-from govern.web.pages import base, demanding, words
+from govern.web.pages import base, demanding, recovery, words
 from govern.web.pages.lift import difference_context
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def decide(request_id: str) -> ResponseReturnValue:
         return requests.approve(session, request_id, number=number, by=by)
 
     def done(row: Request) -> ResponseReturnValue:
+        if row.kind == RequestKind.RECOVER and row.outcome == "approved":
+            return recovery.approved(row)
         told = {
             "approved": _("Approved. It is done."),
             "withdrawn": _("Withdrawn. Nothing has changed."),
@@ -141,7 +143,8 @@ def decide(request_id: str) -> ResponseReturnValue:
 def _subject_url(row: Request) -> str:
     if row.suspension_id:
         return f"/suspensions/{row.suspension_id}"
-    return f"/people/{row.subject_id}" if row.kind == RequestKind.MOVE else "/"
+    about_person = row.kind in {RequestKind.MOVE, RequestKind.RECOVER}
+    return f"/people/{row.subject_id}" if about_person else "/"
 
 
 def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
@@ -166,6 +169,7 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
             decided_at=row.ended_at,
             number=row.number,
             later=row.kind == RequestKind.RESUME,
+            recovers=row.kind == RequestKind.RECOVER,
             mine=item.mine,
             subject_url=_subject_url(row),
         ),
@@ -189,8 +193,8 @@ def _difference(
     *,
     by: Principal,
 ) -> dict[str, Any] | None:
-    """The difference that a waiting request would make; a grant makes none to what is held."""
-    if row.kind == RequestKind.GRANT or row.ended_at is not None:
+    """The difference that a waiting request would make; some make none."""
+    if row.kind in {RequestKind.GRANT, RequestKind.RECOVER} or row.ended_at is not None:
         return None
     url = f"/requests/{row.id}"
     supposing = suspensions.supposing_of(row)

@@ -9,8 +9,8 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, permissions
-from govern.access import holdings, names, offboarding, suspensions
-from govern.identity import activation, signed_in, subjects
+from govern.access import holdings, names, offboarding, recovering, suspensions
+from govern.identity import activation, recovery, signed_in, subjects
 from govern.identity import roles as assignable
 from govern.web import guard
 from govern.web.pages import base, words
@@ -76,6 +76,8 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         )
         everything = base.may("subject:write", None)
         organisations = holdings.organisations(session, by=by) if everything else []
+        under_way = recovery.pending(session, found.subject.id) if everything else None
+        asked = recovering.waiting(session, found.subject.id) if everything else None
         living = _living(session, found.subject, by) if everything else []
         over = permissions.scope(by, "role:assign")
         over_codes = sorted(names.of(session, over or ()).values())
@@ -143,7 +145,15 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         assignable=[(role, role) for role in assignable.ASSIGNABLE],
         over=None if over is None else [(code, code) for code in over_codes],
         may_offboard=here and base.may("subject:offboard", None) and subject.id != by.id,
-        may_link=here and everything,
+        may_link=here and everything and not found.activated,
+        may_recover=here
+        and base.may("subject:recover", None)
+        and found.activated
+        and subject.id != by.id
+        and asked is None
+        and under_way is None,
+        recovery=under_way,
+        recovery_asked=f"/requests/{asked.id}" if asked is not None else None,
         may_move=here and everything,
         organisations=[(name, name) for name in organisations if name != found.organisation],
         counts=SimpleNamespace(grants=found.grants, projects=found.projects),

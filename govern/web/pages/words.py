@@ -120,6 +120,8 @@ def request(waiting: overview.Waiting) -> str:
     if row.kind == RequestKind.MOVE:
         firm = names.get(row.details["organisation"], "")
         return str(_("Move %(name)s to %(firm)s", name=person, firm=firm))
+    if row.kind == RequestKind.RECOVER:
+        return str(_("Let %(name)s back in", name=person))
     if row.kind == RequestKind.GRANT:
         return str(
             _(

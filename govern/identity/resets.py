@@ -1,0 +1,176 @@
+"""A forgotten password: a link by mail sets a new one, for who shows a second factor besides.
+
+A link lives half an hour and works once. Whether an address is known shows nowhere: for one that is
+not the same is written, and nothing is mailed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Index, LargeBinary, func, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, errors
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.clock import Utc
+from govern.db import SEALED, Audited, Base, Id, new_id, references, seal_row, text_column, unseal
+from govern.identity import activation, authenticators, sessions, subjects, throttle
+from govern.identity.passwords import Password
+from govern.identity.subjects import Subject
+from govern.principal import SYSTEM, Kind, Principal
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+
+LIFE = timedelta(minutes=30)
+# How often an hour one address can be asked for.
+MOST = 3
+_WRONG = "That did not work. Check what you typed and try again."
+
+
+class PasswordReset(Audited, Base):
+    """A link that was asked for; `subject_id` is None where nobody's address was typed.
+
+    `token` is sealed, for the mail; `asked_for` is the hash of what was typed.
+    """
+
+    __tablename__ = "password_reset"
+    __table_args__ = (
+        Index("ix_password_reset_subject", "subject_id"),
+        Index("ix_password_reset_asked_for", "asked_for", "expires_at"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    subject_id: Mapped[Id | None] = mapped_column(references("subject.id"))
+    asked_for: Mapped[str] = mapped_column(text_column(64))
+    token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
+    token: Mapped[bytes | None] = mapped_column(LargeBinary, info=SEALED)
+    expires_at: Mapped[datetime] = mapped_column(Utc())
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+    ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+def ask(session: Session, email: str) -> None:
+    """Ask for a link to an address: nothing is answered, and much the same is done for any.
+
+    More than three an hour for one address are passed over.
+    """
+    asked_for = _hash(email.strip().lower())
+    now = clock.now(session)
+    lately = select(func.count()).where(
+        PasswordReset.asked_for == asked_for,
+        PasswordReset.expires_at > now + LIFE - timedelta(hours=1),
+    )
+    if session.execute(lately).scalar_one() >= MOST:
+        return
+    subject = subjects.lookup(session, email if "@" in email else "@")
+    known = activation.is_active(session, subject.id if subject is not None else "")
+    whose = subject.id if subject is not None and known and subject.ended_at is None else None
+    reset_id, token = new_id("rst"), secrets.token_urlsafe(32)
+    row = PasswordReset(
+        id=reset_id,
+        subject_id=whose,
+        asked_for=asked_for,
+        token_hash=_hash(token),
+        token=seal_row(session, token.encode(), place=_place(reset_id)),
+        expires_at=now + LIFE,
+    )
+    session.add(row)
+    record(
+        session,
+        EventType.RESET_ASKED,
+        logs=[HOUSE],
+        by=SYSTEM,
+        refs={"subject": whose, "reset": row.id},
+        stamps=[(row, "recorded_at")],
+    )
+
+
+def token_of(session: Session, row: PasswordReset) -> str | None:
+    """The token of a link, for its mail; None once it was used."""
+    if row.token is None:
+        return None
+    return unseal(session.database.settings, row.token, place=_place(row.id)).decode()
+
+
+def find(session: OrmSession, token: str) -> tuple[PasswordReset, Subject]:
+    """Whose link this is; `Unknown` when it is used, over or nobody's."""
+    found = session.execute(
+        select(PasswordReset, Subject)
+        .join(Subject, Subject.id == PasswordReset.subject_id)
+        .where(
+            PasswordReset.token_hash == _hash(token),
+            PasswordReset.ended_at.is_(None),
+            PasswordReset.expires_at > clock.instant(),
+            Subject.ended_at.is_(None),
+        )
+    ).one_or_none()
+    if found is None:
+        raise errors.Unknown("This link has been used or has expired. Ask for a new one.")
+    return found[0], found[1]
+
+
+def complete(session: Session, token: str, *, password_hash: str, code: str) -> Subject:
+    """Use a link: with a second factor shown, the password (hashed beforehand) takes the place.
+
+    A wrong code counts as it does at the sign-in (`SignInFailed`), and leaves the link as it was.
+    """
+    row, subject = find(session, token)
+    counted = authenticators.counter(session, subject, code)
+    counts = throttle.allow(session, counted)
+    shown = authenticators.show(session, subject, code) if counts else None
+    if shown is None:
+        raise throttle.counting(errors.SignInFailed(_WRONG), counted)
+    throttle.succeeded(session, counted)
+    by = Principal(kind=Kind.SUBJECT, id=subject.id, amr=shown.amr)
+    password = session.get_one(Password, subject.id)
+    password.hash = password_hash
+    throttle.replaced(session, "password", subject.id)
+    throttle.replaced(session, "present_password", subject.id)
+    sessions.end_all(session, subject.id, by=by)
+    open_ones = session.execute(
+        select(PasswordReset).where(
+            PasswordReset.subject_id == subject.id, PasswordReset.ended_at.is_(None)
+        )
+    ).scalars()
+    stamps = []
+    for each in open_ones:
+        each.token = None
+        stamps.append((each, "ended_at"))
+
+    def unused(session: OrmSession) -> None:
+        ended = select(PasswordReset.ended_at).where(PasswordReset.id == row.id)
+        if session.execute(ended).scalar_one() is not None:
+            raise errors.AlreadyEnded("This link has been used.")
+
+    record(
+        session,
+        EventType.RESET_COMPLETED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": subject.id, "reset": row.id},
+        data={"amr": list(shown.amr)},
+        stamps=[*stamps, (password, "recorded_at")],
+        recheck=unused,
+    )
+    if "rec" in shown.amr:
+        record(
+            session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by, refs={"subject": subject.id}
+        )
+    return subject
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _place(reset_id: str) -> str:
+    return f"password_reset.token:{reset_id}"
