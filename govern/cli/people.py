@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from govern import clock, errors
+from govern import clock
 from govern.access import clients, recovering, roster
 from govern.cli.frame import Desk, day, govern, instant, json_option, number, pass_desk
 from govern.identity import activation, recovery, roles, signed_in, subjects
@@ -195,10 +195,7 @@ def recover(desk: Desk, /, *, subject: str, reason: str, email: str | None, call
         return recovering.ask(session, subjects.find(session, subject), reason=reason, by=by)
 
     def cancel(session: Session) -> None:
-        row = recovery.pending(session, subjects.find(session, subject).id)
-        if row is None:
-            raise errors.AlreadyEnded("No recovery of theirs is under way.")
-        recovery.cancel(session, row, by=by)
+        recovery.call_off(session, subjects.find(session, subject).id, by=by)
 
     if call_off:
         desk.database.transaction(cancel)

@@ -199,6 +199,16 @@ def cancel(session: Session, row: Recovery, *, by: Principal) -> None:
     _end(session, row, CANCELLED, EventType.RECOVERY_CANCELLED, by=by)
 
 
+def call_off(session: Session, subject_id: str, *, by: Principal) -> None:
+    """Call off what is under way for someone; `AlreadyEnded` when nothing is, or no more."""
+    if by.id != subject_id:
+        permissions.require(by, "subject:recover")
+    row = pending(session, subject_id)
+    if row is None:
+        raise errors.AlreadyEnded("No recovery is under way any more.")
+    cancel(session, row, by=by)
+
+
 def cancel_by_link(session: Session, token: str) -> None:
     """Call a recovery off by the link of its notice, which went to the person's own address."""
     row, subject = find_cancel(session, token)

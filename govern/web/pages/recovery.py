@@ -68,7 +68,7 @@ def cancel(subject_id: str) -> ResponseReturnValue:
 
     def work(session: Session, by: Principal) -> None:
         subject = holdings.profile(session, subject_id, by=by).subject
-        _cancel(session, subject.id, by)
+        recovery.call_off(session, subject.id, by=by)
 
     def done(_none: None) -> ResponseReturnValue:
         flash(_("Called off. Everything of theirs stays as it was."), "success")
@@ -92,19 +92,12 @@ def cancel_own() -> ResponseReturnValue:
         return redirect("/account", 303)
 
     return base.act(
-        lambda session, by: _cancel(session, by.id, by),
+        lambda session, by: recovery.call_off(session, by.id, by=by),
         done=done,
         again=lambda _wrong: redirect("/account", 303),
         title=_("Call a recovery off"),
         cancel="/account",
     )
-
-
-def _cancel(session: Session, subject_id: str, by: Principal) -> None:
-    row = recovery.pending(session, subject_id)
-    if row is None:
-        raise errors.AlreadyEnded(_("No recovery is under way any more."))
-    recovery.cancel(session, row, by=by)
 
 
 @blueprint.get("/recover/cancel/<token>")
