@@ -14,7 +14,7 @@ from flask_login import LoginManager, UserMixin, current_user
 
 from govern import errors
 from govern.access import demands, suspensions, tokens
-from govern.identity import integrations, sessions
+from govern.identity import integrations, sessions, throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,11 +134,14 @@ def become(new_token: str) -> None:
     g.session_token = new_token
 
 
-def know_browser() -> None:
-    """Hand this browser what says that its owner signed in here: see `identity.throttle`."""
-    by = principal()
+def know_browser(subject_id: str = "") -> None:
+    """Hand this browser what says that its owner proved themselves here: see `identity.throttle`.
+
+    The caller, or whoever showed all that it takes without signing in.
+    """
+    subject_id = subject_id or principal().id
     with database().reading() as session:
-        g.browser_known = sessions.know(session, by=by)
+        g.browser_known = throttle.know(session, subject_id)
 
 
 def known_browser() -> str:

@@ -1,0 +1,286 @@
+"""Opening sessions: by a password and a second factor, a passkey, or a provider's word.
+
+Every authentication, a fresh code included, makes a new row and ends the one before.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert
+
+from govern import clock, errors
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import RECORDED, record
+from govern.db import new_id
+from govern.identity import authenticators, passkeys, passwords, roles, subjects, throttle
+from govern.identity.passwords import Password
+from govern.identity.sessions.ending import end, make_room
+from govern.identity.sessions.resuming import live, resume
+from govern.identity.sessions.tables import HALF_WAY, LIMITS, CameBy, WebSession, hash_of
+from govern.identity.subjects import Subject
+from govern.principal import SYSTEM, Kind, Principal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from govern.db import Database, Session
+    from govern.identity.sessions.resuming import Caller
+    from govern.identity.throttle import Counter
+
+# How a second factor was shown (RFC 8176): a one-time code, a recovery code, or a passkey, which is
+# the proof of possession that cannot be phished.
+SECOND = frozenset({"otp", "rec", "pop", "mfa"})
+_WRONG = "That did not work. Check what you typed and try again."
+
+
+def begin(
+    database: Database, email: str, password: str, *, browser: str = "", device: str = ""
+) -> str:
+    """Check address and password; returns the token of a half-way session.
+
+    Unknown, wrong, offboarded and disabled are answered alike, in words and in time
+    (`SignInFailed`); a failure is counted and recorded although it is refused. The hash is computed
+    outside the transaction, so that nobody waits for it. `browser` is the cookie that `know` gave.
+    """
+    with database.reading() as session:
+        subject = subjects.lookup(session, email) if "@" in email else None
+        # Of nobody as well: the look takes its time.
+        stored = session.get(Password, subject.id if subject is not None else "")
+        counted = throttle.of_password(
+            session,
+            stored,
+            typed=email,
+            subject_id=subject.id if subject is not None else None,
+            cookie=browser,
+        )
+        throttle.allow(session, counted, lock=False)
+    hashed = stored.hash if stored is not None else None
+    right = passwords.matches(hashed, password)
+    renewed = passwords.renewed(hashed, password) if right and hashed else None
+
+    def work(session: Session) -> str:
+        counts = throttle.allow(session, counted)
+        if not (right and counts) or subject is None or subject.ended_at is not None:
+            raise _refused(counted)
+        throttle.succeeded(session, counted)
+        if hashed and renewed:
+            passwords.keep_renewed(session, subject.id, hashed, renewed)
+        now = clock.now(session)
+        token, row = _new(
+            subject.id,
+            amr=("pwd",),
+            device=device,
+            factor_at=None,
+            signed_in_at=now,
+            expires_at=now + HALF_WAY,
+            now=now,
+        )
+        session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+        return token
+
+    return database.transaction(work)
+
+
+def begin_federated(
+    session: Session,
+    subject_id: str,
+    came_by: CameBy,
+    *,
+    amr: tuple[str, ...],
+    factor_at: datetime | None,
+    device: str,
+) -> str:
+    """The token of a session that a provider's word opens.
+
+    It is whole from `factor_at`, when the provider proved enough and is believed; else half-way.
+    """
+    now = clock.now(session)
+    absolute, _ = LIMITS[bool(roles.held(session, subject_id))]
+    token, row = _new(
+        subject_id,
+        amr=amr,
+        device=device,
+        factor_at=None if factor_at is None else min(factor_at, now),
+        signed_in_at=now,
+        expires_at=now + (HALF_WAY if factor_at is None else absolute),
+        now=now,
+        came_by=came_by,
+    )
+    if factor_at is not None:
+        by = Principal(kind=Kind.SUBJECT, id=subject_id, session=row["id"], amr=amr)
+        make_room(session, subject_id, by=by)
+        record(
+            session,
+            EventType.SESSION_OPENED,
+            logs=[HOUSE],
+            by=by,
+            refs={"subject": subject_id, "link": came_by.link_id},
+            data={"amr": list(amr), "fresh": False},
+        )
+    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    return token
+
+
+def begin_with_passkey(session: Session, answer: passkeys.Answer, *, device: str = "") -> str:
+    """Sign in by a passkey whose device recognised its owner: returns the token of a whole session.
+
+    Whatever is wrong with it, the refusal says the same (`SignInFailed`), and is recorded.
+    """
+    passkey, good = passkeys.used(session, answer, subject_id=None, verified=True)
+    subject = session.get_one(Subject, passkey.subject_id) if passkey is not None else None
+    if not good or subject is None or subject.ended_at is not None:
+        raise _unsigned(passkey.subject_id if passkey is not None else None)
+    return _open(session, subject, ("pop", "mfa"), old=None, device=device)
+
+
+def show_factor(session: Session, token: str, code: str) -> str:
+    """Complete a half-way session, or freshen a full one, with a code: returns a new token.
+
+    The session before ends. Wrong codes are counted per authenticator (`SignInFailed`).
+    """
+    old, subject = _ending(session, token)
+    counted = authenticators.counter(session, subject, code)
+    counts = throttle.allow(session, counted)
+    shown = authenticators.show(session, subject, code) if counts else None
+    if shown is None:
+        raise _refused(counted)
+    throttle.succeeded(session, counted)
+    return _open(session, subject, (*_first(old), *shown.amr, "mfa"), old=old)
+
+
+def show_passkey(session: Session, token: str, answer: passkeys.Answer) -> str:
+    """The same with a passkey of theirs.
+
+    Alone, beside nothing that its owner knows, it counts only if the device recognised them.
+    """
+    old, subject = _ending(session, token)
+    first = _first(old)
+    _, good = passkeys.used(session, answer, subject_id=subject.id, verified=not first)
+    if not good:
+        raise _unsigned(subject.id)
+    return _open(session, subject, (*first, "pop", "mfa"), old=old)
+
+
+def authenticate(database: Database, email: str, password: str, code: str) -> Caller:
+    """Both factors at once, for the command line; the session ends at once."""
+    token = begin(database, email, password)
+    token = database.transaction(lambda session: show_factor(session, token, code))
+    with database.reading() as session:
+        found = resume(session, token)
+    if found is None or found.principal.session is None:
+        raise errors.SignInFailed(_WRONG)
+    name, by = found.principal.session, found.principal
+    database.transaction(lambda session: end(session, name, by=by))
+    return found
+
+
+def _first(old: WebSession) -> list[str]:
+    """What a session stands on beside its second factors: the password, or a provider's word."""
+    if old.link_id:
+        return ["fed"]
+    return [way for way in old.amr.split(" ") if way not in SECOND]
+
+
+def _ending(session: Session, token: str) -> tuple[WebSession, Subject]:
+    """The session that a new one is to follow, locked: two that would, take turns."""
+    found = live(session, token, lock=True)
+    if found is None:
+        raise errors.Unauthenticated("Your sign-in has ended. Please sign in again.")
+    return found[:2]
+
+
+def _open(
+    session: Session,
+    subject: Subject,
+    amr: tuple[str, ...],
+    *,
+    old: WebSession | None,
+    device: str = "",
+) -> str:
+    """A whole session, after `old` if there is one: it ends, and its time is not prolonged."""
+    now = clock.now(session)
+    absolute, _ = LIMITS[bool(roles.held(session, subject.id))]
+    fresh = old is not None and old.factor_at is not None
+    token, row = _new(
+        subject.id,
+        amr=amr,
+        device=old.device if old is not None else device,
+        factor_at=now,
+        signed_in_at=old.signed_in_at if old is not None and fresh else now,
+        expires_at=old.expires_at if old is not None and fresh else now + absolute,
+        now=now,
+        came_by=CameBy(old.link_id, old.provider_sid) if old is not None and old.link_id else None,
+    )
+    by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=amr)
+    if old is not None:
+        old.device = None
+    if not fresh:
+        make_room(session, subject.id, by=by)
+    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    record(
+        session,
+        EventType.SESSION_OPENED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": subject.id, "link": old.link_id if old is not None else None},
+        data={"amr": list(amr), "fresh": fresh},
+        stamps=[(old, "ended_at")] if old is not None else [],
+    )
+    if "rec" in amr:
+        record(
+            session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by, refs={"subject": subject.id}
+        )
+    return token
+
+
+def _new(
+    subject_id: str,
+    *,
+    amr: tuple[str, ...],
+    device: str | None,
+    factor_at: datetime | None,
+    signed_in_at: datetime,
+    expires_at: datetime,
+    now: datetime,
+    came_by: CameBy | None = None,
+) -> tuple[str, dict[str, Any]]:
+    token = secrets.token_urlsafe(32)
+    return token, {
+        "id": new_id("ses"),
+        "token_hash": hash_of(token),
+        "subject_id": subject_id,
+        "amr": " ".join(amr),
+        "device": device or None,
+        "factor_at": factor_at,
+        "signed_in_at": signed_in_at,
+        "expires_at": expires_at,
+        "seen_at": now,
+        "link_id": came_by.link_id if came_by else None,
+        "provider_sid": came_by.provider_sid if came_by else None,
+    }
+
+
+def _refused(counted: Counter) -> errors.SignInFailed:
+    """A refusal that counts and records itself after the roll-back."""
+    return throttle.counting(errors.SignInFailed(_WRONG), counted)
+
+
+def _unsigned(subject_id: str | None) -> errors.SignInFailed:
+    """The same for a passkey, which nobody guesses: it is recorded, and slows nobody down."""
+
+    def aftermath(session: Session) -> None:
+        record(
+            session,
+            EventType.SIGN_IN_FAILED,
+            logs=[HOUSE],
+            by=SYSTEM,
+            refs={"subject": subject_id},
+            data={"factor": "passkey"},
+        )
+
+    refusal = errors.SignInFailed(_WRONG)
+    refusal.aftermath = aftermath
+    return refusal

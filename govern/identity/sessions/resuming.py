@@ -1,0 +1,127 @@
+"""Going on in a session: whose token it is, that it is in use, and which of someone's count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from govern import clock
+from govern.audit.record import RECORDED
+from govern.identity import roles
+from govern.identity.sessions.tables import LIMITS, WebSession, hash_of
+from govern.identity.subjects import Subject
+from govern.principal import Kind, Principal, RoleHeld
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Database, Session
+
+_TOUCH = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a session belongs to: the subject's row, and the principal it acts as.
+
+    `unseen` if the session's use was not noted for a minute: see `touch`.
+    """
+
+    subject: Subject
+    principal: Principal
+    signed_in_at: datetime
+    unseen: bool
+
+    @property
+    def half_way(self) -> bool:
+        """Whether the second factor is still to be shown."""
+        return self.principal.factor_at is None
+
+
+def resume(session: OrmSession, token: str) -> Caller | None:
+    """Who holds this token now; None when it is unknown, ended, expired or idle for too long."""
+    found = live(session, token)
+    if found is None:
+        return None
+    row, subject, held, now = found
+    return Caller(
+        subject,
+        Principal(
+            kind=Kind.SUBJECT,
+            id=subject.id,
+            roles=held,
+            session=row.id,
+            amr=tuple(row.amr.split(" ")),
+            factor_at=row.factor_at,
+        ),
+        signed_in_at=row.signed_in_at,
+        unseen=now - row.seen_at > _TOUCH,
+    )
+
+
+def touch(database: Database, session_id: str) -> None:
+    """Note that a session is in use; no page waits for that, nor writes it twice a minute."""
+
+    def work(session: Session) -> None:
+        now = clock.now(session)
+        session.execute(
+            update(WebSession)
+            .where(WebSession.id == session_id, WebSession.seen_at < now - _TOUCH)
+            .values(seen_at=now),
+            execution_options=RECORDED,
+        )
+
+    database.note(work)
+
+
+def living(
+    session: OrmSession, subject_id: str, *, since: datetime | None = None
+) -> list[WebSession]:
+    """Someone's whole sessions that count now, newest first; of those begun at `since` or later.
+
+    The caller's operation has checked the permission.
+    """
+    _, idle = LIMITS[bool(roles.held(session, subject_id))]
+    now = clock.now(session)
+    query = select(WebSession).where(
+        WebSession.subject_id == subject_id,
+        WebSession.factor_at.is_not(None),
+        WebSession.ended_at.is_(None),
+        WebSession.expires_at > now,
+        WebSession.seen_at >= now - idle,
+    )
+    if since is not None:
+        query = query.where(WebSession.signed_in_at >= since)
+    return list(session.execute(query.order_by(WebSession.signed_in_at.desc())).scalars())
+
+
+def live(
+    session: OrmSession, token: str, *, lock: bool = False
+) -> tuple[WebSession, Subject, tuple[RoleHeld, ...], datetime] | None:
+    """The session of this token, whose it is, their roles and now; None when it counts no more.
+
+    It is `lock`ed where it will be ended: of two acts that would, the second finds none.
+    """
+    query = (
+        select(WebSession, Subject, clock.instant())
+        .join(Subject, Subject.id == WebSession.subject_id)
+        .where(
+            WebSession.token_hash == hash_of(token),
+            WebSession.ended_at.is_(None),
+            Subject.ended_at.is_(None),
+        )
+    )
+    if lock:
+        query = query.with_for_update(of=WebSession)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    row, subject, now = found
+    held = roles.held(session, subject.id) if row.factor_at is not None else ()
+    _, idle = LIMITS[bool(held)]
+    if now >= row.expires_at or now - row.seen_at > idle:
+        return None
+    return row, subject, held, now
