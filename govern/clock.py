@@ -20,7 +20,7 @@ from govern import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Dialect
+    from sqlalchemy import ColumnElement, Dialect, SQLColumnExpression
     from sqlalchemy.orm import Session
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
@@ -102,6 +102,11 @@ def instant() -> ColumnElement[datetime]:
 def before(when: ColumnElement[datetime], ago: timedelta) -> ColumnElement[datetime]:
     """An instant of a statement, a while earlier."""
     return _Before(when, literal_column(str(int(ago.total_seconds()))))
+
+
+def after(when: SQLColumnExpression[datetime], later: timedelta) -> ColumnElement[datetime]:
+    """An instant of a statement, a while later."""
+    return _Before(when, literal_column(str(-int(later.total_seconds()))))
 
 
 _NOW = select(instant())

@@ -184,8 +184,9 @@ def dying(world: World) -> Iterator[None]:
 class History:
     """The same acts on the real thing and on the model."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, checked: bool = True) -> None:
         self.world = world
+        self.checked = checked  # whether each state is compared with the log at once
         number = next(_runs)
         self.tag = f"h{number}"
         # The house's log is one for all histories, and its times only grow.
@@ -245,7 +246,8 @@ class History:
         self.now += MINUTE
         with clock.at(self.now):
             getattr(self, act)(a, b, c)
-            self.agree_with_the_log()
+            if self.checked:
+                self.agree_with_the_log()
         self.past.append((self.now, copy.deepcopy(self.model)))
 
     def issue(self, a: int, b: int, c: int) -> None:

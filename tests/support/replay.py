@@ -7,6 +7,7 @@ digest: that much is told from outside.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -59,18 +60,28 @@ class Replay:
 
     def permits(self, subject: str, action: str, kind: str, resource: str, at: datetime) -> bool:
         """Whether any grant allows this; for a project of no dataset, for a dataset of either."""
-        project = resource if kind == "project" else self.project_of[resource]
-        dataset = resource if kind == "dataset" else None
         return any(
-            grant["subject"] == subject
-            and grant["project"] == project
-            and self._reaches(grant, action, dataset)
+            self.grants[name]["subject"] == subject
+            for name in self.permitting(action, kind, resource, at)
+        )
+
+    def permitting(self, action: str, kind: str, resource: str, at: datetime) -> set[str]:
+        """The grants that allow this, by id; for a client those of all its projects."""
+        project = {"project": resource, "dataset": self.project_of.get(resource)}.get(kind)
+        dataset = resource if kind == "dataset" else None
+        return {
+            name
+            for name, grant in self.grants.items()
+            if (
+                self.client_of[grant["project"]] == resource
+                if kind == "client"
+                else grant["project"] == project and self._reaches(grant, action, dataset)
+            )
             and self._stands(name, grant, at)
             and action in self.actions[grant["entitlement"]]
             and self._unheld(grant, action, dataset)
             and self._meets(grant, at)
-            for name, grant in self.grants.items()
-        )
+        }
 
     def _reaches(self, grant: Entry, action: str, dataset: str | None) -> bool:
         own = grant.get("dataset")
@@ -168,3 +179,41 @@ class Replay:
 
     def _suspension_lifted(self, refs: Entry, _: Entry) -> None:
         self.suspensions.pop(refs["suspension"], None)  # each log concerned says it
+
+
+Asked = tuple[str, str, str]  # an action, a kind of thing and its id
+Interval = tuple[datetime, datetime]
+
+
+def exposures(
+    entries: Iterable[Entry],
+    lists: dict[str, set[str]],
+    asked: Iterable[Asked],
+    *,
+    begin: datetime,
+    end: datetime,
+) -> dict[Asked, dict[str, list[Interval]]]:
+    """When each grant allowed what is asked in `begin <= t < end`: a look at every instant."""
+    told = sorted(entries, key=lambda one: (one["time"], one["log"], one["seq"]))
+    times = [datetime.fromisoformat(one["time"]) for one in told]
+    windows = [
+        datetime.fromisoformat(one["data"][name])
+        for one in told
+        for name in ("starts_at", "ends_at")
+        if one.get("data", {}).get(name)
+    ]
+    instants = sorted({begin, *(t for t in (*times, *windows) if begin < t < end)})
+    replay, read = Replay(lists), 0
+    found: dict[Asked, dict[str, list[Interval]]] = {each: {} for each in asked}
+    for at, until in zip(instants, [*instants[1:], end], strict=True):
+        upto = bisect_right(times, at)
+        replay.follow(told[read:upto])
+        read = upto
+        for question, own in found.items():
+            for name in replay.permitting(*question, at=at):
+                before = own.setdefault(name, [])
+                if before and before[-1][1] == at:
+                    before[-1] = (before[-1][0], until)
+                else:
+                    before.append((at, until))
+    return found

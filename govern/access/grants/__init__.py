@@ -25,6 +25,7 @@ from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
 from govern.access.grants.table import Grant
+from govern.access.grants.turning import turning
 
 __all__ = [
     "ENROL",
@@ -61,6 +62,7 @@ __all__ = [
     "rule",
     "standing",
     "taken",
+    "turning",
     "unheld",
     "unreleased",
     "unsuspended",

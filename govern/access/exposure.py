@@ -1,0 +1,388 @@
+"""Exposure: who could reach something at any moment of a range, by which grant, from when to when.
+
+The answer is the one rule's, asked at the beginning of the range and at each later instant at which
+a clause can turn; never a comparison of overlaps. So two pauses that meet leave nothing between
+them, and a gap of a microsecond is told as one. Grants whose facts are the same but for their own
+window have the same answer: the rule is asked about one of them, and each clips it to its window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import String, and_, case, exists, func, literal, or_, select, union_all
+
+from govern import clock, errors, permissions
+from govern.access import clients, grants
+from govern.access.clients import Client, Dataset, Project
+from govern.access.demand_table import Factor, FactorDemand
+from govern.access.demand_table import Kind as DemandOf
+from govern.access.entitlements import EntitlementAction
+from govern.access.grants import Grant, Moment
+from govern.access.modes import Effect, Mode, effect_of
+from govern.access.suspension_tables import (
+    PeopleListItem,
+    Scope,
+    SuspensionMode,
+    SuspensionRelease,
+    SuspensionTarget,
+)
+from govern.clock import Utc
+from govern.identity.sessions import WebSession
+from govern.identity.subjects import Membership, Subject
+from govern.prepared import Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, FromClause, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+Interval = tuple[datetime, datetime]
+_CHUNK = 20_000  # grants looked at together at most
+_NAMED = 9  # columns of a row that are the answer's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """One grant that permitted it, and when: half-open intervals in order, none touching another.
+
+    `dataset` is the code of the one dataset that the grant is over, if it is over one.
+    """
+
+    grant_id: str
+    subject_id: str
+    external_id: str
+    email: str
+    full_name: str
+    project: str
+    dataset: str | None
+    entitlement_id: str
+    intervals: tuple[Interval, ...]
+
+
+def within(session: OrmSession, begin: datetime, end: datetime) -> Interval:
+    """The range as far as it has happened; `Invalid` when nothing is left of it."""
+    end = min(end, clock.now(session))
+    if begin >= end:
+        raise errors.Invalid(
+            "The end must be after the beginning, and the beginning in the past.", field="from"
+        )
+    return begin, end
+
+
+def reach(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    action: str = "read",
+    after: str = "",
+    limit: int = 1000,
+    by: Principal,
+) -> list[Exposure]:
+    """Who could do it to a client's projects, a project or a dataset in `begin <= t < end`.
+
+    Keyset by the grant's id. Of a range that reaches beyond now only what has happened is told.
+    """
+    place = _placed(session, kind, code)
+    permissions.require(by, "grant:read", client=place.client)
+    begin, end = within(session, begin, end)
+    asked = _Asked(session, place, action, begin, end)
+    found: list[Exposure] = []
+    size = min(max(limit, 100), _CHUNK)
+    while len(found) < limit:
+        rows = asked.windowed(after, size)
+        found += asked.answered(rows)
+        if len(rows) < size:
+            break
+        after, size = rows[-1][0], min(size * 4, _CHUNK)
+    return found[:limit]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What is asked about: ids."""
+
+    kind: str
+    client: str
+    project: str | None = None
+    dataset: str | None = None
+
+
+def _placed(session: OrmSession, kind: str, code: str) -> _Place:
+    if kind == "client":
+        return _Place(kind, clients.client(session, code).id)
+    if kind == "project":
+        project = clients.project(session, code)
+        return _Place(kind, project.client_id, project.id)
+    if kind == "dataset":
+        dataset = clients.dataset(session, code)
+        project = clients.project(session, dataset.project_id)
+        return _Place(kind, project.client_id, project.id, dataset.id)
+    raise errors.Invalid("Ask about client:, project: or dataset:.", field="resource")
+
+
+class _Asked:
+    """One question, put to one snapshot a chunk of grants at a time."""
+
+    def __init__(
+        self, session: OrmSession, place: _Place, action: str, begin: datetime, end: datetime
+    ) -> None:
+        self._session, self._place, self._action = session, place, action
+        self._effect = effect_of(action)
+        self._begin, self._end = begin, end
+        self._statement = self._listing()
+
+    # --- which grants, and which of them are alike
+
+    def windowed(self, after: str, limit: int) -> Sequence[Any]:
+        """The grants whose own window meets the range, behind a cursor, each with its likeness."""
+        return self._session.execute(
+            self._statement.where(Grant.id > after).order_by(Grant.id).limit(limit)
+        ).all()
+
+    def _listing(self) -> Select[Any]:
+        holds = select(EntitlementAction.entitlement_id).where(
+            EntitlementAction.action == self._action, self._meets(EntitlementAction)
+        )
+        columns: list[Any] = [
+            Grant.id,
+            Subject.id,
+            Subject.external_id,
+            Subject.email,
+            Subject.full_name,
+            Project.code,
+            Dataset.code,
+            Grant.entitlement_id,
+            Grant.starts_at,
+            Grant.ends_at,
+            Grant.recorded_at,
+            Grant.ended_at,
+            Grant.project_id,
+            self._likeness(),
+            *self._met_at_first(),
+        ]
+        return (
+            select(*columns)
+            .select_from(Grant)
+            .join(Subject, Subject.id == Grant.subject_id)
+            .join(Project, Project.id == Grant.project_id)
+            .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+            .where(
+                self._over(),
+                self._meets(Grant),
+                Grant.starts_at < self._end,
+                Grant.ends_at > self._begin,
+                Grant.entitlement_id.in_(holds),
+            )
+        )
+
+    def _over(self) -> ColumnElement[bool]:
+        place = self._place
+        if place.project is None:
+            return Grant.client_id == place.client
+        return grants.covering(project=place.project, dataset=place.dataset, effect=self._effect)
+
+    def _meets(self, fact: Any) -> ColumnElement[bool]:
+        """That a fact counted at some moment of the range."""
+        return and_(
+            fact.recorded_at < self._end,
+            or_(fact.ended_at.is_(None), fact.ended_at > self._begin),
+        )
+
+    def _inside(self, instant: Any) -> ColumnElement[bool]:
+        return and_(instant > self._begin, instant < self._end)
+
+    def _any(self, *conditions: ColumnElement[bool]) -> bool:
+        return self._session.execute(select(exists().where(*conditions))).scalar_one()
+
+    def _likeness(self) -> ColumnElement[str]:
+        """The person's id where something concerns them alone, else what they share with others.
+
+        That is the organisation which they belong to all through the range, where one is held.
+        """
+        alone = [
+            select(SuspensionTarget.target_id).where(
+                SuspensionTarget.kind == Scope.SUBJECT, self._meets(SuspensionTarget)
+            ),
+            select(PeopleListItem.subject_id)
+            .join(SuspensionTarget, SuspensionTarget.target_id == PeopleListItem.list_id)
+            .where(SuspensionTarget.kind == Scope.PEOPLE, self._meets(SuspensionTarget)),
+            select(SuspensionRelease.target_id).where(
+                SuspensionRelease.kind == Scope.SUBJECT, self._meets(SuspensionRelease)
+            ),
+        ]
+        if self._demands():
+            alone += [
+                select(table.subject_id).where(
+                    or_(self._inside(table.recorded_at), self._inside(table.ended_at))
+                )
+                for table in _tables()
+            ]
+        if self._effect is not Effect.HOURS and self._any(
+            SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode)
+        ):
+            alone.append(
+                select(WebSession.subject_id).where(
+                    WebSession.factor_at > self._begin - grants.SECOND_FACTOR_WITHIN,
+                    WebSession.factor_at < self._end,
+                )
+            )
+        return case(
+            (Subject.ended_at < self._end, Subject.id),
+            (Grant.subject_id.in_(union_all(*alone)), Subject.id),
+            else_=self._organisation(),
+        )
+
+    def _organisation(self) -> ColumnElement[str]:
+        if not self._any(
+            SuspensionTarget.kind == Scope.ORGANISATION, self._meets(SuspensionTarget)
+        ):
+            return literal("")
+        throughout = and_(
+            Membership.recorded_at <= self._begin,
+            or_(Membership.ended_at.is_(None), Membership.ended_at >= self._end),
+        )
+        return (
+            select(
+                case(
+                    (
+                        and_(func.count() == 1, func.min(case((throughout, 1), else_=0)) == 1),
+                        func.min(Membership.organisation_id),
+                    ),
+                    else_=func.coalesce(func.min(Membership.subject_id), ""),
+                )
+            )
+            .where(Membership.subject_id == Grant.subject_id, self._meets(Membership))
+            .correlate(Grant)
+            .scalar_subquery()
+        )
+
+    def _demands(self) -> bool:
+        return self._any(FactorDemand.kind != DemandOf.ROLE, self._meets(FactorDemand))
+
+    def _met_at_first(self) -> list[ColumnElement[bool]]:
+        """Whether the person has each factor at the beginning, where any is demanded."""
+        if not self._demands():
+            return []
+        moment = Moment.past(self._begin)
+        return [
+            Grant.subject_id.in_(
+                union_all(
+                    *(
+                        select(table.subject_id).where(moment.stands(table))
+                        for table in grants.MEETING[factor]
+                    )
+                )
+            )
+            for factor in Factor
+        ]
+
+    # --- the rule, asked of one of each kind
+
+    def answered(self, rows: Sequence[Any]) -> list[Exposure]:
+        """The grants among these that permitted it at some moment, and when."""
+        alike: dict[Any, str] = {}
+        keys = [(row[6:8], row[12:]) for row in rows]
+        for row, key in zip(rows, keys, strict=True):
+            alike.setdefault(key, row[0])
+        times = self._times(list(alike.values()))
+        found = []
+        for row, key in zip(rows, keys, strict=True):
+            _, _, _, _, _, _, _, _, starts, ends, recorded, ended = row[:12]
+            first = max(starts, recorded)
+            last = ends if ended is None else min(ends, ended)
+            own = tuple(
+                (max(a, first), min(b, last))
+                for a, b in times[alike[key]]
+                if a < last and b > first
+            )
+            if own:
+                found.append(Exposure(
+                    grant_id=row[0], subject_id=row[1], external_id=row[2], email=row[3],
+                    full_name=row[4], project=row[5], dataset=row[6], entitlement_id=row[7],
+                    intervals=own,
+                ))  # fmt: skip
+        return found
+
+    def _times(self, grant_ids: Sequence[str]) -> dict[str, list[Interval]]:
+        """When the rule permitted by each of these grants, their own windows apart."""
+        if not grant_ids:
+            return {}
+        connection = self._session.connection()
+        on_dataset = self._place.dataset is not None
+        instants = {grant_id: {self._begin} for grant_id in grant_ids}
+        tail = (self._action, self._place.dataset)
+        for grant_id, *found in _turning(self._effect, on_dataset=on_dataset).rows(
+            connection, [(grant_id, *tail) for grant_id in grant_ids]
+        ):
+            instants[grant_id].update(t for t in found if t and self._begin < t < self._end)
+        asked = [(g, *tail, t) for g, several in instants.items() for t in sorted(several)]
+        permits = {
+            number
+            for number, permitted in _permitted(self._effect, on_dataset=on_dataset).rows(
+                connection, asked
+            )
+            if permitted
+        }
+        times: dict[str, list[Interval]] = {grant_id: [] for grant_id in grant_ids}
+        for number, (grant_id, *_, begin) in enumerate(asked, 1):
+            if number not in permits:
+                continue
+            last = number == len(asked) or asked[number][0] != grant_id
+            end = self._end if last else asked[number][-1]
+            own = times[grant_id]
+            if own and own[-1][1] == begin:
+                own[-1] = (own[-1][0], end)
+            else:
+                own.append((begin, end))
+        return times
+
+
+def _tables() -> list[Any]:
+    return sorted({table for tables in grants.MEETING.values() for table in tables}, key=str)
+
+
+_COLUMNS: dict[str, Any] = {"grant_id": String(), "action": String(), "dataset": String()}
+
+
+@cache
+def _turning(effect: Effect, *, on_dataset: bool) -> Prepared:
+    def build(asked: FromClause) -> Any:
+        dataset = asked.c.dataset if on_dataset else None
+        return grants.turning(asked.c.grant_id, asked.c.action, effect, dataset=dataset)
+
+    return Prepared(_COLUMNS, build)
+
+
+@cache
+def _permitted(effect: Effect, *, on_dataset: bool) -> Prepared:
+    """The rule without what the grant's own row says."""
+
+    def build(asked: FromClause) -> Select[Any]:
+        moment = Moment(at=asked.c.at)
+        dataset = asked.c.dataset if on_dataset else None
+        own = {clause.reason for clause in grants.open_(moment)}
+        clauses = [
+            clause
+            for clause in grants.rule(asked.c.action, effect, moment, dataset=dataset)
+            if clause.reason not in own
+        ]
+        return (
+            select(asked.c.n, grants.all_of(clauses))
+            .select_from(asked)
+            .join(Grant, Grant.id == asked.c.grant_id)
+            .join(Subject, Subject.id == Grant.subject_id)
+            .join(Project, Project.id == Grant.project_id)
+            .join(Client, Client.id == Grant.client_id)
+        )
+
+    return Prepared(_COLUMNS | {"at": Utc()}, build)
