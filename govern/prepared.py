@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -24,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from govern.clock import Utc, micros, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Executable, FromClause
@@ -39,6 +40,32 @@ _PLAIN = "-"
 _ESCAPED = re.compile(r'["\\]')
 _encoded = json.JSONEncoder(default=text, ensure_ascii=False).encode
 _numbers = count()
+
+
+def stream(
+    connection: Connection, statement: Executable, *, size: int
+) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of a statement as the driver gives them, `size` at a time, in constant memory.
+
+    Nothing is converted: what needs it is not to be asked for this way.
+    """
+    failure = connection.dialect.loaded_dbapi.Error
+    driver: Any = connection.connection.driver_connection
+    told, fixed, living = _compiled(statement, connection.dialect)
+    values = fixed | {name: value() for name, value in living.items()}
+    try:
+        with closing(_cursor(driver, connection.dialect)) as cursor:
+            cursor.execute(told, values)
+            while rows := cursor.fetchmany(size):
+                yield rows
+    except failure as error:
+        raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
+
+
+def _cursor(driver: Any, dialect: Dialect) -> Any:
+    if dialect.name != "postgresql":
+        return driver.cursor()
+    return driver.cursor(f"govern_{next(_numbers)}", binary=True)
 
 
 class Prepared:

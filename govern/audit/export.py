@@ -8,31 +8,33 @@ snapshot and in constant memory, and no one gets one without a row in the access
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, select
 
-from govern import clock, errors, permissions, replica
+from govern import clock, errors, permissions, prepared, replica
 from govern.audit import decisions, lines, log, witnessing
 from govern.audit.decisions import AccessKind
 from govern.audit.log import Entry, Value
+from govern.audit.signer import Signer
 from govern.tlog import tiles
 from govern.tlog.errors import TileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
-    from typing import BinaryIO
+    from typing import BinaryIO, Self
 
-    from sqlalchemy.orm import Session
-
-    from govern.db import Database
+    from govern.db import Database, Session
     from govern.principal import Principal
 
 FORMS = ("jsonl", "csv")
-_BATCH = 4096
+_BATCH = 8192
+_Row = tuple[int, bytes, bytes]  # place, leaf and hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,10 @@ def run(
                 }
             ],
         )
-        return write(session, out, form=form, logs=chosen, where=where, progress=progress)
+        return write(
+            session, out, form=form, logs=chosen, where=where,
+            withheld=("other_logs",) if held is not None else (), progress=progress,
+        )  # fmt: skip
 
 
 def write(
@@ -143,6 +148,7 @@ def write(
     form: str,
     logs: Sequence[str],
     where: Filter,
+    withheld: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Summary:
     """Write these logs to `out`, each up to its newest checkpoint.
@@ -151,33 +157,22 @@ def write(
     none of them was signed yet, `LogDamaged` when what the filter leaves out cannot be hashed.
     """
     _check_form(form)
-    heads: list[dict[str, Any]] = []
-    unsigned = []
-    for log_id in logs:
-        origin = log.known(session, log_id).origin
-        signed = log.latest_checkpoint(session, log_id)
-        if signed is None:
-            unsigned.append(log_id)
-        else:
-            witnessed = witnessing.newest(session, log_id)
-            heads.append({
-                "log": log_id, "origin": origin, "size": signed.size,
-                "checkpoint": signed.note, **({"cosigned": witnessed} if witnessed else {}),
-            })  # fmt: skip
+    heads, unsigned = _heads(session, logs)
     if not heads:
         raise errors.Unavailable("Nothing of these logs is signed yet: try again in a moment.")
-    file = _File(out, form, progress)
     fields = {"made_at": clock.text(replica.as_of(session)), "filter": where.words(), "logs": heads}
-    file.write([lines.header(fields | ({"unsigned": unsigned} if unsigned else {}))])
-    for head in heads:
-        file.write([lines.begin(head["log"])])
-        try:
-            _write_log(session, file, head["log"], head["size"], where)
-        except TileError as error:
-            raise errors.LogDamaged(
-                f"Of the log {head['log']} entries are missing: run govern log fsck."
-            ) from error
-    file.finish()
+    stated = {"unsigned": unsigned, "withheld": list(withheld)}
+    with _File(out, form, progress) as file:
+        file.write([lines.header(fields | {name: said for name, said in stated.items() if said})])
+        for head in heads:
+            file.write([lines.begin(head["log"])])
+            try:
+                _write_log(session, file, head["log"], head["size"], where)
+            except TileError as error:
+                raise errors.LogDamaged(
+                    f"Of the log {head['log']} entries are missing: run govern log fsck."
+                ) from error
+        file.finish(Signer(session.database.settings))
     return Summary(
         rows=file.rows,
         logs=tuple(head["log"] for head in heads),
@@ -186,28 +181,75 @@ def write(
     )
 
 
+def _heads(session: Session, logs: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the header says of each log that was signed, and the ids of the others."""
+    heads: list[dict[str, Any]] = []
+    unsigned = []
+    for log_id in logs:
+        origin = log.known(session, log_id).origin
+        signed = log.latest_checkpoint(session, log_id)
+        if signed is None:
+            unsigned.append(log_id)
+            continue
+        through = session.execute(
+            select(Entry.at).where(Entry.log_id == log_id, Entry.seq == signed.size - 1)
+        ).scalar_one_or_none()
+        witnessed = witnessing.newest(session, log_id)
+        heads.append({
+            "log": log_id, "origin": origin, "size": signed.size, "checkpoint": signed.note,
+            **({"through": clock.text(through)} if through is not None else {}),
+            **({"cosigned": witnessed} if witnessed else {}),
+        })  # fmt: skip
+    return heads, unsigned
+
+
 class _File:
-    """What was written so far: its hash and its number of entries."""
+    """What was written so far: its hash and its number of entries.
+
+    A thread of its own hashes and writes one piece while the next is made.
+    """
 
     def __init__(self, out: BinaryIO, form: str, progress: Callable[[int], None] | None) -> None:
         self._out = out
         self._csv = form == "csv"
         self._progress = progress
         self._hash = sha256()
-        self.rows = 0
+        self._thread = ThreadPoolExecutor(1, "export")
+        self._last: Future[None] | None = None
+        self.rows = self.erased = 0
         if self._csv:
             self._put(lines.CSV_HEAD)
 
-    def write(self, written: Sequence[bytes], *, rows: int = 0) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def write(self, written: Iterable[bytes], *, rows: int = 0) -> None:
         self._put(b"".join(map(lines.to_csv, written) if self._csv else written))
         self.rows += rows
         if self._progress is not None and rows:
             self._progress(self.rows)
 
-    def finish(self) -> None:
-        self.write([lines.end(self.rows, self._hash.hexdigest())])
+    def finish(self, signer: Signer) -> None:
+        """Write the last line, signed where the key is."""
+        self._wait()
+        given = (self.rows, self.erased, self._hash.hexdigest())
+        text = lines.manifest(signer.name, *given)
+        signed = signer.vouch(text, name=lines.manifest_name(signer.name))
+        self.write([lines.end(*given, signed)])
+        self._wait()
 
     def _put(self, data: bytes) -> None:
+        self._wait()
+        self._last = self._thread.submit(self._keep, data)
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def _keep(self, data: bytes) -> None:
         self._hash.update(data)
         self._out.write(data)
 
@@ -219,52 +261,58 @@ def _write_log(session: Session, file: _File, log_id: str, size: int, where: Fil
     # An entry that is missing from a whole log is not hidden behind a hash: the reader will see it.
     may_skip = bool(where.words())
     place = 0
-    for batch in _batches(session, conditions):
-        values = _values(session, conditions, batch[0].seq, batch[-1].seq)
-        pieces = []
-        for seq, body, digest in batch:
-            if seq > place and may_skip:
-                pieces.append(lines.skip(place, seq, tree.range(place, seq).hashes))
-            kept = _kept_hash(tree, seq) or digest
-            pieces.append(lines.entry(seq, lines.encode(kept), values.get(seq), body))
-            place = seq + 1
+    chosen = select(Entry.seq, Entry.leaf, Entry.hash).where(*conditions).order_by(Entry.seq)
+    for batch in prepared.stream(session.connection(), chosen, size=_BATCH):
+        first, last = batch[0][0], batch[-1][0]
+        together = last - first == len(batch) - 1
+        if together:
+            tree.load(first // tiles.WIDTH, last // tiles.WIDTH)
+        values = _values(session, conditions[:1] if together else conditions, first, last)
+        if not values and (not may_skip or (together and first == place)):
+            pieces: Iterable[bytes] = lines.plain_entries(_told(tree, batch))
+        else:
+            file.erased += sum(each is None for some in values.values() for each in some.values())
+            pieces = []
+            for seq, body, digest in _told(tree, batch):
+                if seq > place and may_skip:
+                    pieces.append(lines.skip(place, seq, tree.range(place, seq).hashes))
+                pieces.append(lines.entry(seq, lines.encode(digest), values.get(seq), body))
+                place = seq + 1
         file.write(pieces, rows=len(batch))
+        place = last + 1
     if place < size and may_skip:
         file.write([lines.skip(place, size, tree.range(place, size).hashes)])
 
 
-def _batches(session: Session, conditions: list[ColumnElement[bool]]) -> Iterator[Sequence[Any]]:
-    rows = session.execute(
-        select(Entry.seq, Entry.leaf, Entry.hash)
-        .where(*conditions)
-        .order_by(Entry.seq)
-        .execution_options(yield_per=_BATCH)
-    )
-    yield from rows.partitions()
-
-
 def _values(
-    session: Session, conditions: list[ColumnElement[bool]], first: int, last: int
-) -> dict[int, dict[str, list[str]]]:
-    """The personal values of the entries between, but for those that were erased."""
+    session: Session, conditions: Sequence[ColumnElement[bool]], first: int, last: int
+) -> dict[int, dict[str, list[str] | None]]:
+    """The personal values of the entries between; None for those that were erased."""
     rows = session.execute(
         select(Value.seq, Value.name, Value.salt, Value.value)
         .join(Entry, and_(Entry.log_id == Value.log_id, Entry.seq == Value.seq))
-        .where(*conditions, Entry.seq >= first, Entry.seq <= last, Value.salt.is_not(None))
+        .where(*conditions, Value.seq >= first, Value.seq <= last)
     )
-    found: dict[int, dict[str, list[str]]] = {}
+    found: dict[int, dict[str, list[str] | None]] = {}
     for seq, name, salt, value in rows:
-        found.setdefault(seq, {})[name] = [str(salt), str(value)]
+        opened = None if salt is None else [str(salt), str(value)]
+        found.setdefault(seq, {})[name] = opened
     return found
 
 
-def _kept_hash(tree: log.Tree, seq: int) -> bytes | None:
-    """An entry's hash as its tile has it: beside the entry, it shows which one was changed."""
-    tile = tree.tile(0, seq // tiles.WIDTH)
-    if tile is None or len(tile) != tiles.TILE_SIZE:
-        return None
-    at = seq % tiles.WIDTH * 32
-    return tile[at : at + 32]
+def _told(tree: log.Tree, batch: Iterable[_Row]) -> Iterator[_Row]:
+    """The entries with their hashes as the tiles have them, which show what was changed since.
+
+    Where a tile is not full yet or damaged, the hash that stands beside the entry is taken.
+    """
+    number, tile = -1, b""
+    for seq, body, digest in batch:
+        if seq >> tiles.HEIGHT != number:
+            number = seq >> tiles.HEIGHT
+            kept = tree.tile(0, number)
+            tile = kept if kept and len(kept) == tiles.TILE_SIZE else b""
+        at = (seq & (tiles.WIDTH - 1)) << 5
+        yield seq, body, tile[at : at + 32] or digest
 
 
 def _check_form(form: str) -> None:

@@ -174,7 +174,10 @@ def faults(fields: dict[str, Any], *, log: str, seq: int, after: str) -> list[tu
 
 
 def value_faults(fields: dict[str, Any], values: dict[str, Any]) -> list[tuple[str, str]]:
-    """(kind, words) of what does not fit between a leaf's commitments and the values beside it."""
+    """(kind, words) of what does not fit between a leaf's commitments and the values beside it.
+
+    A value that is None is said to have been erased.
+    """
     commit = fields.get("commit", {})
     if not isinstance(commit, dict):
         return [("leaf", "commits to no names")]
@@ -186,7 +189,7 @@ def value_faults(fields: dict[str, Any], values: dict[str, Any]) -> list[tuple[s
     for name, opening in values.items():
         if name not in commit:
             found.append(("value", f"has a value “{name}” that it does not commit to"))
-        elif not _opens(commit[name], opening):
+        elif opening is not None and not _opens(commit[name], opening):
             found.append(("value", f"commits to another “{name}” than the one beside it"))
     return found
 

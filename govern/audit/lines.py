@@ -3,14 +3,21 @@
 An export is JSON Lines, one object a line:
 
     header   {"filter":{…},"govern":"export/1","logs":[{"checkpoint":signed note,"log":id,
-             "origin":…,"size":n}…],"made_at":…}, canonical; `unsigned` names the logs of which
-             nothing was signed yet, and a log's `cosigned` are the newest checkpoints that
-             witnesses cosigned
+             "origin":…,"size":n,"through":instant of entry n-1}…],"made_at":…,"withheld":[…]},
+             canonical; `unsigned` names the logs of which nothing was signed yet, a log's
+             `cosigned` are the newest checkpoints that witnesses cosigned, and `withheld` says
+             what the reader may not see: `other_logs` exist and are not in the file
     log      {"log":id}, then the pieces that cover [0, size) of its checkpoint, in order:
-    entry    {"seq":n,"hash":leaf hash,"values":{name:[salt,value]…},"entry":the exact leaf}
+    entry    {"seq":n,"hash":leaf hash,"values":{name:[salt,value]…},"entry":the exact leaf};
+             a value that was erased is null
     skip     {"skip":[begin,end],"hashes":[…]}: what the filter leaves out, as the hashes of the
              perfect subtrees of that run
-    end      {"end":true,"rows":entries shown,"sha256":of every byte before this line}
+    end      {"end":true,"rows":entries shown,"erased":values that are null,"sha256":of every
+             byte before this line,"signed":a C2SP note over these three}; not signed where the
+             key is not at hand
+
+The header and the last line are the manifest: by its signature nobody but the key's holder can
+have chosen filter, instants, counts and bytes.
 
 or CSV with the same pieces as rows: columns to read, derived from the leaf, then the exact parts.
 Every line has one form, so the verifier writes it anew and compares bytes. No physical line holds
@@ -23,12 +30,13 @@ import csv
 import json
 import re
 from base64 import b64encode
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from govern.audit import leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 FORMAT = "export/1"
 # The longest line that a reader accepts: a header of tens of thousands of logs.
@@ -67,10 +75,20 @@ def begin(log_id: str) -> bytes:
     return leaf.canonical({"log": log_id}) + b"\n"
 
 
-def entry(seq: int, digest: str, values: dict[str, list[str]] | None, body: bytes) -> bytes:
+def entry(
+    seq: int, digest: str, values: Mapping[str, list[str] | None] | None, body: bytes
+) -> bytes:
     """One entry with its values, if it commits to any: the leaf stands last, byte for byte."""
     beside = b',"values":' + leaf.canonical(values) if values else b""
     return b'{"seq":%d,"hash":"%s"%s,"entry":%s}\n' % (seq, digest.encode(), beside, body)
+
+
+def plain_entries(rows: Iterable[tuple[int, bytes, bytes]]) -> Iterator[bytes]:
+    """Many entries without values, by place, leaf and hash: as `entry` writes each, but faster."""
+    for seq, body, digest in rows:
+        yield b'{"seq":%d,"hash":"%b","entry":%b}\n' % (
+            seq, b2a_base64(digest, newline=False), body,
+        )  # fmt: skip
 
 
 def skip(first: int, end: int, hashes: Iterable[bytes]) -> bytes:
@@ -79,9 +97,21 @@ def skip(first: int, end: int, hashes: Iterable[bytes]) -> bytes:
     return b'{"skip":[%d,%d],"hashes":[%s]}\n' % (first, end, listed.encode())
 
 
-def end(rows: int, digest: str) -> bytes:
-    """The last line."""
-    return b'{"end":true,"rows":%d,"sha256":"%s"}\n' % (rows, digest.encode())
+def end(rows: int, erased: int, digest: str, signed: str | None = None) -> bytes:
+    """The last line; `signed` is the note over its `manifest`."""
+    note = b',"signed":' + leaf.canonical(signed) if signed is not None else b""
+    form = b'{"end":true,"rows":%d,"erased":%d,"sha256":"%s"%s}\n'
+    return form % (rows, erased, digest.encode(), note)
+
+
+def manifest_name(name: str) -> str:
+    """The name that the key signs manifests by; `name` is an installation's, or a log's of it."""
+    return name.split("/logs/", 1)[0] + "/exports"
+
+
+def manifest(name: str, rows: int, erased: int, digest: str) -> str:
+    """The text that is signed. Its second line is no number, so it is no log's checkpoint."""
+    return f"{manifest_name(name)}\nrows {rows}\nerased {erased}\nsha256 {digest}\n"
 
 
 class _Echo:

@@ -202,6 +202,15 @@ class Tree:
             ).scalar_one_or_none()
         return self._cache[key]
 
+    def load(self, first: int, last: int) -> None:
+        """Read the tiles of leaf hashes from one number to another, at once."""
+        rows = self._session.execute(
+            select(Tile.number, Tile.hashes).where(
+                Tile.log_id == self._log_id, Tile.level == 0, Tile.number.between(first, last)
+            )
+        )
+        self._cache.update({(0, number): hashes for number, hashes in rows})
+
     def leaves(self, begin: int, end: int) -> list[bytes]:
         """Leaf hashes of [begin, end) from the entries themselves."""
         return list(leaf_hashes(self._session, self._log_id, begin, end))

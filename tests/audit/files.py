@@ -108,12 +108,24 @@ def export(
     return finish(written, rows, form=form)
 
 
-def finish(written: list[bytes], rows: int, *, form: str = "jsonl") -> bytes:
+def finish(
+    written: list[bytes],
+    rows: int,
+    *,
+    form: str = "jsonl",
+    erased: int = 0,
+    key: Ed25519PrivateKey | None = None,
+) -> bytes:
     """Put the last line under lines that may have been tampered with, as a forger would."""
     before = b"".join(written)
     if form == "csv":
         before = lines.CSV_HEAD + b"".join(map(lines.to_csv, written))
-    last = lines.end(rows, sha256(before).hexdigest())
+    digest = sha256(before).hexdigest()
+    signed = None
+    if key is not None:
+        text = lines.manifest(NAME, rows, erased, digest)
+        signed = note.sign(text, note.Signer(lines.manifest_name(NAME), key)).decode()
+    last = lines.end(rows, erased, digest, signed)
     return before + (lines.to_csv(last) if form == "csv" else last)
 
 

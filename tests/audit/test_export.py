@@ -84,7 +84,7 @@ def test_an_export_of_everything_verifies(world: World, form: str) -> None:
     signed(world.store)
     file, summary = exported(world.store, form=form)
     report = checked(world.store, file)
-    assert report.ok
+    assert report.ok, report.damage
     assert {each.log: each.size for each in report.logs} == summary.sizes
     assert report.rows == summary.rows == sum(summary.sizes.values())
     assert set(summary.logs) == {"house", project.client_id}
@@ -99,6 +99,50 @@ def test_the_exact_bytes_and_the_values_of_the_entries_are_in_it(world: World) -
     assert all(b',"entry":' + body + b"}\n" in file for body in leaves)
     assert b"operator:tester" in file
     assert b"Aster Labs" in file
+
+
+def test_the_manifest_is_signed_and_says_up_to_when_each_log_is_complete(world: World) -> None:
+    client = world.client("ASTER")
+    fill(world.store, client.id, 20)
+    signed(world.store)
+    file, summary = exported(world.store, by=auditor(client.id))
+    header, *_, last = map(json.loads, file.splitlines())
+    [head] = header["logs"]
+    assert head["through"] == entries(file)[-1]["time"]
+    assert header["withheld"] == ["other_logs"]
+    assert (last["rows"], last["erased"]) == (summary.rows, 0)
+    report = checked(world.store, file)
+    assert any("filter" in words for words in report.proves)
+    whole, _ = exported(world.store)
+    assert "withheld" not in json.loads(whole.splitlines()[0])
+
+
+def test_a_machine_without_the_key_exports_what_is_signed_but_no_manifest(world: World) -> None:
+    world.client("ASTER")
+    signed(world.store)
+    key = Signer(world.store.settings).key
+    (world.store.settings.signer_dir / "log.key").unlink()
+    file, _ = exported(world.store)
+    report = verify.check(BytesIO(file), keys=[key])
+    assert report.ok, report.damage
+    assert any("filter" in words for words in report.does_not_prove)
+
+
+def test_an_erased_value_leaves_its_place_in_the_file(world: World) -> None:
+    client = world.client("ASTER")
+    fill(world.store, client.id, 6)
+    signed(world.store)
+    erase = f"UPDATE log_value SET salt = NULL, value = NULL WHERE log_id = '{client.id}' AND seq ="
+    with world.store.reading() as session:
+        seqs = session.execute(
+            select(log.Value.seq).where(log.Value.log_id == client.id, log.Value.name == "note")
+        ).scalars().all()  # fmt: skip
+    world.do(lambda session: session.execute(text(f"{erase} {max(seqs)}")))
+    file, _ = exported(world.store)
+    assert b'"note":null' in file
+    report = checked(world.store, file)
+    assert report.ok, report.damage
+    assert any("1 personal value said: erased" in words for words in report.does_not_prove)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
@@ -156,7 +200,7 @@ def test_a_log_that_nobody_signed_yet_is_named_and_nothing_at_all_is_refused(wor
     file, summary = exported(world.store)
     assert summary.unsigned == (client.id,)
     report = checked(world.store, file)
-    assert report.ok
+    assert report.ok, report.damage
     assert any(client.id in words for words in report.does_not_prove)
 
 

@@ -101,8 +101,9 @@ def test_a_commitment_opens_with_its_salt_and_value_alone(value: str) -> None:
     salt = leaf.salt()
     fields = {"commit": {"note": leaf.commitment(salt, value)}}
     assert leaf.value_faults(fields, {"note": [salt, value]}) == []
-    for wrong in ([salt, value + "x"], [leaf.salt(), value], [salt], salt, None, [salt, value, 1]):
+    for wrong in ([salt, value + "x"], [leaf.salt(), value], [salt], salt, [salt, value, 1]):
         assert [kind for kind, _ in leaf.value_faults(fields, {"note": wrong})] == ["value"]
+    assert leaf.value_faults(fields, {"note": None}) == []  # said to have been erased
     assert [kind for kind, _ in leaf.value_faults(fields, {})] == ["value_missing"]
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from govern import errors
 from govern.audit import leaf, lines, verify
 from govern.tlog import note
 from tests.audit import files
-from tests.audit.files import NAME, VKEY, Log, check, export, finish, forge, found, log
+from tests.audit.files import KEY, NAME, VKEY, Log, check, export, finish, forge, found, log
 
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 FORMS = ("jsonl", "csv")
@@ -264,6 +265,35 @@ def test_a_file_cut_off_is_named() -> None:
     within = b"".join(rows[: at(7)]) + rows[at(7)][:40]
     assert ("line", 7, 10) in found(within)
     assert found(b"".join(rows)[:-1]) == [("end", None, 13)]
+
+
+def test_a_manifest_that_the_key_signed_proves_filter_time_and_counts_too() -> None:
+    written = export(log(10)).splitlines(keepends=True)[:-1]
+    report = check(finish(written, 10, key=KEY))
+    assert report.ok
+    assert any("signed" in words and "filter" in words for words in report.proves)
+    assert not any("filter" in words for words in report.does_not_prove)
+    assert any("filter" in words for words in check(finish(written, 10)).does_not_prove)
+
+
+def test_a_manifest_signed_by_another_or_for_another_file_is_named() -> None:
+    written = export(log(10)).splitlines(keepends=True)[:-1]
+    last = at(10) + 1
+    assert found(finish(written, 10, key=OTHER)) == [("manifest", None, last)]
+    signed = json.loads(finish(written, 10, key=KEY).splitlines()[-1])["signed"]
+    edited = [written[0].replace(b"T10:00:00", b"T11:00:00"), *written[1:]]
+    digest = sha256(b"".join(edited)).hexdigest()
+    assert found(b"".join(edited) + lines.end(10, 0, digest, signed)) == [("manifest", None, last)]
+
+
+def test_a_value_that_was_erased_is_counted_and_is_no_damage() -> None:
+    made = log(10)
+    made.values[5]["note"] = None  # type: ignore[assignment]  # as an erased value is written
+    file = export(made)
+    report = check(finish(file.splitlines(keepends=True)[:-1], 10, erased=1))
+    assert report.ok
+    assert any("erased" in words for words in report.does_not_prove)
+    assert found(file) == [("end", None, at(10) + 1)]
 
 
 def test_what_follows_the_last_line_is_named() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from govern import errors
+from govern.audit import lines
 from govern.tlog import checkpoint, cosignature, note
-from govern.tlog.errors import TlogError
+from govern.tlog.errors import TlogError, UnsignedNoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,3 +43,17 @@ def open_checkpoint(signed: bytes, keys: Iterable[note.Verifier]) -> Checkpoint:
         if key.name == origin or origin.startswith(f"{key.name}/logs/")
     ]
     return checkpoint.open(signed, *dict.fromkeys(named), origin=origin)
+
+
+def opens_manifest(
+    signed: str, keys: Iterable[note.Verifier], *, rows: int, erased: int, digest: str
+) -> bool:
+    """Whether one of these keys signed a manifest of just this; TlogError if it is no such note."""
+    for key in keys:
+        name = lines.manifest_name(key.name)
+        try:
+            opened = note.open(signed.encode(), note.Verifier(name, key.public))
+        except UnsignedNoteError:
+            continue
+        return opened.text == lines.manifest(key.name, rows, erased, digest)
+    return False

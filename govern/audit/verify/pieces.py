@@ -49,14 +49,17 @@ class Head:
 
 
 class Pieces:
-    """One pass over the sections of a file; `rows` counts the entries shown so far."""
+    """One pass over the sections of a file.
+
+    `rows` counts the entries shown so far, `erased` the values that are said to be erased.
+    """
 
     def __init__(self, source: Lines, found: Findings, *, filtered: bool) -> None:
         self.lines = source
         self.found = found
         self._name = found.name
         self.filtered = filtered
-        self.rows = 0
+        self.rows = self.erased = 0
 
     def section(self, head: Head, line: bytes, later: Sequence[Head]) -> bytes:
         """Check the pieces of one log, from the line that begins it on.
@@ -167,6 +170,7 @@ class Pieces:
                     faults.append(("value", "has values that are not canonical JSON"))
                 else:
                     faults += leaf.value_faults(fields, beside)
+                    self.erased += sum(each is None for each in beside.values())
         for kind, words in faults:
             self._name(kind, f"Entry {head.place} of {head.log} {words}.",
                        log=head.log, seq=head.place)  # fmt: skip

@@ -13,7 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from govern.audit import lines
-from govern.audit.verify.keys import open_checkpoint, read_keys, read_witnesses
+from govern.audit.verify.keys import (
+    open_checkpoint,
+    opens_manifest,
+    read_keys,
+    read_witnesses,
+)
 from govern.audit.verify.pieces import Head, Pieces
 from govern.audit.verify.report import Findings, Proven, Report
 from govern.audit.verify.source import Lines
@@ -63,9 +68,11 @@ class _Check:
         self.heads: list[Head] = []
         self.filter: dict[str, Any] = {}
         self.unsigned: list[str] = []
+        self.withheld = False
         self.found = Findings(self.lines)
         self._name = self.found.name
-        self.rows = 0
+        self.rows = self.erased = 0
+        self.vouched = False
         self.proves: list[str] = []
         self.doubts: list[str] = []
 
@@ -113,6 +120,7 @@ class _Check:
                 raise ValueError(f"the format {fields['govern']!r} is not known here")
             self.filter = dict(fields["filter"])
             self.unsigned = [str(each) for each in fields.get("unsigned", [])]
+            self.withheld = bool(fields.get("withheld"))
             self.heads = [self._head(log) for log in fields["logs"]]
             if len({head.log for head in self.heads}) < len(self.heads):
                 raise ValueError("a log stands in it twice")
@@ -180,14 +188,14 @@ class _Check:
         pieces = Pieces(self.lines, self.found, filtered=bool(self.filter))
         for number, head in enumerate(self.heads):
             line = pieces.section(head, line, self.heads[number + 1 :])
-        self.rows = pieces.rows
+        self.rows, self.erased = pieces.rows, pieces.erased
         self._end(line)
 
     def _end(self, line: bytes) -> None:
         if not line:
             self._name("end", "The last line is missing: the file was cut off.")
             return
-        if line != lines.end(self.rows, self.lines.digest_before()):
+        if not self._ends(line):
             if line.startswith(b'{"end":'):
                 if not self.found.damage:
                     self._name("end", "The last line does not fit what stands before it: a byte "
@@ -198,6 +206,28 @@ class _Check:
             self._name("end", f"The last line: {self.lines.fault}.")
         if self.lines.next():
             self._name("end", "Something stands after the last line.")
+
+    def _ends(self, line: bytes) -> bool:
+        """Whether this is the last line that belongs here; its signature is looked at."""
+        digest = self.lines.digest_before()
+        if line == lines.end(self.rows, self.erased, digest):
+            return True
+        try:
+            signed = json.loads(line)["signed"]
+            if line != lines.end(self.rows, self.erased, digest, signed):
+                return False
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+        try:
+            self.vouched = opens_manifest(
+                signed, self.keys, rows=self.rows, erased=self.erased, digest=digest
+            )
+        except (TlogError, AttributeError):
+            self.vouched = False
+        if not self.vouched:
+            self._name("manifest", "The last line is not signed by a key that you trust: header, "
+                       "counts and digest may be anyone's.")  # fmt: skip
+        return True
 
     def _compare_kept(self) -> None:
         by_origin = {head.origin: head for head in self.heads}
@@ -302,7 +332,18 @@ class _Check:
             f"Anything about {log}: nothing of it was signed when this was written."
             for log in self.unsigned
         ]
+        if self.withheld:
+            self.doubts.append("Anything about logs that the reader of this file may not see.")
+        if self.erased:
+            count = f"{self.erased} personal value" + "s" * (self.erased != 1)
+            self.doubts.append(f"What {count} said: erased, as the file says, before it was made.")
+        if self.vouched:
+            self.proves.append(
+                "The file is as it was made, to the byte: its filter, time and counts are signed."
+            )
         self.doubts.append(
-            "Who holds the key, what the header says of filter and time, or that what was "
+            "Who holds the key, or that what was recorded was true."
+            if self.vouched
+            else "Who holds the key, what the header says of filter and time, or that what was "
             "recorded was true."
         )
