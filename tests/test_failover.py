@@ -20,7 +20,7 @@ from sqlalchemy import select
 from govern import create_app, db, errors
 from govern.access.grants import Grant
 from govern.audit import fsck
-from govern.audit.decisions import Access
+from govern.audit.decisions import Access, row_id
 from govern.audit.log import Entry
 from govern.audit.signer import Signer
 from govern.config import Settings
@@ -206,7 +206,7 @@ def nothing_is_lost(settings: Settings, load: Load) -> None:
     with store.reading() as session:
         grants = set(session.execute(select(Grant.id)).scalars())
         rows = session.execute(select(Access.writer, Access.number))
-        decisions = {f"{writer}-{number}" for writer, number in rows}
+        decisions = {row_id(settings, writer, number) for writer, number in rows}
         issued = session.execute(select(Entry.seq).where(Entry.type == "grant.issued")).all()
     assert {made for kind, *_, made in load.told if kind == "grant"} <= grants
     assert len(issued) == len(grants)

@@ -1,31 +1,37 @@
 """The access log: each decision, search, read, export and refusal is durable before its answer.
 
 Each writer (a process) numbers its own rows without a gap, so a missing row shows. If a row
-cannot be written, `RecordFailed` is raised and the surface answers with a denial.
+cannot be written, `RecordFailed` is raised and the surface answers with a denial. A row's id, as
+anyone outside is told it, is sealed: from two numbers one would know how much others asked between.
 """
 
 from __future__ import annotations
 
+import hmac
 import threading
 import weakref
+from base64 import b32hexencode
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import BigInteger, Index, insert, select
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapped, mapped_column
 
-from govern import clock, errors
+from govern import clock, config, errors
 from govern.clock import Utc
 from govern.db import AccessBase, Code, Id, insert_many, new_id
 from govern.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from sqlalchemy import Connection, Table
 
+    from govern.config import Settings
     from govern.db import Database
 
 # So long a process writes under one id: whoever seals need not look at older ones for ever.
@@ -108,6 +114,8 @@ class Writer:
                 self._renew()
             writer, first = self._id, self._next
             numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
+            settings = self._database.settings
+            ids = [row_id(settings, writer, number) for _, number, *_ in numbered]
             try:
                 if not self._database.is_postgresql:
                     self._database.access_transaction(
@@ -123,7 +131,24 @@ class Writer:
                 self._renew()
                 raise errors.RecordFailed("The access log cannot be written.") from error
             self._next += len(rows)
-        return [f"{writer}-{first + place}" for place in range(len(rows))]
+        return ids
+
+
+def row_id(settings: Settings, writer: str, number: int) -> str:
+    """A row's id as all who ask or read are told it: always the same, and none tells of others."""
+    digest = hmac.digest(_key(settings.keys_dir), f"{writer}-{number}".encode(), "sha256")
+    return f"acc_{b32hexencode(digest[:15]).decode().lower()}"
+
+
+def cursor_key(settings: Settings) -> bytes:
+    """What seals the places in the access log that readers go on from (64 bytes)."""
+    return hmac.digest(_key(settings.keys_dir), b"cursors", "sha512")
+
+
+@lru_cache(maxsize=8)
+def _key(folder: Path) -> bytes:
+    """The key of ids and cursors, which all nodes share; reading its file is not for each row."""
+    return hmac.digest(config.secret(folder / "web.key"), b"rows of the access log", "sha256")
 
 
 _TABLE = cast("Table", Access.__table__)
@@ -140,7 +165,7 @@ _writers_lock = threading.Lock()
 
 
 def write(database: Database, rows: list[dict[str, Any]]) -> list[str]:
-    """Make rows durable; returns their ids (`writer-number`), in order.
+    """Make rows durable; returns their ids (see `row_id`), in order.
 
     Raises `RecordFailed` when they cannot be written: then nothing may be answered but a denial.
     """

@@ -2,7 +2,8 @@
 
 Every question goes backwards along an index, a page at a time, and nothing is counted. Where few
 rows fit, a page ends after so many looked at, and says how far it came. Whoever may read some
-clients alone is told of those clients' rows alone. Every search is a row itself before it is
+clients alone is told of those clients' rows alone, and a cursor is sealed, since it names the
+number of a row. Every search is a row itself before it is
 answered.
 """
 
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from sqlalchemy import and_, literal, or_, select, true, tuple_
 
 from govern import clock, errors, permissions
-from govern.audit import reading
+from govern.audit import decisions, reading
 from govern.audit.decisions import Access, AccessKind
 from govern.clock import Utc
 from govern.db import listed
@@ -29,12 +33,14 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.config import Settings
     from govern.db import Database
     from govern.principal import Principal
 
 # Rows looked at in one go, and seconds after which a page ends where it has come to.
 _STRETCH = 20_000
 _PATIENCE = 1.5
+_SEALED_FOR = b"a place in the access log"
 _COLUMNS = tuple(column.name for column in Access.__table__.columns)
 _ORDER = (Access.at.desc(), Access.writer.desc(), Access.number.desc())
 
@@ -92,8 +98,8 @@ class Row:
     detail: dict[str, Any]
 
     @property
-    def id(self) -> str:
-        """Its writer and number: unique, and how `log fsck` names it."""
+    def mark(self) -> str:
+        """Its writer and number, as `log fsck` names it: for those alone who may read all."""
         return f"{self.writer}-{self.number}"
 
     @property
@@ -131,7 +137,8 @@ def search(
     clients = permissions.scope(by, "log:read")
     if clients is not None and not clients:
         permissions.require(by, "log:read")
-    place = _place(after)
+    settings = database.settings
+    place = _place(settings, after)
     reading.note(
         database, "access", subject=where.person,
         client=next(iter(clients)) if clients and len(clients) == 1 else None,
@@ -141,7 +148,9 @@ def search(
     times += [Access.at < where.end] if where.end is not None else []
     with (snapshot or database.access_reading)() as session:
         ways = [and_(way, *times) for way in _ways(where, clients)]
-        return _page(session, ways, _conditions(session, where, clients), place, limit)
+        conditions = _conditions(session, where, clients)
+        rows, ended, until = _page(session, ways, conditions, place, limit)
+    return Page(rows=rows, after=_cursor(settings, ended) if ended else None, until=until)
 
 
 def _ways(where: Where, clients: frozenset[str] | None) -> list[ColumnElement[bool]]:
@@ -186,8 +195,12 @@ def _page(
     conditions: Sequence[ColumnElement[bool]],
     place: Place | None,
     limit: int,
-) -> Page:
-    """Go back stretch by stretch, until the page is full, all is seen, or the time is over."""
+) -> tuple[list[Row], Place | None, datetime | None]:
+    """Go back stretch by stretch, until the page is full, all is seen, or the time is over.
+
+    Returns the rows, the place where the next page begins, and how far back a page that its time
+    ended has searched.
+    """
     found: list[Row] = []
     ends = time.monotonic() + _PATIENCE
     while True:
@@ -195,12 +208,12 @@ def _page(
         within = [*conditions, *_behind(place), *([Access.at >= lower] if lower else [])]
         found += newest(session, ways, within, limit + 1 - len(found))
         if len(found) > limit:
-            return Page(rows=found[:limit], after=_cursor(found[limit - 1].place))
+            return found[:limit], found[limit - 1].place, None
         if lower is None:
-            return Page(rows=found, after=None)
+            return found, None, None
         place = (lower, "", 0)  # what is of that very instant was looked at
         if time.monotonic() > ends:
-            return Page(rows=found, after=_cursor(place), until=lower)
+            return found, place, lower
 
 
 def _lower(
@@ -257,16 +270,20 @@ def _row(values: Any) -> Row:
     return Row(**{**fields, "detail": detail if isinstance(detail, dict) else {}})
 
 
-def _cursor(place: Place) -> str:
-    return f"{clock.micros(place[0])}.{place[1]}.{place[2]}"
+def _cursor(settings: Settings, place: Place) -> str:
+    """A place, sealed: the same place has one cursor, so a page read again is the same."""
+    text = f"{clock.micros(place[0])}.{place[1]}.{place[2]}".encode()
+    sealed = AESSIV(decisions.cursor_key(settings)).encrypt(text, [_SEALED_FOR])
+    return urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
-def _place(after: str) -> Place | None:
+def _place(settings: Settings, after: str) -> Place | None:
     if not after:
         return None
-    at, _, rest = after.partition(".")
-    writer, _, number = rest.partition(".")
-    wrong = not all(part.isascii() and part.isdigit() and len(part) < 17 for part in (at, number))  # noqa: PLR2004 - 63 bits, and the year 5138
-    if wrong or len(writer) > 32 or not writer.isprintable():  # noqa: PLR2004 - an id
-        raise errors.Invalid("after: this is no place in the access log", field="after")
+    try:
+        sealed = urlsafe_b64decode(after.encode("ascii") + b"==")
+        text = AESSIV(decisions.cursor_key(settings)).decrypt(sealed, [_SEALED_FOR]).decode()
+    except (ValueError, InvalidTag):
+        raise errors.Invalid("after: this is no place in the access log", field="after") from None
+    at, writer, number = text.split(".")
     return clock.from_micros(int(at)), writer, int(number)

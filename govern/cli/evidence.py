@@ -13,7 +13,7 @@ import click
 
 from govern import clock, config, errors
 from govern.access import clients, uses
-from govern.audit import EventType, expiry, export, fsck, searching, verify
+from govern.audit import EventType, decisions, expiry, export, fsck, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
 from govern.audit.log import known
@@ -294,7 +294,7 @@ def access_(
         words.append(f"Searched back until {clock.text(page.until)}.")
     if page.after is not None:
         words.append(f"There may be more: --after {page.after}")
-    desk.tell({"rows": [_row(row) for row in page.rows], "next": page.after}, *words)
+    desk.tell({"rows": [_row(row, desk) for row in page.rows], "next": page.after}, *words)
 
 
 def _access(row: Row, called: dict[str, str]) -> str:
@@ -306,11 +306,12 @@ def _access(row: Row, called: dict[str, str]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, desk: Desk) -> dict[str, Any]:
     instants = {"at": clock.text(row.at)}
     if row.worked_at is not None:
         instants["worked_at"] = clock.text(row.worked_at)
-    return {"id": row.id} | asdict(row) | instants
+    found = decisions.row_id(desk.settings, row.writer, row.number)
+    return {"id": found, "mark": row.mark} | asdict(row) | instants
 
 
 @log.command("expire")

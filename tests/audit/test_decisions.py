@@ -12,7 +12,7 @@ from govern import errors
 from govern.access import evaluation
 from govern.access.evaluation import Question
 from govern.audit import decisions
-from govern.audit.decisions import Access
+from govern.audit.decisions import Access, row_id
 from govern.identity import integrations
 from tests.factory import OPERATOR, T0, World
 
@@ -43,7 +43,7 @@ def test_each_decision_has_its_row_when_its_answer_comes(
     for action, permit in (("read", True), ("export", False)):
         decision = world.ask(subject, project, action)
         last = rows(world)[-1]
-        assert decision.id == f"{last.writer}-{last.number}"
+        assert decision.id == row_id(world.store.settings, last.writer, last.number)
         assert (last.subject_id, last.resource_id, last.action) == (subject.id, project.id, action)
         assert (last.permit, last.reason) == (permit, decision.reason)
         assert (last.as_of, last.house_as_of) == (decision.as_of, decision.house_as_of)
@@ -65,7 +65,9 @@ def test_a_batch_is_recorded_together_and_in_order(
     ]
     found = evaluation.decide_many(world.store, questions, by=OPERATOR)
     assert [decision.permit for decision in found] == [True, False, True, True]
-    assert [f"{row.writer}-{row.number}" for row in rows(world)] == [each.id for each in found]
+    assert [row_id(world.store.settings, row.writer, row.number) for row in rows(world)] == [
+        each.id for each in found
+    ]
     stopped = evaluation.decide_many(world.store, questions, stop_at=False, by=OPERATOR)
     assert [decision.permit for decision in stopped] == [True, False]
     assert len(rows(world)) == 6

@@ -143,13 +143,16 @@ def things(world: World, code: str) -> Things:
 
 
 def leaks(answer: TestResponse, things: Things, sent: str) -> list[str]:
-    """What an answer tells of a client, but for what the caller sent: words and opaque ids."""
+    """What an answer tells of a client, but for what the caller sent: words and opaque ids.
+
+    And where a row stands in the access log: two such places tell how much others asked between.
+    """
     told = f"{answer.headers}\n{answer.get_data(as_text=True)}"
     for word in sorted(set(re.findall(r"[\w-]+", sent)), key=len, reverse=True):
         told = told.replace(word, "")
     ids = {one for one in things.values() if re.fullmatch(r"[a-z]{3}_\w{20,}", one)}
     near = re.compile(f".{{0,80}}{things['name']}.{{0,80}}", re.IGNORECASE)
-    return near.findall(told) + [one for one in ids if one in told]
+    return near.findall(told) + [one for one in ids if one in told] + re.findall(r"wri_\w+", told)
 
 
 # --- asking ------------------------------------------------------------------------------------

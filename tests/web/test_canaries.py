@@ -8,6 +8,7 @@ for the same word at every route, asked about either client's things.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
@@ -15,7 +16,9 @@ from urllib.parse import quote, urljoin
 import pytest
 
 from govern import clock
+from govern.access import evaluation
 from govern.access.clients import Client, Project
+from govern.access.evaluation import Question
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR
 from tests.web import rehearsing
@@ -28,13 +31,13 @@ if TYPE_CHECKING:
 
     from tests.conftest import Beginning
     from tests.factory import World
-    from tests.web.rehearsing import Cast
+    from tests.web.rehearsing import Cast, Things
 
 MOST = 60  # pages that one of them opens
 PEOPLE = ("auditor_of_a", "admin_of_a", "approver_of_a")
 PROGRAMS = ("audit_of_a", "api_of_a")
 # One's own reading is recorded there, and a new app has a new secret: never twice the same.
-OF_ONESELF = re.compile(r"/log/access|/account/")
+OF_ONESELF = re.compile(r"/log/access(?!\?[^#]*(?:to|until)=)|/account/")
 NEW_EACH_TIME = re.compile(
     r'name="csrf_token" value="[^"]*"|req_[0-9a-v]{20,}|nonce="[^"]*"|name="digest" value="[^"]*"'
 )
@@ -54,9 +57,9 @@ def beginning() -> Beginning:
     return rehearsing.beginning
 
 
-def walk(get: Callable[[str], TestResponse]) -> Iterator[tuple[str, TestResponse]]:
+def walk(get: Callable[[str], TestResponse], *more: str) -> Iterator[tuple[str, TestResponse]]:
     """Every page that can be reached from the first one and by searching, each once."""
-    waiting, seen = ["/", *SEARCHES], set[str]()
+    waiting, seen = ["/", *SEARCHES, *more], set[str]()
     while waiting and len(seen) < MOST:
         path = waiting.pop(0)
         seen.add(path)
@@ -78,12 +81,14 @@ def walk(get: Callable[[str], TestResponse]) -> Iterator[tuple[str, TestResponse
                 waiting.append(place)
 
 
-def lists(app: Flask, login: tuple[str, str]) -> Iterator[tuple[str, TestResponse]]:
+def lists(app: Flask, login: tuple[str, str], *more: str) -> Iterator[tuple[str, TestResponse]]:
     """Every list of the API, a few lines at a time."""
-    for name in LISTS:
+    for name in (*LISTS, *more):
         after = ""
         for _ in range(8):
-            path = f"/api/v1/{name}?limit=5" + (f"&after={quote(after)}" if after else "")
+            path = f"/api/v1/{name}{'&' if '?' in name else '?'}limit=5" + (
+                f"&after={quote(after)}" if after else ""
+            )
             answer = app.test_client().get(path, auth=login)
             yield path, answer
             after = (answer.json or {}).get("next") or ""
@@ -114,7 +119,17 @@ def stir(world: World, cast: Cast) -> None:
     paused = world.suspend(f"project:{project.code}", note="BOREAL again")
     world.drill(f"client:{client.code}")
     world.write_particulars()
+    for _ in range(3):
+        asked_about(world, cast.b)
     world.ask_lift(paused, by=OPERATOR)
+
+
+def asked_about(world: World, things: Things) -> None:
+    """Let a decision of a client be a row of the access log."""
+    question = Question(
+        subject=things["person"], action="read", kind="project", code=things["open"]
+    )
+    evaluation.decide(world.store, question, by=OPERATOR)
 
 
 @pytest.mark.asvs("8.2.3", "8.4.1")
@@ -125,14 +140,19 @@ def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_
     with clock.at(clock.utcnow()):
         people = ("auditor_of_a",) if world.store.is_postgresql else PEOPLE
         seats = rehearsing.seats(app, world, begun, *people)
+        for things in (begun.a, begun.b) * 6:
+            asked_about(world, things)
+        # What one reads now is recorded after this, so that it is no row of one's own reading.
+        past = quote(clock.text(clock.utcnow() + timedelta(seconds=1)))
 
     def everything() -> dict[tuple[str, str], Any]:
         found = {}
         for name, browser in seats.items():
-            for path, answer in walk(browser.client.get):
+            for path, answer in walk(browser.client.get, f"/log/access?to={past}"):
                 found[name, path] = told(path, answer, begun, leaked)
         for name in PROGRAMS:
-            for path, answer in lists(app, begun.programs[name]):
+            more = f"log/access?until={past}"
+            for path, answer in lists(app, begun.programs[name], more):
                 found[name, path] = told(path, answer, begun, leaked)
         return found
 
@@ -140,6 +160,7 @@ def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_
         for name in PROGRAMS:  # they have been seen, as from now on
             list(lists(app, begun.programs[name]))
         before = everything()
+        assert sum("log/access?" in path and "after=" in path for _, path in before) >= 3
         stir(world, begun)
         after = everything()
     assert not leaked, "\n".join(leaked)

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from govern import clock
 from govern.access import forwarding
 from govern.access.modes import Mode
-from govern.audit.decisions import Access, AccessKind
+from govern.audit.decisions import Access, AccessKind, row_id
 from govern.identity import integrations
 from tests.factory import OPERATOR, World
 from tests.web.visitor import Visitor
@@ -100,7 +100,7 @@ def test_who_may_goes_on_and_the_decision_is_on_record(proxy: Proxy, world: Worl
     assert answer.headers["X-Auth-Project"] == "Kingfisher"
     with world.store.access_reading() as session:
         (row,) = session.execute(select(Access).where(Access.kind == AccessKind.DECISION)).scalars()
-    assert answer.headers["X-Decision-Id"] == f"{row.writer}-{row.number}"
+    assert answer.headers["X-Decision-Id"] == row_id(world.store.settings, row.writer, row.number)
     assert (row.principal, row.action, row.permit) == (proxy.row.id, "read", True)
 
 

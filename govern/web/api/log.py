@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from govern import errors
+from govern import errors, permissions
 from govern.access import names, uses
-from govern.audit import EventType, reading, searching
+from govern.audit import EventType, decisions, reading, searching
 from govern.audit.decisions import AccessKind
 from govern.audit.export import Filter
 from govern.audit.log import HOUSE
@@ -105,7 +105,10 @@ def _entry(row: Shown, codes: dict[str, str]) -> Entry:
 class Row(Told):
     """One row of the access log; who and what by opaque id."""
 
-    id: str = Field(description="Its writer and number.")
+    id: str = Field(description="As the answer itself told it, if it was a decision.")
+    mark: str | None = Field(
+        description="How `log fsck` names it; null unless one may read all clients."
+    )
     at: Instant
     kind: AccessKind
     principal: str = Field(description="Who asked, read or was refused.")
@@ -143,15 +146,17 @@ def access(session: Session, *, asked: Accesses, by: Principal) -> Page[Row]:
     page = searching.search(
         guard.database(), where, after=asked.after, limit=asked.limit, by=by
     )  # fmt: skip
-    return Page[Row](items=[_row(row) for row in page.rows], next=page.after)
+    whole = permissions.scope(by, "log:read") is None
+    return Page[Row](items=[_row(row, whole=whole) for row in page.rows], next=page.after)
 
 
-def _row(row: searching.Row) -> Row:
+def _row(row: searching.Row, *, whole: bool) -> Row:
     return Row(
-        id=row.id, at=row.at, kind=AccessKind(row.kind), principal=row.principal,
-        permit=row.permit, reason=row.reason, subject=row.subject_id, client=row.client_id,
-        resource=row.resource_id, action=row.action, as_of=row.as_of, worked_at=row.worked_at,
-        detail=row.detail,
+        id=decisions.row_id(guard.database().settings, row.writer, row.number),
+        mark=row.mark if whole else None, at=row.at, kind=AccessKind(row.kind),
+        principal=row.principal, permit=row.permit, reason=row.reason, subject=row.subject_id,
+        client=row.client_id, resource=row.resource_id, action=row.action, as_of=row.as_of,
+        worked_at=row.worked_at, detail=row.detail,
     )  # fmt: skip
 
 

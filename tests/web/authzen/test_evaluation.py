@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 
 from govern import clock
 from govern.access import evaluation
-from govern.audit.decisions import AccessKind
+from govern.audit.decisions import AccessKind, row_id
 from govern.audit.record import RECORDED
 from govern.identity.integrations import Integration
 from tests.factory import World
@@ -55,7 +55,10 @@ def test_a_permit_says_at_which_position_and_under_which_id_it_is_recorded(
     assert answer.mimetype == "application/json"
     assert answer.json == {
         "decision": True,
-        "context": {"as_of": row.as_of, "decision_id": f"{row.writer}-{row.number}"},
+        "context": {
+            "as_of": row.as_of,
+            "decision_id": row_id(world.store.settings, row.writer, row.number),
+        },
     }
     assert (row.permit, row.principal) == (True, tool.credentials[0])
 
@@ -72,7 +75,7 @@ def test_a_denial_is_200_with_its_reason_for_users_and_for_admins(tool: Tool, wo
     assert context["reason_user"] == {"en": "The project is paused."}
     assert context["reason_admin"]["en"].startswith("project_paused (grt_")
     assert context["as_of"] == row.as_of
-    assert context["decision_id"] == f"{row.writer}-{row.number}"
+    assert context["decision_id"] == row_id(world.store.settings, row.writer, row.number)
 
 
 @pytest.mark.asvs("8.3.2")
@@ -138,7 +141,7 @@ def test_a_batch_answers_in_order_and_is_recorded_by_one_write(tool: Tool, world
     assert [row.permit for row in written] == [False, True, True]
     assert len({row.writer for row in written}) == 1
     ids = [item["context"]["decision_id"] for item in answer.json["evaluations"]]
-    assert ids == [f"{row.writer}-{row.number}" for row in written]
+    assert ids == [row_id(world.store.settings, row.writer, row.number) for row in written]
 
 
 def test_a_batch_without_defaults(tool: Tool) -> None:

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from govern import errors, permissions
 from govern.access import evaluation, names, uses
-from govern.audit import searching
+from govern.audit import decisions, searching
 from govern.audit.decisions import AccessKind
 from govern.web import guard
 from govern.web.pages import base
@@ -39,7 +39,7 @@ def access_log() -> ResponseReturnValue:
         codes = names.of(session, clients or ())
     return render_template(
         "auditor/access.html",
-        rows=[_shown(row, called) for row in page.rows] if page else [],
+        rows=[_shown(row, called, whole=clients is None) for row in page.rows] if page else [],
         until=page.until if page else None,
         next_url=base.next_url(page.after) if page else None,
         first_url=base.first_url(),
@@ -94,11 +94,12 @@ def _kinds() -> dict[AccessKind, str]:
     }
 
 
-def _shown(row: Row, called: dict[str, str]) -> dict[str, Any]:
+def _shown(row: Row, called: dict[str, str], *, whole: bool) -> dict[str, Any]:
     """One row, in words; the codes stand beside them."""
     sentence = evaluation.REASONS.get(row.reason or "", "")
     return {
-        "id": row.id,
+        "id": decisions.row_id(guard.database().settings, row.writer, row.number),
+        "mark": row.mark if whole else "",
         "at": row.at,
         "kind": _kinds()[AccessKind(row.kind)],
         "permit": row.permit,
