@@ -108,11 +108,13 @@ def require(
         if clients and client is not None:
             raise errors.Unknown("There is no such thing, or you may not know of it.")
         raise errors.Forbidden(f"This takes the permission {permission}, which you do not hold.")
-    if permission in NEEDS_FRESH and now is not None and by.kind is Kind.SUBJECT:
+    if permission in NEEDS_FRESH and now is not None:
         require_fresh(by, now=now)
 
 
 def require_fresh(by: Principal, *, now: datetime) -> None:
-    """Ask for a second factor shown within the last five minutes, the sign-in's included."""
+    """Ask a person for a second factor shown in the last five minutes, the sign-in's included."""
+    if by.kind is not Kind.SUBJECT:
+        return  # programs and the machine's users have none
     if by.factor_at is None or now - by.factor_at > FRESH:
         raise errors.FreshFactorRequired("Please show your one-time code again to go on.")

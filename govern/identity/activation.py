@@ -59,6 +59,7 @@ def issue(session: Session, subject: Subject, *, by: Principal) -> str:
     for an account in use: it would be a way round `recovery`.
     """
     permissions.require(by, "subject:write")
+    permissions.require_fresh(by, now=clock.now(session))
     if subject.ended_at is not None:
         raise errors.AlreadyEnded("Who has left is not invited again.", field="subject")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from govern import permissions
+from govern import clock, permissions
 from govern.identity import sessions
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ def of(
 def end(session: Session, subject: Subject, session_id: str, *, by: Principal) -> None:
     """End one session of someone; `Unknown` when there is none such, or it ended before."""
     permissions.require(by, "subject:write")
+    permissions.require_fresh(by, now=clock.now(session))
     sessions.end_one(session, subject.id, session_id, by=by)
 
 
 def end_all(session: Session, subject: Subject, *, by: Principal) -> int:
     """End every session of someone; returns how many."""
     permissions.require(by, "subject:write")
+    permissions.require_fresh(by, now=clock.now(session))
     return sessions.end_all(session, subject.id, keep=by.session, by=by)

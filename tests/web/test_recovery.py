@@ -92,7 +92,11 @@ def test_a_recovery_is_called_off_from_ones_account_by_an_admin_or_by_the_notice
     begun()
     assert "Two admins agreed to recover your account" in own.get("/account").text
     assert own.post("/account/recovery/cancel").status_code == 303
-    assert "Two admins agreed" not in own.get("/account").text
+    late = own.post("/account/recovery/cancel")
+    assert late.status_code == 409
+    assert "No recovery is under way any more." in told(late.text)
+    assert "How you sign in" in late.text
+    assert "Two admins agreed" not in late.text
     begun()
     assert "A recovery of this account is under way" in ann.get(f"/people/{subject.id}").text
     assert ann.post(f"/people/{subject.id}/recovery/cancel").status_code == 303

@@ -11,7 +11,7 @@ from govern import errors
 from govern.access import holdings, recovering
 from govern.identity import recovery
 from govern.web import guard
-from govern.web.pages import base, people, words
+from govern.web.pages import base, contractor, people, words
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -94,7 +94,7 @@ def cancel_own() -> ResponseReturnValue:
     return base.act(
         lambda session, by: recovery.call_off(session, by.id, by=by),
         done=done,
-        again=lambda _wrong: redirect("/account", 303),
+        again=contractor.account_page,
         title=_("Call a recovery off"),
         cancel="/account",
     )

@@ -44,6 +44,7 @@ def export_done() -> ResponseReturnValue:
 
     def write(by: Principal) -> None:
         database = guard.database()
+        _may_export(by)
         with database.reading() as session:
             asked = asked_for(session, request.form, by=by)
             permissions.require_fresh(by, now=clock.now(session))
@@ -67,10 +68,15 @@ def export_done() -> ResponseReturnValue:
     )
 
 
-def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
-    by = guard.principal()
+def _may_export(by: Principal) -> None:
+    """Turn who may export nothing at all away before anything else is asked of them."""
     if not base.may_anywhere("log:export"):
         permissions.require(by, "log:export")
+
+
+def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
+    by = guard.principal()
+    _may_export(by)
     with guard.database().reading() as session:
         ids = reading.readable(session, by=by)
         heads = reading.checkpoints(session, by=by)
