@@ -519,6 +519,23 @@ def test_who_streams_every_page_as_one_document(
     assert done.json["grants"] == 5
     assert len(run("who", f"project:{project.code}").out.splitlines()) == 5
 
+    with clock.at(clock.utcnow() + timedelta(seconds=1)):
+        world.suspend(f"project:{project.code}")
+    with clock.at(clock.utcnow() + timedelta(seconds=2)):
+        asked = ("who", f"project:{project.code}", "--from", "2026-01-01T00:00:00Z")
+        done = run(*asked, "--json")
+        assert done.json["grants"] == 5
+        assert {len(line["intervals"]) for line in done.json["who"]} == {1}
+        ends = {line["intervals"][0]["ends_at"] for line in done.json["who"]}
+        assert len(ends) == 1  # the pause's instant
+        assert max(ends) < done.json["to"]
+        assert ends.pop() in run(*asked).out
+        now = clock.text(clock.utcnow() - timedelta(milliseconds=1))
+        assert run(asked[0], asked[1], "--from", now, "--json").json["who"] == []
+    assert run(*asked[:2], "--to", now).status == 2
+    assert run(*asked, "--at", now).status == 2
+    assert run(*asked[:3], "2090-01-01T00:00:00Z").status == 1
+
 
 def test_a_grant_is_issued_asked_for_and_revoked(run: Callable[..., Ran], world: World) -> None:
     project, subject = world.project(), world.subject()

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 Interval = tuple[datetime, datetime]
 _CHUNK = 20_000  # grants looked at together at most
-_NAMED = 9  # columns of a row that are the answer's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
     """One grant that permitted it, and when: half-open intervals in order, none touching another.
 
-    `dataset` is the code of the one dataset that the grant is over, if it is over one.
+    `dataset` is the code of the one dataset that the grant is over, if it is over one; `starts_at`
+    and `ends_at` are the grant's own window.
     """
 
     grant_id: str
@@ -63,6 +63,8 @@ class Exposure:
     project: str
     dataset: str | None
     entitlement_id: str
+    starts_at: datetime
+    ends_at: datetime
     intervals: tuple[Interval, ...]
 
 
@@ -309,7 +311,7 @@ class _Asked:
                 found.append(Exposure(
                     grant_id=row[0], subject_id=row[1], external_id=row[2], email=row[3],
                     full_name=row[4], project=row[5], dataset=row[6], entitlement_id=row[7],
-                    intervals=own,
+                    starts_at=starts, ends_at=ends, intervals=own,
                 ))  # fmt: skip
         return found
 

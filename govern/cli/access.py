@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from govern import clock
-from govern.access import clients, entitlements, evaluation, grants
+from govern.access import clients, entitlements, evaluation, exposure, grants
 from govern.access.evaluation import Question
 from govern.access.grants import Grant
 from govern.access.requests import Request
+from govern.audit import reading
 from govern.cli.frame import (
     Desk,
     day,
@@ -25,10 +28,11 @@ from govern.cli.frame import (
 from govern.identity import subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from govern.access.evaluation import Reach
+    from govern.access.exposure import Exposure
     from govern.db import Session
 
 _PAGE = 1000
@@ -153,59 +157,83 @@ def decide(
 @click.argument("resource", metavar="TYPE:CODE", type=reference)
 @click.option("--action", default="read", show_default=True, help="What they can do there.")
 @click.option("--at", type=instant, help="Who could at this instant; else who can now.")
+@click.option("--from", "begin", type=instant, help="Who could at any moment from this instant on.")
+@click.option("--to", "end", type=instant, help="And before this instant; else until now.")
 @json_option
 @pass_desk
-def who(desk: Desk, resource: tuple[str, str], action: str, at: datetime | None) -> None:
+def who(
+    desk: Desk,
+    /,
+    *,
+    resource: tuple[str, str],
+    action: str,
+    at: datetime | None,
+    begin: datetime | None,
+    end: datetime | None,
+) -> None:
     """List who can do something there, a line a grant.
 
-    There is client:CODE (its projects), project:CODE or dataset:CODE.
+    There is client:CODE (its projects), project:CODE or dataset:CODE. Of a range, each line is an
+    interval in which a grant allowed it, without its pauses; whatever ended between two lines is
+    left out to the microsecond. That you asked is recorded.
 
     Example: govern who project:Kingfisher --at 2026-11-01T12:00:00Z
+
+    Example: govern who client:ASTER --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z
     """
     kind, code = resource
+    if begin is None and end is not None:
+        raise click.UsageError("--to is the end of a range: say --from too.")
+    if begin is not None and at is not None:
+        raise click.UsageError("--at is one instant, --from and --to are a range: say one of them.")
     with desk.database.reading() as session:
-        found = (
-            line
-            for page in _pages(desk, session, kind=kind, code=code, action=action, at=at)
-            for line in page
-        )
+        head: dict[str, Any] = {"resource": f"{kind}:{code}", "action": action}
+        if begin is None:
+            head |= {"at": _text(at)}
+            pages = _pages(partial(
+                evaluation.search, session, kind=kind, code=code, action=action, at=at, by=desk.by
+            ))  # fmt: skip
+            told: Callable[[Any], dict[str, Any]] = _reach
+            shown: Callable[[Any], str] = _reach_line
+        else:
+            begin, end = exposure.within(session, begin, end or clock.now(session))
+            head |= {"from": _text(begin), "to": _text(end)}
+            pages = _pages(partial(
+                exposure.reach, session, kind, code, begin=begin, end=end, action=action,
+                by=desk.by,
+            ))  # fmt: skip
+            told, shown = _exposure, _exposure_lines
+        found = (line for page in pages for line in page)
+        first = next(found, None)  # what may not be asked is refused before it is noted
+        noted = {name: value for name, value in head.items() if name in {"at", "from", "to"}}
+        reading.note(desk.database, "who", detail=noted | {"kind": kind}, by=desk.by)
+        every = () if first is None else chain([first], found)
         if desk.as_json:
-            _stream_json(f"{kind}:{code}", action, at, found)
+            _stream_json(head, map(told, every))
             return
         count = 0
-        for count, line in enumerate(found, 1):  # noqa: B007 - told after the loop
-            click.echo(
-                f"{line.external_id}\t{line.email}\t{line.full_name}\t{line.project}\t"
-                f"until {day(line.ends_at)}\t{line.grant_id}"
-            )
+        for count, line in enumerate(every, 1):  # noqa: B007 - told after the loop
+            click.echo(shown(line))
     click.echo(number(count, "grant"), err=True)
 
 
-def _pages(
-    desk: Desk, session: Session, *, kind: str, code: str, action: str, at: datetime | None
-) -> Iterator[list[Reach]]:
+def _pages(ask: Callable[..., list[Any]]) -> Iterator[list[Any]]:
     """Page after page, all of one snapshot."""
     after = ""
     while True:
-        page = evaluation.search(
-            session, action=action, kind=kind, code=code, at=at, after=after, limit=_PAGE,
-            by=desk.by,
-        )  # fmt: skip
+        page = ask(after=after, limit=_PAGE)
         yield page
         if len(page) < _PAGE:
             return
         after = page[-1].grant_id
 
 
-def _stream_json(resource: str, action: str, at: datetime | None, found: Iterator[Reach]) -> None:
+def _stream_json(head: dict[str, Any], found: Iterable[dict[str, Any]]) -> None:
     """One document, written as it is read: a list of a million does not fit in memory."""
-    first = next(found, None)
-    head = json.dumps({"resource": resource, "action": action, "at": _text(at)})
-    click.echo(f'{head[:-1]}, "who": [', nl=False)
+    click.echo(f'{json.dumps(head)[:-1]}, "who": [', nl=False)
     count = 0
-    while first is not None:
-        click.echo(f"{',' if count else ''}\n{json.dumps(_reach(first))}", nl=False)
-        count, first = count + 1, next(found, None)
+    for count, line in enumerate(found, 1):
+        click.echo(f"{',' if count > 1 else ''}\n{json.dumps(line)}", nl=False)
     click.echo(f'\n], "grants": {count}}}')
 
 
@@ -215,6 +243,32 @@ def _reach(line: Reach) -> dict[str, Any]:
         "project": line.project, "grant": line.grant_id, "starts_at": clock.text(line.starts_at),
         "ends_at": clock.text(line.ends_at),
     }  # fmt: skip
+
+
+def _reach_line(line: Reach) -> str:
+    return (
+        f"{line.external_id}\t{line.email}\t{line.full_name}\t{line.project}\t"
+        f"until {day(line.ends_at)}\t{line.grant_id}"
+    )
+
+
+def _exposure(line: Exposure) -> dict[str, Any]:
+    intervals = [{"starts_at": clock.text(a), "ends_at": clock.text(b)} for a, b in line.intervals]
+    return {
+        "subject": line.external_id, "email": line.email, "name": line.full_name,
+        "project": line.project, "dataset": line.dataset, "grant": line.grant_id,
+        "starts_at": clock.text(line.starts_at), "ends_at": clock.text(line.ends_at),
+        "intervals": intervals,
+    }  # fmt: skip
+
+
+def _exposure_lines(line: Exposure) -> str:
+    place = f"{line.project}/{line.dataset}" if line.dataset else line.project
+    return "\n".join(
+        f"{line.external_id}\t{line.email}\t{line.full_name}\t{place}\t"
+        f"{clock.text(begin)}\t{clock.text(end)}\t{line.grant_id}"
+        for begin, end in line.intervals
+    )
 
 
 def _text(when: datetime | None) -> str | None:

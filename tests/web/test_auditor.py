@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock, errors
+from govern.access import suspensions
 from govern.audit import decisions, sealing, verify
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.signer import Signer
@@ -283,6 +285,22 @@ def test_who_could_is_answered_as_it_was_then(
     assert person.full_name in then
     assert "annotator annotate, log_hours, read" in then
     assert auditor.get("/who?target=planet:Mars").status_code == 422
+    # Over a range: until the pause; and the same as a file, a row an interval.
+    asked = {"target": "project:Kingfisher", "from": before}
+    with clock.at(clock.utcnow() + timedelta(seconds=1)):
+        page = auditor.get("/who", query_string=asked)
+        file = auditor.get("/who", query_string=asked | {"format": "csv"})
+        assert person.full_name in told(page.text)
+        rows = list(csv.DictReader(io.StringIO(file.text)))
+        assert [(row["name"], row["project"]) for row in rows] == [(person.full_name, "Kingfisher")]
+        with world.store.reading() as session:
+            (paused,) = session.execute(select(suspensions.Suspension)).scalars()
+        assert rows[0]["to"] == clock.text(paused.recorded_at)
+        after = asked | {"from": (clock.utcnow()).strftime("%Y-%m-%dT%H:%M:%S")}
+        assert "Nobody could" in told(auditor.get("/who", query_string=after | {"to": ""}).text)
+    for wrong in ({"to": before}, {"at": before, "from": before}, {"from": "2090-01-01T00:00"}):
+        answer = auditor.get("/who", query_string={"target": "project:Kingfisher"} | wrong)
+        assert answer.status_code == 422
 
 
 def test_pages_cost_a_few_statements_however_much_there_is(

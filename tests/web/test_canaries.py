@@ -43,7 +43,8 @@ NEW_EACH_TIME = re.compile(
 )
 SEARCHES = (
     "/people?q=bor", "/people?organisation=BOREAL+Staffing", "/pause?q=bor", "/log?subject=bor",
-    "/log?log=BOREAL", "/who?target=client:BOREAL", "/log/access?person=BOREAL-person",
+    "/log?log=BOREAL", "/who?target=client:BOREAL",
+    "/who?target=client:BOREAL&from=2026-01-01T00:00", "/log/access?person=BOREAL-person",
     "/projects/ASTER-open?q=bor", "/log/export?log=BOREAL", "/pause/preview?target=client:BOREAL",
 )  # fmt: skip
 LISTS = (

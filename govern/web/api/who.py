@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from govern import clock, permissions
-from govern.access import entitlements, evaluation, places
+from govern import clock, errors, permissions
+from govern.access import entitlements, evaluation, exposure, places
 from govern.audit import reading
 from govern.web import guard
 from govern.web.api.routes import Routes
 from govern.web.api.shapes import Code, Instant, Page, Paging, Reference, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
     from govern.principal import Principal
 
 routes = Routes("who")
+
+
+class Interval(Told):
+    """A time, without the instant at which it ends."""
+
+    starts_at: Instant
+    ends_at: Instant
 
 
 class Reach(Told):
@@ -32,20 +41,28 @@ class Reach(Told):
     entitlement: str
     starts_at: Instant
     ends_at: Instant
+    dataset: str | None = Field(default=None, description="Of a range: the one it is over.")
+    intervals: list[Interval] | None = Field(
+        default=None, description="Of a range: when it permitted it, without the pauses."
+    )
 
 
 class Who(Paging):
-    """What is asked: `action` on the thing of this type and code or id."""
+    """What is asked: `action` on the thing of this type and code or id; `at` or `from` and `to`."""
 
     type: Literal["client", "project", "dataset"]
     code: Reference
     action: Code = "read"
     at: Instant | None = Field(default=None, description="An instant of the past; else now.")
+    begin: Instant | None = Field(
+        default=None, alias="from", description="Who could at any moment from this instant on."
+    )
+    to: Instant | None = Field(default=None, description="And before this instant; else until now.")
 
 
 @routes.get("/who", Page[Reach], query=Who)
 def find(session: Session, *, asked: Who, by: Principal) -> Page[Reach]:
-    """Who can, or could at an instant."""
+    """Who can, could at an instant, or could at any moment of a range."""
     if permissions.scope(by, "grant:read") == frozenset():
         permissions.require(by, "grant:read")
     if asked.type == "client":
@@ -57,21 +74,51 @@ def find(session: Session, *, asked: Who, by: Principal) -> Page[Reach]:
     else:
         dataset, _project, client = places.find_dataset(session, asked.code, by=by)
         code = dataset.code
-    reading.note(
-        guard.database(), "who", client=client.id,
-        detail={"at": clock.text(asked.at or clock.now(session)), "kind": asked.type}, by=by,
-    )  # fmt: skip
-    rows = evaluation.search(
-        session, action=asked.action, kind=asked.type, code=code, at=asked.at,
-        after=asked.after, limit=asked.limit + 1, by=by,
-    )  # fmt: skip
-    meant = entitlements.meanings(session, asked.at)
-    items = [
-        Reach(
-            grant=row.grant_id, subject=row.subject_id, external_id=row.external_id,
-            full_name=row.full_name, project=row.project,
-            entitlement=meant[row.entitlement_id][0], starts_at=row.starts_at, ends_at=row.ends_at,
+    range_ = _range(session, asked)
+    detail = {"kind": asked.type} | (
+        {"at": clock.text(asked.at or clock.now(session))}
+        if range_ is None
+        else {"from": clock.text(range_[0]), "to": clock.text(range_[1])}
+    )
+    reading.note(guard.database(), "who", client=client.id, detail=detail, by=by)
+    meant = entitlements.meanings(session, asked.at if range_ is None else range_[1])
+    wanted: dict[str, Any] = {
+        "after": asked.after,
+        "limit": asked.limit + 1,
+        "action": asked.action,
+        "by": by,
+    }
+    if range_ is None:
+        found: Sequence[Any] = evaluation.search(
+            session, kind=asked.type, code=code, at=asked.at, **wanted
         )
-        for row in rows[: asked.limit]
-    ]  # fmt: skip
-    return Page[Reach](items=items, next=items[-1].grant if len(rows) > asked.limit else None)
+        items = [_reach(row, meant) for row in found[: asked.limit]]
+    else:
+        begin, end = range_
+        found = exposure.reach(session, asked.type, code, begin=begin, end=end, **wanted)
+        items = [
+            _reach(row, meant, dataset=row.dataset,
+                   intervals=[Interval(starts_at=a, ends_at=b) for a, b in row.intervals])
+            for row in found[: asked.limit]
+        ]  # fmt: skip
+    return Page[Reach](items=items, next=items[-1].grant if len(found) > asked.limit else None)
+
+
+def _range(session: Session, asked: Who) -> exposure.Interval | None:
+    """The range that is asked about, as far as it has happened, if it is one."""
+    if asked.begin is None:
+        if asked.to is not None:
+            raise errors.Invalid("to: the end of a range needs its beginning, from.", field="to")
+        return None
+    if asked.at is not None:
+        raise errors.Invalid("at: ask about an instant or about a range.", field="at")
+    return exposure.within(session, asked.begin, asked.to or clock.now(session))
+
+
+def _reach(row: Any, meant: dict[str, tuple[str, tuple[str, ...]]], **more: Any) -> Reach:
+    return Reach(
+        grant=row.grant_id, subject=row.subject_id, external_id=row.external_id,
+        full_name=row.full_name, project=row.project,
+        entitlement=meant[row.entitlement_id][0], starts_at=row.starts_at, ends_at=row.ends_at,
+        **more,
+    )  # fmt: skip

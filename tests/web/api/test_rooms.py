@@ -90,6 +90,13 @@ def test_a_person_is_made_known_granted_something_and_leaves(caller: Caller) -> 
     ]
     assert told(caller.get("/who?type=project&code=Kingfisher"))["items"][0]["grant"] == given["id"]
     assert told(caller.get("/who?type=client&code=ASTER&at=2020-01-01T00:00:00Z"))["items"] == []
+    ever = "/who?type=project&code=Kingfisher&from=2020-01-01T00:00:00Z"
+    (line,) = told(caller.get(ever))["items"]
+    assert (line["grant"], len(line["intervals"])) == (given["id"], 1)
+    assert line["intervals"][0]["starts_at"] >= given["starts_at"]
+    assert told(caller.get(f"{ever}&to=2020-01-02T00:00:00Z"))["items"] == []
+    for wrong in (f"{ever}&at=2020-01-01T00:00:00Z", ever.replace("from", "to")):
+        assert caller.get(wrong).status_code == 422
     later = made(caller.post("/grants", grant(caller, starts_at="2036-01-01T00:00:00Z")))
     assert later["status"] == "scheduled"
     revoked = made(caller.post(f"/grants/{later['id']}/revoke", {"reason": "mistake"}), 200)

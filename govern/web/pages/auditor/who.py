@@ -1,21 +1,26 @@
-"""Who can reach something, or could at an instant."""
+"""Who can reach something, could at an instant, or could at any moment of a range."""
 
 from __future__ import annotations
 
+import csv
+import io
+import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flask import render_template, request
+from flask import render_template, request, send_file
 from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
-from govern.access import clients, entitlements, evaluation, names
-from govern.audit import reading
+from govern.access import clients, entitlements, evaluation, exposure, names
+from govern.audit import lines, reading
 from govern.web import guard
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import blueprint, instant
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import BinaryIO
 
     from flask.typing import ResponseReturnValue
 
@@ -23,33 +28,43 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 PEOPLE = 100
+_FIELDS = ("target", "at", "from", "to")
+_PART = 5000  # grants of a file that are written together
+_COLUMNS = ("subject", "email", "name", "project", "dataset", "grant", "from", "to")
 
 
 @blueprint.get("/who")
 def who() -> ResponseReturnValue:
-    """Who can reach a client's projects, a project or a dataset: now, or at an instant."""
+    """Who can reach a client's projects, a project or a dataset: now, then, or ever in a range."""
     by = guard.principal()
     if not base.may_anywhere("grant:read"):
         permissions.require(by, "grant:read")
-    form = {name: request.args.get(name, "").strip() for name in ("target", "at")}
+    form = {name: request.args.get(name, "").strip() for name in _FIELDS}
     wrong: dict[str, str] = {}
     answer: dict[str, Any] = {"asked": False, "rows": [], "next_url": None, "first_url": None}
     if form["target"]:
-        at = instant(request.args, "at", wrong)
+        at, begin, end = (instant(request.args, name, wrong) for name in ("at", "from", "to"))
+        if begin is None and end is not None:
+            wrong.setdefault("from", _("A range needs its beginning."))
+        elif begin is not None and at is not None:
+            wrong.setdefault("at", _("Ask about an instant or about a range, not about both."))
         try:
-            if not wrong:
+            if not wrong and begin is not None and request.args.get("format") == "csv":
+                return _file(form["target"], begin, end, by=by)
+            if not wrong and begin is not None:
+                answer = _ever(form["target"], begin, end, by=by)
+            elif not wrong:
                 answer = _who(form["target"], at, by=by)
         except errors.Unknown:
             wrong["target"] = _("There is nothing of that name, or you may not know of it.")
         except errors.Invalid as error:
-            wrong["target"] = error.message
+            wrong[error.field if error.field in _FIELDS else "target"] = error.message
     page = render_template("auditor/who.html", form=form, errors=wrong, people=None, **answer)
     return page, 422 if wrong else 200
 
 
 def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
-    kind, _colon, code = target.partition(":")
-    kind, code = (kind.strip().lower(), code.strip()) if _colon else ("project", kind.strip())
+    kind, code = _parted(target)
     with base.showing() as session:
         asked = at or clock.now(session)
         found = evaluation.search(
@@ -90,6 +105,101 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
         "next_url": base.next_url(rows[-1].grant_id if len(found) > PEOPLE else None),
         "first_url": base.first_url(),
     }  # fmt: skip
+
+
+def _ever(target: str, begin: datetime, end: datetime | None, *, by: Principal) -> dict[str, Any]:
+    kind, code = _parted(target)
+    with base.showing() as session:
+        begin, end = exposure.within(session, begin, end or clock.now(session))
+        found = exposure.reach(
+            session, kind, code, begin=begin, end=end,
+            after=request.args.get("after", ""), limit=PEOPLE + 1, by=by,
+        )  # fmt: skip
+        client_id = _noted(session, kind, code, begin, end, by=by)
+        meant = entitlements.meanings(session, end)
+        size = reading.size_at(session, client_id, end, by=by)
+        log_name = names.of(session, [client_id])[client_id]
+    rows = found[:PEOPLE]
+    return {
+        "asked": True,
+        "ranged": True,
+        "question": _(
+            "Who could look at %(target)s at any moment from %(begin)s to %(end)s UTC",
+            target=f"{kind}:{code}", begin=_second(begin), end=_second(end),
+        ),
+        "log": log_name,
+        "as_of": size,
+        "rows": [
+            {
+                "person": {
+                    "name": row.full_name, "external_id": row.external_id,
+                    "url": f"/people/{row.subject_id}/history",
+                },
+                "scope": f"{row.project}/{row.dataset}" if row.dataset else row.project,
+                "grant": row.grant_id,
+                "entitlement": meant[row.entitlement_id][0],
+                "actions": meant[row.entitlement_id][1],
+                "intervals": row.intervals,
+            }
+            for row in rows
+        ],
+        "next_url": base.next_url(rows[-1].grant_id if len(found) > PEOPLE else None),
+        "first_url": base.first_url(),
+        "file_url": base.page_url(after=None, format="csv"),
+    }  # fmt: skip
+
+
+def _file(
+    target: str, begin: datetime, end: datetime | None, *, by: Principal
+) -> ResponseReturnValue:
+    """The whole answer as CSV, a row an interval, of one snapshot."""
+    kind, code = _parted(target)
+    database = guard.database()
+    with database.reading() as session:
+        begin, end = exposure.within(session, begin, end or clock.now(session))
+        ask = partial(exposure.reach, session, kind, code, begin=begin, end=end, limit=_PART, by=by)
+        page = ask()
+        _noted(session, kind, code, begin, end, by=by)
+        file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the answer was sent
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        write = csv.writer(text, lineterminator="\r\n").writerow
+        write(_COLUMNS)
+        while page:
+            for row in page:
+                whose = map(lines.safe, (row.external_id, row.email, row.full_name, row.project,
+                                         row.dataset or "", row.grant_id))  # fmt: skip
+                told = list(whose)
+                for first, last in row.intervals:
+                    write([*told, clock.text(first), clock.text(last)])
+            page = ask(after=page[-1].grant_id) if len(page) == _PART else []
+        text.flush()
+        text.detach()
+    file.seek(0)
+    return send_file(
+        file, mimetype="text/csv", as_attachment=True,
+        download_name=f"govern-who-{begin:%Y%m%dT%H%M%SZ}-{end:%Y%m%dT%H%M%SZ}.csv",
+    )  # fmt: skip
+
+
+def _noted(
+    session: Session, kind: str, code: str, begin: datetime, end: datetime, *, by: Principal
+) -> str:
+    """Leave the row about a range that was asked; the id of the client whose log answers."""
+    client_id = _client_of(session, kind, code)
+    reading.note(
+        guard.database(), "who", client=client_id,
+        detail={"from": clock.text(begin), "to": clock.text(end), "kind": kind}, by=by,
+    )  # fmt: skip
+    return client_id
+
+
+def _parted(target: str) -> tuple[str, str]:
+    kind, colon, code = target.partition(":")
+    return (kind.strip().lower(), code.strip()) if colon else ("project", kind.strip())
+
+
+def _second(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _client_of(session: Session, kind: str, code: str) -> str:
