@@ -63,6 +63,14 @@ def person_told_of(session: Session, reference: str, *, by: Principal) -> str:
     return found.id
 
 
+def actor(session: Session, reference: str, *, by: Principal) -> str:
+    """Who is meant as the one who acted: a person whom a readable log tells of, or an opaque id."""
+    try:
+        return person_told_of(session, reference, by=by)
+    except errors.Unknown:
+        return reference
+
+
 def project_told_of(session: Session, code: str, *, by: Principal) -> str:
     """The id of a project whose client's log the caller may read."""
     try:

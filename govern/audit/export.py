@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, select
 
 from govern import clock, errors, permissions, prepared, replica
-from govern.audit import decisions, lines, log, witnessing
+from govern.audit import decisions, lines, log, ocsf, witnessing
 from govern.audit.decisions import AccessKind
 from govern.audit.log import Entry, Value
 from govern.audit.signer import Signer
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from govern.db import Database, Session
     from govern.principal import Principal
 
-FORMS = ("jsonl", "csv")
+FORMS = ("jsonl", "csv", "ocsf")
 _BATCH = 8192
 _Row = tuple[int, bytes, bytes]  # place, leaf and hash
 
@@ -211,13 +211,14 @@ class _File:
 
     def __init__(self, out: BinaryIO, form: str, progress: Callable[[int], None] | None) -> None:
         self._out = out
-        self._csv = form == "csv"
+        # Lines of the JSON form become those of another; what has no place there becomes nothing.
+        self._turned = {"csv": lines.to_csv, "ocsf": ocsf.to_line}.get(form)
         self._progress = progress
         self._hash = sha256()
         self._thread = ThreadPoolExecutor(1, "export")
         self._last: Future[None] | None = None
         self.rows = self.erased = 0
-        if self._csv:
+        if form == "csv":
             self._put(lines.CSV_HEAD)
 
     def __enter__(self) -> Self:
@@ -227,7 +228,7 @@ class _File:
         self._thread.shutdown()
 
     def write(self, written: Iterable[bytes], *, rows: int = 0) -> None:
-        self._put(b"".join(map(lines.to_csv, written) if self._csv else written))
+        self._put(b"".join(map(self._turned, written) if self._turned else written))
         self.rows += rows
         if self._progress is not None and rows:
             self._progress(self.rows)

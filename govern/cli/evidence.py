@@ -13,7 +13,7 @@ import click
 
 from govern import clock, config, errors
 from govern.access import clients, uses
-from govern.audit import EventType, decisions, expiry, export, fsck, searching, verify
+from govern.audit import EventType, decisions, expiry, export, fsck, ocsf, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
 from govern.audit.log import known
@@ -94,7 +94,9 @@ def export_(
     desk.tell(
         {"out": str(out), "rows": done.rows, "logs": done.sizes, "unsigned": list(done.unsigned)},
         f"{out}: {number(done.rows, 'entry', 'entries')} of {number(len(done.logs), 'log')}.",
-        f"Verify it with: govern log verify {out} --key '{Signer(desk.settings).key}'",
+        "OCSF is for a SIEM: it proves nothing by itself, JSON Lines and CSV do."
+        if form == "ocsf"
+        else f"Verify it with: govern log verify {out} --key '{Signer(desk.settings).key}'",
     )
 
 
@@ -257,6 +259,7 @@ def fsck_(desk: Desk) -> None:
     help="At most so many.",
 )
 @click.option("--after", default="", metavar="PLACE", help="Go on where an earlier answer ended.")
+@click.option("--ocsf", "as_ocsf", is_flag=True, help="Print rows as OCSF 1.8.0 events.")
 @json_option
 @pass_desk
 def access_(
@@ -272,6 +275,7 @@ def access_(
     end: datetime | None,
     limit: int,
     after: str,
+    as_ocsf: bool,
 ) -> None:
     """Search the access log: what was asked and how it was answered, newest first.
 
@@ -289,6 +293,11 @@ def access_(
         )  # fmt: skip
         page = searching.search(database, where, after=after, limit=limit, by=desk.by)
         called = uses.called(session, page.rows, by=desk.by)
+    if as_ocsf:
+        for row in page.rows:
+            uid = decisions.row_id(desk.settings, row.writer, row.number)
+            click.echo(ocsf.access_row(row, uid), nl=False)
+        return
     words = [_access(row, called) for row in page.rows] or ["Nothing fits."]
     if page.until is not None:
         words.append(f"Searched back until {clock.text(page.until)}.")

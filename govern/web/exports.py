@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from govern.db import Database
     from govern.principal import Principal
 
-MEDIA_TYPES = {"jsonl": "application/jsonl", "csv": "text/csv"}
+MEDIA_TYPES = {"jsonl": "application/jsonl", "csv": "text/csv", "ocsf": "application/x-ndjson"}
+_SUFFIXES = {"ocsf": "ocsf.ndjson"}
 
 
 def written(
@@ -39,5 +40,5 @@ def answer(file: BinaryIO, form: str) -> Response:
     file.seek(0)
     return send_file(
         file, mimetype=MEDIA_TYPES[form], as_attachment=True,
-        download_name=f"govern-log-{clock.utcnow():%Y%m%dT%H%M%SZ}.{form}",
+        download_name=f"govern-log-{clock.utcnow():%Y%m%dT%H%M%SZ}.{_SUFFIXES.get(form, form)}",
     )  # fmt: skip

@@ -47,6 +47,7 @@ class Filters(Query):
     type: EventType | None = None
     subject: Words = Field(default="", description="External id, e-mail address or opaque id.")
     project: Words = Field(default="", description="Code or id.")
+    actor: Words = Field(default="", description="Who did it: a person as above, or an opaque id.")
     since: Instant | None = Field(default=None, description="From this instant on.")
     until: Instant | None = Field(default=None, description="Before this instant.")
 
@@ -58,7 +59,7 @@ class Entries(Filters, Paging):
 class File(Filters):
     """Which entries to show in the file; the others stand in it as hashes."""
 
-    format: Literal["jsonl", "csv"] = "jsonl"
+    format: Literal["jsonl", "csv", "ocsf"] = "jsonl"
 
 
 def _where(session: Session, asked: Filters, *, by: Principal) -> Filter:
@@ -68,7 +69,9 @@ def _where(session: Session, asked: Filters, *, by: Principal) -> Filter:
     if asked.project:
         project = names.project_told_of(session, asked.project, by=by)
     return Filter(
-        subject=subject, project=project, types=(asked.type,) if asked.type else (),
+        subject=subject, project=project,
+        actor=names.actor(session, asked.actor, by=by) if asked.actor else None,
+        types=(asked.type,) if asked.type else (),
         begin=asked.since, end=asked.until,
     )  # fmt: skip
 
@@ -162,7 +165,7 @@ def _row(row: searching.Row, *, whole: bool) -> Row:
 
 @routes.get("/log/export", tuple(exports.MEDIA_TYPES.values()), query=File)
 def export(session: Session, *, asked: File, by: Principal) -> Response:
-    """A file of the logs that proves itself, up to the newest signed head (scope audit.read)."""
+    """A file of the logs that proves itself, or OCSF 1.8.0, up to the newest signed head."""
     client = names.log_of(session, asked.log, by=by) if asked.log else None
     if client == HOUSE:
         raise errors.Invalid("Choose a client, or leave it out: the house goes with all.",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 blueprint = Blueprint("auditor", __name__)
 
 PAGE = 50
-FILTERS = ("log", "type", "person", "project", "from", "to")
+FILTERS = ("log", "type", "person", "project", "actor", "from", "to")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def asked_for(session: Session, given: Mapping[str, str], *, by: Principal) -> A
     where = Filter(
         subject=_named(names.person_told_of, session, typed, "person", wrong, by=by),
         project=_named(names.project_told_of, session, typed, "project", wrong, by=by),
+        actor=names.actor(session, typed["actor"], by=by) if typed["actor"] else None,
         types=(typed["type"],) if typed["type"] else (),
         begin=instant(given, "from", wrong),
         end=instant(given, "to", wrong),

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from govern.audit.verify import Report
     from govern.principal import Principal
 
-_MIME = {"jsonl": "application/jsonl", "csv": "text/csv"}
 _MOST_UPLOADED = 32 * 1024 * 1024  # a larger export is verified at the command line
 
 
@@ -88,6 +87,7 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
         formats=[
             ("jsonl", _("JSON Lines"), _("One entry a line, exactly as stored.")),
             ("csv", _("CSV"), _("For a spreadsheet; proves as much.")),
+            ("ocsf", _("OCSF 1.8.0"), _("One event a line, for a SIEM; no proof by itself.")),
         ],
         form={name: given.get(name, "") for name in (*FILTERS, "format") if given.get(name)},
         errors=wrong,
