@@ -21,6 +21,7 @@
         ├── Stale                 the form was filled against an older state
         └── Brake                 the number typed is not the number at stake
     Unavailable                   the service cannot answer truthfully, so it does not answer
+    ├── Busy                      as many as may are at it already: wait `retry_after` seconds
     ├── RecordFailed              the record could not be written, so nothing was done
     └── LogDamaged                the database is behind its signed log, or contradicts it
     UnauditedChange               a bug: a change of an audited row without its record
@@ -159,6 +160,14 @@ class Brake(Conflict):
 
 class Unavailable(GovernError):
     """The service cannot answer truthfully, so it does not answer."""
+
+
+class Busy(Unavailable):
+    """As many as may do this at once; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RecordFailed(Unavailable):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
@@ -51,13 +51,15 @@ Place = tuple["datetime", str, int]
 class Where:
     """Which rows to show, by opaque ids; what is not set lets all pass. `end` itself is left out.
 
-    A person's rows are those about them, and those of what they did themselves. `resources` are
-    projects and datasets; `principal` is who asked.
+    `mine` are the reader's own rows, which one may see wherever they are. A person's rows are those
+    about them, and those of what they did themselves. `resources` are projects and datasets;
+    `principal` is who asked.
     """
 
     person: str | None = None
     resources: tuple[str, ...] | None = None
     principal: str | None = None
+    mine: bool = False
     permit: bool | None = None
     kind: AccessKind | None = None
     begin: datetime | None = None
@@ -68,6 +70,7 @@ class Where:
         asked = {
             "resources": list(self.resources[:10]) if self.resources is not None else None,
             "principal": self.principal,
+            "mine": self.mine or None,
             "permit": self.permit,
             "kind": self.kind,
             "from": clock.text(self.begin) if self.begin else None,
@@ -139,10 +142,12 @@ def search(
         permissions.require(by, "log:read")
     settings = database.settings
     place = _place(settings, after)
+    note_for = next(iter(clients)) if clients and len(clients) == 1 else None
+    if where.mine:
+        where, clients = replace(where, principal=by.id), None
     reading.note(
         database, "access", subject=where.person,
-        client=next(iter(clients)) if clients and len(clients) == 1 else None,
-        detail={"filter": where.words()}, by=by,
+        client=note_for, detail={"filter": where.words()}, by=by,
     )  # fmt: skip
     times = [Access.at >= where.begin] if where.begin is not None else []
     times += [Access.at < where.end] if where.end is not None else []
@@ -159,6 +164,8 @@ def _ways(where: Where, clients: frozenset[str] | None) -> list[ColumnElement[bo
     None holds for a row that another holds for. Clients come before integrations: how far a search
     comes in its time must tell nothing of how much others ask.
     """
+    if where.mine:
+        return [Access.principal == where.principal]
     if where.person is not None:
         about = Access.subject_id == where.person
         others = or_(Access.subject_id.is_(None), Access.subject_id != where.person)
@@ -175,7 +182,9 @@ def _conditions(
 ) -> list[ColumnElement[bool]]:
     """What a row must be besides; what `_ways` holds already does no harm."""
     found: list[ColumnElement[bool]] = []
-    if where.person is not None and where.resources is not None:
+    if where.mine and where.person is not None:
+        found.append(or_(Access.subject_id == where.person, Access.principal == where.person))
+    if where.resources is not None and (where.mine or where.person is not None):
         among = select(listed(session, where.resources).c.value)
         found.append(Access.resource_id.in_(among))
     if clients is not None and (where.person is not None or where.resources is not None):

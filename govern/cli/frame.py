@@ -56,6 +56,7 @@ EXIT: dict[type[Exception], int] = {
     errors.Stale: REFUSED,
     errors.Brake: REFUSED,
     errors.Unavailable: REFUSED,
+    errors.Busy: REFUSED,
     errors.RecordFailed: REFUSED,
     errors.LogDamaged: REFUSED,
     errors.UnauditedChange: REFUSED,

@@ -57,6 +57,7 @@ STATUS: dict[type[errors.GovernError], int] = {
     errors.Stale: 409,
     errors.Brake: 409,
     errors.Unavailable: 503,
+    errors.Busy: 503,
     errors.RecordFailed: 503,
     errors.LogDamaged: 503,
 }
@@ -114,7 +115,7 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
         status=STATUS[type(error)], code=error.code, sentence=error.message, field=error.field,
         ours=True,
     ))  # fmt: skip
-    if isinstance(error, errors.TooManyAttempts):
+    if isinstance(error, errors.TooManyAttempts | errors.Busy):
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer
 

@@ -68,7 +68,7 @@ def test_the_log_tells_what_happened_newest_first_with_its_exact_bytes(
     leaves = re.findall(r'<pre class="verbatim">(.*?)</pre>', page.text)
     leaf = json.loads(unescape(leaves[0]))
     assert leaf["log"] == two_clients["ASTER"].id
-    assert "That you read this is itself recorded." in words
+    assert "This reading is on record." in words
 
 
 def test_filters_narrow_and_pages_go_on_where_the_last_one_ended(
@@ -186,7 +186,10 @@ def test_the_access_log_is_searched_by_a_plain_form_and_read_in_pages(
     words = told(auditor.get("/log/access", query_string=query).text)
     assert f"{bob.full_name} · Cinnabar" in words
     assert "Kingfisher" not in words
-    assert "That you read this is itself recorded." in words
+    assert "This reading is on record." in words
+    own = auditor.get("/log/access?mine=yes").text
+    assert "What is recorded of you" in own
+    assert len(re.findall(r"<span>Look</span>", own)) == own.count('<details class="more">') >= 3
     for wrong, field in [
         ("person=nobody@x.example", "Person"), ("project=Nothing", "Project"),
         ("integration=none", "Asked by"), ("from=yesterday", "From"), ("to=x", "To"),

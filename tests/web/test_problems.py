@@ -25,8 +25,8 @@ def tree(root: type[errors.GovernError]) -> list[type[errors.GovernError]]:
 
 
 def make(kind: type[errors.GovernError]) -> errors.GovernError:
-    if kind is errors.TooManyAttempts:
-        return errors.TooManyAttempts("Wait.", retry_after=17)
+    if issubclass(kind, errors.TooManyAttempts | errors.Busy):
+        return kind("Wait.", retry_after=17)
     if kind is errors.UnknownPeople:
         return errors.UnknownPeople([(3, "nobody")], of=5)
     return kind("A plain sentence.", field="until")

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from govern import errors, permissions
 from govern.access import names, uses
-from govern.audit import EventType, decisions, reading, searching
+from govern.audit import EventType, decisions, reading, searching, streaming
 from govern.audit.decisions import AccessKind
 from govern.audit.export import Filter
 from govern.audit.log import HOUSE
 from govern.web import exports, guard
 from govern.web.api.routes import Routes
-from govern.web.api.shapes import Instant, Page, Paging, Query, Told, Words
+from govern.web.api.shapes import Cursor, Instant, Page, Paging, Query, Told, Words
 
 if TYPE_CHECKING:
     from flask import Response
@@ -160,6 +160,71 @@ def _row(row: searching.Row, *, whole: bool) -> Row:
         principal=row.principal, permit=row.permit, reason=row.reason, subject=row.subject_id,
         client=row.client_id, resource=row.resource_id, action=row.action, as_of=row.as_of,
         worked_at=row.worked_at, detail=row.detail,
+    )  # fmt: skip
+
+
+class Run(Told):
+    """One stretch of one log, every entry of it."""
+
+    log: str = Field(description="The client's code, or `house`.")
+    id: str = Field(description="The log's own id, as its entries and exports name it.")
+    origin: str
+    begin: int = Field(description="The first entry told: where the cursor stood.")
+    end: int = Field(description="The entry after the last one told.")
+    size: int = Field(description="How many entries are signed.")
+    checkpoint: str = Field(description="The signed head of that size.")
+    lines: list[str] = Field(description="Each entry as in an export, byte for byte.")
+
+
+class Stream(Told):
+    """What is new in the logs."""
+
+    runs: list[Run]
+    next: str = Field(description="`after` of the next question.")
+
+
+class Following(Query):
+    """From where to follow the logs, and how long to wait for news."""
+
+    after: Cursor = Field(default="", description="The `next` of the answer before.")
+    limit: int = Field(default=200, ge=1, le=1000, description="How many entries, at most.")
+    wait: int = Field(default=0, ge=0, le=streaming.LONGEST,
+                      description="Seconds to wait until there is news.")  # fmt: skip
+
+
+def _waited(*, asked: Following, by: Principal) -> Principal:
+    """Wait with no transaction open; whoever may no longer read by then is told nothing."""
+    places = streaming.places_of(asked.after)
+    streaming.wait(guard.database(), places, seconds=asked.wait, by=by)
+    return guard.integration() if asked.wait else by
+
+
+@routes.get("/log/stream", Stream, query=Following, before=_waited)
+def stream(session: Session, *, asked: Following, ready: Principal, by: Principal) -> Stream:
+    """Every signed entry, oldest first, with its values (scope audit.read).
+
+    Each run of a log begins where the cursor stood, and holds every entry up to its end: so a
+    follower sees that there is no gap. `wait` holds the answer back until there is news.
+    """
+    by = ready
+    places = streaming.places_of(asked.after)
+    runs, after = streaming.news(session, places, limit=asked.limit, by=by)
+    ids = [run.log for run in runs]
+    if runs:
+        reading.note(
+            guard.database(), "log.stream",
+            client=ids[0] if len(ids) == 1 and ids[0] != HOUSE else None,
+            detail={"runs": {run.log: [run.begin, run.end] for run in runs}}, by=by,
+        )  # fmt: skip
+    codes = names.of(session, ids)
+    return Stream(runs=[_run(run, codes) for run in runs], next=streaming.cursor(after))
+
+
+def _run(run: streaming.Run, codes: dict[str, str]) -> Run:
+    return Run(
+        log=codes.get(run.log, run.log), id=run.log, origin=run.origin, begin=run.begin,
+        end=run.end, size=run.size, checkpoint=run.checkpoint,
+        lines=[line.decode() for line in run.lines],
     )  # fmt: skip
 
 

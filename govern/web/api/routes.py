@@ -71,10 +71,17 @@ class Routes:
         self.operations: list[Operation] = []
 
     def get(
-        self, path: str, answer: Any, *, query: type[BaseModel] | None = None
+        self,
+        path: str,
+        answer: Any,
+        *,
+        query: type[BaseModel] | None = None,
+        before: Callable[..., Any] | None = None,
     ) -> Callable[[View], View]:
         """Something to read."""
-        return self._add("GET", path, reads=True, query=query, answers={OK: answer})
+        return self._add(
+            "GET", path, reads=True, query=query, before=before, answers={OK: answer}
+        )  # fmt: skip
 
     def ask(self, path: str, answer: Any, *, body: type[BaseModel]) -> Callable[[View], View]:
         """Something to read whose question is too long for an address."""
@@ -134,10 +141,10 @@ def _view(operation: Operation, readers: dict[str, Operation]) -> Callable[..., 
             given["asked"] = shapes.read(operation.query, _parameters())
         if operation.body is not None:
             given["asked"] = shapes.read(operation.body, _body())
-        if operation.reads:
-            return _found(operation, given, by=by)
         if operation.before is not None:
             given["ready"] = operation.before(by=by, **given)
+        if operation.reads:
+            return _found(operation, given, by=by)
         done = _do(operation, given, by=by)
         endpoint, again = current_app.url_map.bind("localhost").match(PREFIX + done.place, "GET")
         reader = readers[str(endpoint).rpartition(".")[2]]

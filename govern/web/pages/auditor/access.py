@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import render_template, request
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from govern.db import Session
     from govern.principal import Principal
 
-_FILTERS = ("person", "project", "integration", "from", "to", "outcome", "kind")
+_FILTERS = ("person", "project", "integration", "from", "to", "outcome", "kind", "mine")
 _OUTCOMES = {"": None, "permit": True, "deny": False}
 
 
@@ -74,7 +75,7 @@ def _page(
         return None
     return searching.search(
         guard.database(),
-        where,
+        replace(where, mine=bool(typed["mine"])),
         after=request.args.get("after", ""),
         limit=PAGE,
         snapshot=base.showing if guard.database().copy is not None else None,
