@@ -252,7 +252,6 @@ STATEMENTS = (
 NOT_SHOWN_YET: frozenset[str] = frozenset(
     {
         "6.3.4",
-        "10.4.9",
     }
 )
 

@@ -2,6 +2,7 @@
 
 A passkey counts while `ended_at` is empty. A challenge is given to one browser for one purpose,
 sealed, and is spent by the first answer that is good: nothing is written for whoever only asks.
+A passkey is taken only from a device that recognised its owner, so each is able to.
 Our name and origin come from the settings alone. No guess is slowed down here, since a signature
 cannot be guessed (SP 800-63B-4 §3.2.2): nobody can lock anyone out.
 """
@@ -149,7 +150,7 @@ def ask_for_new(session: OrmSession, subject: Subject, *, browser: str) -> Asked
         timeout=_milliseconds(),
         authenticator_selection=structs.AuthenticatorSelectionCriteria(
             resident_key=structs.ResidentKeyRequirement.PREFERRED,
-            user_verification=structs.UserVerificationRequirement.PREFERRED,
+            user_verification=structs.UserVerificationRequirement.REQUIRED,
         ),
         exclude_credentials=[_described(each) for each in in_use(session, subject.id)],
     )
@@ -198,7 +199,8 @@ def _described(passkey: Passkey) -> structs.PublicKeyCredentialDescriptor:
 def made(session: Session, subject: Subject, answer: Answer, *, name: str) -> Passkey:
     """The passkey that a browser made for this person, yet to be recorded.
 
-    `Invalid` where it does not answer our question, or is registered already.
+    `Invalid` where it does not answer our question, is registered already, or was made without its
+    owner being recognised: whoever finds such a key could show it as well.
     """
     settings = session.database.settings
     try:
@@ -219,6 +221,11 @@ def made(session: Session, subject: Subject, answer: Answer, *, name: str) -> Pa
         raise errors.Invalid(
             "Your browser's answer is not good here. Please try once more.", field="new_passkey"
         ) from None
+    if not verified.user_verified:
+        raise errors.Invalid(
+            "This device did not recognise you. Set a PIN, a finger or a face on it first.",
+            field="new_passkey",
+        )
     known = select(Passkey.id).where(Passkey.credential_id == verified.credential_id)
     if session.execute(known).first() is not None:
         raise errors.Invalid("This passkey was added before.", field="new_passkey")

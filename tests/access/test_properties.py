@@ -33,8 +33,11 @@ from govern.access import (
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
 from govern.audit.log import Entry
-from govern.identity import subjects
+from govern.identity import account, authenticators, subjects
+from govern.identity.passkeys import Answer
 from tests.factory import OPERATOR, SECOND, T0, World
+from tests.factory import person as signed_in
+from tests.support.authenticator import Device
 from tests.support.replay import Replay
 
 if TYPE_CHECKING:
@@ -88,7 +91,7 @@ class Model:
     grants: dict[str, G] = field(default_factory=dict)
     suspensions: dict[str, S] = field(default_factory=dict)
     demands: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
-    enrolled: set[str] = field(default_factory=set)
+    enrolled: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def stands(self, grant: G, at: datetime) -> bool:
         return (
@@ -128,11 +131,13 @@ class Model:
         )
 
     def meets(self, grant: G, at: datetime) -> bool:
-        """Nobody here has a passkey; an authenticator app who is `enrolled`."""
+        """A passkey meets every demand, an authenticator app all but one for a passkey."""
+        own = set(self.enrolled.get(grant.subject, {}).values())
         return not any(
             place in {grant.project, self.client_of[grant.project]}
             and start <= at
-            and (factor == "phishing_resistant" or grant.subject not in self.enrolled)
+            and "passkey" not in own
+            and (factor == "phishing_resistant" or not own)
             for place, factor, start in self.demands.values()
         )
 
@@ -441,10 +446,43 @@ class History:
         self.model.demands[row.id] = (place, factor, starts or self.now)
 
     def enrol(self, a: int, _b: int, _c: int) -> None:
+        """An authenticator app."""
         person = self.people[a % 3]
-        if person not in self.model.left:
+        own = self.model.enrolled.setdefault(person, {})
+        if person not in self.model.left and len(own) < account.MOST:
             self.world.enrol(self.rows[person])
-            self.model.enrolled.add(person)
+            self._enrolled(person, "app")
+
+    def passkey(self, a: int, _b: int, _c: int) -> None:
+        """A passkey, made by a device of one's own."""
+        person = self.people[a % 3]
+        own = self.model.enrolled.setdefault(person, {})
+        if person in self.model.left or len(own) == account.MOST:
+            return
+        by = signed_in(self.rows[person])
+        with self.world.store.reading() as session:
+            asked = account.ask_for_passkey(session, browser="here", by=by)
+        device = Device(self.world.store.settings.public_url)
+        answer = Answer(device.make(asked), asked.sealed, "here")
+        self.world.do(lambda s: account.add_passkey(s, answer, name="key", by=by))
+        self._enrolled(person, "passkey")
+
+    def drop(self, a: int, b: int, _c: int) -> None:
+        """Remove an app or a passkey, but never the last."""
+        person = self.people[a % 3]
+        own = self.model.enrolled.get(person, {})
+        if person not in self.model.left and len(own) > 1:
+            gone = list(own)[b % len(own)]
+            by = signed_in(self.rows[person])
+            self.world.do(lambda s: account.remove(s, gone, by=by))
+            del own[gone]
+
+    def _enrolled(self, person: str, kind: str) -> None:
+        own = self.model.enrolled[person]
+        with self.world.store.reading() as session:
+            now = authenticators.strong(session, self.rows[person].id)
+        (new,) = {each.id for each in now} - own.keys()
+        own[new] = kind
 
     def crash(self, a: int, b: int, c: int) -> None:
         """Another act that ends before its commit, and the next particulars half-way likewise."""
@@ -566,8 +604,8 @@ class History:
 
 
 ACTS = ["issue", "issue", "issue", "suspend", "suspend", "lift", "release", "narrow",
-        "change_mode", "revoke", "offboard", "move", "demand", "demand", "enrol",
-        "crash"]  # fmt: skip
+        "change_mode", "revoke", "offboard", "move", "demand", "demand", "enrol", "passkey",
+        "drop", "drop", "crash"]  # fmt: skip
 NUMBER = st.integers(0, 11)
 HISTORIES = st.lists(
     st.tuples(st.sampled_from(ACTS), NUMBER, NUMBER, NUMBER), min_size=8, max_size=18

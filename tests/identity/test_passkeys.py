@@ -130,14 +130,28 @@ def test_a_passkey_alone_is_a_whole_sign_in_and_says_so(world: World, me: Person
 
 
 def test_a_passkey_is_a_second_factor_and_freshens_a_session(world: World, me: Person) -> None:
-    device = me.device(recognises=False)
-    full = me.shows(me.half_way(), device)
+    device = me.device()
+    full = me.shows(me.half_way(), device, recognised=False)
     assert amr(world, full) == ("pwd", "pop", "mfa")
     with clock.at(clock.utcnow() + timedelta(minutes=6)):
-        fresh = me.shows(full, device)
+        fresh = me.shows(full, device, recognised=False)
         assert amr(world, fresh) == ("pwd", "pop", "mfa")
         with world.store.reading() as session:
             assert sessions.resume(session, full) is None
+
+
+@pytest.mark.asvs("63B-B")
+def test_a_device_that_does_not_recognise_its_owner_makes_no_passkey(
+    world: World, me: Person
+) -> None:
+    with pytest.raises(errors.Invalid) as refused:
+        me.adds(Device(ORIGIN, recognises=False))
+    assert refused.value.field == "new_passkey"
+    assert "PIN" in refused.value.message
+    with world.store.reading() as session:
+        asked = account.ask_for_passkey(session, browser=HERE, by=me.by)
+        assert passkeys.in_use(session, me.subject.id) == []
+    assert json.loads(asked.options)["authenticatorSelection"]["userVerification"] == "required"
 
 
 @pytest.mark.asvs("63B-B", "6.5.7")

@@ -49,7 +49,7 @@ class Replay:
     ended: set[str] = field(default_factory=set)
     suspensions: dict[str, Held] = field(default_factory=dict)
     demands: dict[str, Entry] = field(default_factory=dict)
-    enrolled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    enrolled: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def follow(self, entries: Iterable[Entry]) -> None:
         """Take in entries of all logs, in the order of their times."""
@@ -118,12 +118,18 @@ class Replay:
             if each["over"] in places and (each["starts_at"] is None or each["starts_at"] <= at)
         }
         own = self.enrolled[grant["subject"]]
-        return demanded <= {factor for kind in own for factor in MEETS[kind]}
+        return demanded <= {factor for kind in own.values() for factor in MEETS[kind]}
 
     # --- what each entry says
 
     def _totp_enrolled(self, refs: Entry, _: Entry) -> None:
-        self.enrolled[refs["subject"]].add("totp")
+        self.enrolled[refs["subject"]][refs["authenticator"]] = "totp"
+
+    def _passkey_enrolled(self, refs: Entry, _: Entry) -> None:
+        self.enrolled[refs["subject"]][refs["authenticator"]] = "passkey"
+
+    def _authenticator_removed(self, refs: Entry, _: Entry) -> None:
+        del self.enrolled[refs["subject"]][refs["authenticator"]]
 
     def _demand_set(self, refs: Entry, data: Entry) -> None:
         starts = data.get("starts_at")

@@ -27,6 +27,7 @@ from govern.access.tokens.issuing import (
     own,
     redeem,
 )
+from govern.access.tokens.mine import Given, mine, take_back
 from govern.access.tokens.state import State, good, of_bad
 from govern.access.tokens.tables import AuthorizationCode, Token, TokenAction, UsedAssertion
 
@@ -38,6 +39,7 @@ __all__ = [
     "PLACES",
     "TYPE",
     "AuthorizationCode",
+    "Given",
     "Offer",
     "State",
     "Token",
@@ -55,10 +57,12 @@ __all__ = [
     "find_code",
     "first_use",
     "good",
+    "mine",
     "of_bad",
     "offer",
     "own",
     "redeem",
     "revoke",
+    "take_back",
     "written",
 ]

@@ -187,7 +187,14 @@ def revoke(database: Database, token: str, *, by: Principal) -> None:
         return
     if found.integration_id != by.id:
         raise errors.Forbidden("This token was issued to another client.")
-    database.transaction(lambda session: issuing.end(session, found.id, clock.now(session)))
+    end(database, found.id, by=by)
+
+
+def end(database: Database, token_id: str, *, by: Principal) -> None:
+    """Make a token worth nothing from now on, and put on record who took it back."""
+    with database.reading() as session:
+        found, _, _ = _read(session, token_id)
+    database.transaction(lambda session: issuing.end(session, token_id, clock.now(session)))
     row = _row(
         AccessKind.TOKEN, found, at=clock.utcnow(), by=by, permit=False, reason="token_revoked"
     )

@@ -13,7 +13,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from govern import clock
-from govern.access import demands, standing, suspensions
+from govern.access import demands, standing, suspensions, tokens
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
 from govern.identity import account as accounts
@@ -240,6 +240,13 @@ def end_session(session_id: str) -> ResponseReturnValue:
     )
 
 
+@blueprint.post("/account/tools/<token_id>/take-back")
+def take_back(token_id: str) -> ResponseReturnValue:
+    """Take back what one gave a tool."""
+    tokens.take_back(guard.database(), token_id, by=guard.principal())
+    return done(_("The tool has your access no more."))
+
+
 @blueprint.post("/account/sessions/end-others")
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's sessions but this one."""
@@ -309,6 +316,7 @@ def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None
             factors=accounts.factors(session, by=by),
             recovery=authenticators.recovery_codes(session, by.id),
             new_codes=new_codes,
+            tools=tokens.mine(session, by=by),
             sessions=[_session(row, by) for row in signed_in.mine(session, since=since, by=by)],
             form={},
             errors=wrong,

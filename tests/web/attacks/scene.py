@@ -122,6 +122,8 @@ def full(world: World, form: str = HTML) -> Scene:
         "request": request.id, "request_id": request.id, "notice_id": notice.id,
         "drill": drill.id, "demand_id": demand.id,
         "integration_id": integration.id, "secret": secret,
+        "name": "ASTER", "path": "checkpoint", "role_id": "rol_none",
+        "token_id": "tok_none",
         "people_list": world.people_list(ada).id, "number": "0", "token": "no-such-link",
         "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
         "authenticator_id": "otp_none",

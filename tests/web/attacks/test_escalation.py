@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from tests.factory import World
 
+# Where nobody is refused for who they are, but for what they do not prove: a passkey's answer, a
+# provider's logout token.
+UNPROVED = {"auth.sign_in_with_passkey": {401}, "single_sign_on.log_out": {400}}
 # What an attacker hopes that somebody copies from a request into a row.
 HOPED_FOR: dict[str, Any] = {
     "id": "sub_1", "role": "admin", "roles": "admin", "is_admin": "1", "admin": "true",
@@ -56,7 +59,8 @@ def test_a_contractor_changes_nothing_by_any_form_with_any_field(
             continue
         for method in (rule.methods or set()) & UNSAFE:
             answer = visitor.post(begun.path(rule), sent, headers={"X-User-ID": "sub_1"})
-            assert answer.status_code in {303, 403, 404, 409, 422, 200}, (rule, answer.status)
+            refused = UNPROVED.get(rule.endpoint, {403, 404, 409, 422})
+            assert answer.status_code in {200, 303, *refused}, (rule, answer.status)
             tried += method == "POST"
     assert tried > 35
     after = rights(everything(world))

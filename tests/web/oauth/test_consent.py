@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
 
 from govern import clock
-from tests.access.tooling import BACK, RESOURCE, Tool
+from govern.audit.decisions import Access
+from tests.access.tooling import BACK, RESOURCE, Tool, claims, listed
 from tests.web.desks import told
 from tests.web.oauth.flow import Flow, details, sent_back
 from tests.web.visitor import Visitor
@@ -111,3 +114,37 @@ def test_what_is_wrong_beyond_the_address_is_told_to_the_tool(flow: Flow) -> Non
     good = details(locations=[RESOURCE])
     assert flow.answer(resource=RESOURCE, authorization_details=good)["code"]
     assert flow.browser.get(flow.address(client_id=two.row.id)).status_code == 422
+
+
+@pytest.mark.asvs("10.4.9")
+def test_a_person_takes_back_what_they_gave_a_tool_and_nobody_else_can(
+    app: Flask, flow: Flow
+) -> None:
+    token, unused = flow.token(), flow.answer()["code"]
+    page = flow.browser.get("/account").text
+    given = re.findall(r"/account/tools/(tok_\w+)/take-back", page)
+    assert len(given) == 2
+    assert claims(token)["jti"] in given
+    assert "labels" in told(page)
+    stranger = flow.world.subject("eve")
+    flow.world.activate(stranger)
+    other = Visitor.of(app).sign_in(flow.world, stranger)
+    assert "/account/tools/" not in other.get("/account").text
+    assert other.post(f"/account/tools/{given[0]}/take-back").status_code == 404
+    assert flow.active(token)
+
+    flow.browser.get("/account")
+    assert flow.browser.client.post(f"/account/tools/{given[0]}/take-back").status_code == 400
+    assert flow.browser.client.get(f"/account/tools/{given[0]}/take-back").status_code == 405
+    for one in given:
+        assert flow.browser.post(f"/account/tools/{one}/take-back").status_code == 303
+    assert not flow.active(token)
+    assert listed(flow.world.store, token) == 1  # INVALID
+    assert flow.redeem(unused).json["error"] == "invalid_grant"
+    assert "/account/tools/" not in flow.browser.get("/account").text
+    assert flow.browser.post(f"/account/tools/{given[0]}/take-back").status_code == 404
+    with flow.world.store.access_reading() as session:
+        taken = session.execute(
+            select(Access.principal).where(Access.reason == "token_revoked")
+        ).scalars()
+        assert list(taken) == [flow.ada.id] * 2
