@@ -195,10 +195,10 @@ def value_faults(fields: dict[str, Any], values: dict[str, Any]) -> list[tuple[s
 
 
 def _opens(made: object, opening: object) -> bool:
-    match opening:
-        case [str(salt), str(value)] if len(salt) == _SALT_LENGTH:
-            return made == commitment(salt, value)
-    return False
+    if not isinstance(opening, list) or [type(each) for each in opening] != [str, str]:
+        return False
+    salt, value = opening
+    return len(salt) == _SALT_LENGTH and made == commitment(salt, value)
 
 
 def parse(body: bytes) -> dict[str, Any] | None:

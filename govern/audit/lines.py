@@ -46,6 +46,18 @@ ENTRY = re.compile(
     rb'\{"seq":(0|[1-9][0-9]{0,18}),"hash":"([A-Za-z0-9+/]{43}=)"'
     rb'(?:,"values":(\{.*?\}))?,"entry":(\{.*\})\}\n'
 )
+_STRING = rb'"[ !#-\[\]-~]*"'
+_FLAT = rb"\{(?:%s:%s(?:,%s:%s)*)?\}".replace(rb"%s:%s", rb"%s:(?:%s|-?[0-9]+|true|false|null)")
+_FLAT = _FLAT.replace(b"%s", _STRING)
+# An entry whose leaf is flat and plain ASCII, as nearly all are: what this matches is JSON, and a
+# leaf of version 1. Groups: seq, hash, values, leaf, its commitments, log, seq and time.
+PLAIN = re.compile(
+    rb'\{"seq":([0-9]{1,19}),"hash":"([A-Za-z0-9+/]{43}=)"(?:,"values":(\{.*?\}))?'
+    rb',"entry":(\{"actor":' + _STRING + rb'(?:,"commit":(' + _FLAT + rb"))?"
+    rb'(?:,"data":' + _FLAT + rb')?,"log":"([!#-\[\]-~]+)"(?:,"refs":' + _FLAT + rb")?"
+    rb',"salt":' + _STRING + rb',"seq":(0|[1-9][0-9]{0,18})(?:,"session":' + _STRING + rb")?"
+    rb',"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","type":' + _STRING + rb',"v":1\})\}\n'
+)
 SKIP = re.compile(rb'\{"skip":\[(0|[1-9][0-9]{0,18}),([1-9][0-9]{0,18})\],"hashes":\[(.*)\]\}\n')
 
 COLUMNS = (

@@ -21,6 +21,11 @@ class Roots:
         self._told_next: list[bytes] = []
         self._found_next: list[bytes] = []
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether the two differ."""
+        return self._found is not None
+
     def add(self, told: bytes, found: bytes | None = None) -> None:
         """The next leaf, by its hash as told and, if that is another, as found."""
         if self._found is None and found is not None and found != told:

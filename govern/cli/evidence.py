@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from govern import clock, config, errors
-from govern.access import clients, uses
+from govern.access import clients, evidence, uses
 from govern.audit import EventType, decisions, expiry, export, fsck, ocsf, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
@@ -98,6 +98,39 @@ def export_(
         if form == "ocsf"
         else f"Verify it with: govern log verify {out} --key '{Signer(desk.settings).key}'",
     )
+
+
+@govern.command("evidence")
+@click.argument("client", metavar="CLIENT")
+@click.option("--from", "begin", type=instant, required=True, help="From this instant on.")
+@click.option("--to", "end", type=instant, required=True, help="Before this instant.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
+    help="The zip file to write; it appears when it is whole.",
+)  # fmt: skip
+@json_option
+@pass_desk
+def evidence_(desk: Desk, /, *, client: str, begin: datetime, end: datetime, out: Path) -> None:
+    """Write the evidence of one client and period, which proves itself.
+
+    In it: the log with its proofs, who could reach what, every stop and drill, who read, a report,
+    and the program that checks it all offline.
+
+    Example: govern evidence ASTER --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --out
+    aster-november.zip
+    """
+    database = desk.database
+    # Signed first, so that the file is complete through now.
+    Signer(desk.settings).sign(database)
+    with whole(out) as file:
+        done = evidence.write(database, file, client, begin=begin, end=end, by=desk.by)
+    desk.tell(
+        {"out": str(out), "client": done.client, "entries": done.entries,
+         "from": clock.text(done.begin), "to": clock.text(done.end), "files": list(done.files)},
+        f"{out}: {number(done.entries, 'entry', 'entries')} of {done.client}.",
+        "Check it with the verify.py in it: "
+        f"python3 verify.py {out} --key '{Signer(desk.settings).key}'",
+    )  # fmt: skip
 
 
 def _actor(known: subjects.Subject | None, word: str) -> str:

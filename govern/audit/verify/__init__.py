@@ -5,16 +5,20 @@ the auditor kept from earlier are all there is.
 """
 
 from govern.audit.verify.keys import open_checkpoint, read_keys
+from govern.audit.verify.pack import PackReport
+from govern.audit.verify.pack import check as check_pack
 from govern.audit.verify.receipt import ReceiptReport, check_receipt
 from govern.audit.verify.report import Damage, Proven, Report
 from govern.audit.verify.whole import check
 
 __all__ = [
     "Damage",
+    "PackReport",
     "Proven",
     "ReceiptReport",
     "Report",
     "check",
+    "check_pack",
     "check_receipt",
     "open_checkpoint",
     "read_keys",

@@ -6,6 +6,7 @@ Each is taken in its place, or named with the place where it stands, and the che
 from __future__ import annotations
 
 import json
+from binascii import b2a_base64
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class Pieces:
                 line = self.lines.next()
         if 0 in head.marks:
             head.marks[0] = [merkle.EMPTY_ROOT]
-        while line:
+        while line := self._plain(head, line):
             if line.startswith(b'{"seq":'):
                 if later and head.place >= head.size and self._log_of(line) == later[0].log:
                     break
@@ -90,6 +91,41 @@ class Pieces:
                 self._unreadable(head, line)
             line = self.lines.next()
         self._close(head)
+        return line
+
+    def _plain(self, head: Head, line: bytes) -> bytes:
+        """Take the entries that are plainly as they should be, at a fraction of the cost.
+
+        Returns the first line that is anything else, which the slow way looks at.
+        """
+        log, begin = head.log.encode(), head.place
+        last, add, marks = head.last.encode(), head.roots.add, head.marks
+        looked = not (head.roots.is_forked or self.lines.is_csv)
+        while looked and head.whole and head.place < head.size:
+            parts = lines.PLAIN.fullmatch(line)
+            if parts is None:
+                break
+            number, stated, values, body, commit, of, seq, time = parts.groups()
+            digest = sha256(b"\x00" + body).digest()
+            if (
+                number != seq
+                or of != log
+                or time <= last
+                or int(seq) != head.place
+                or b2a_base64(digest, newline=False) != stated
+                or ((values or commit) and not _plainly_opened(values, commit))
+            ):
+                break
+            last = time
+            add(digest)
+            head.place += 1
+            if head.place in marks:
+                self._mark(head)
+            line = self.lines.next()
+        if head.place > begin:
+            head.last = last.decode()
+            head.shown += head.place - begin
+            self.rows += head.place - begin
         return line
 
     def _ends_section(self, head: Head, line: bytes, later: Sequence[Head]) -> bool:
@@ -320,6 +356,17 @@ class Pieces:
             log=head.log,
             line=None,
         )
+
+
+def _plainly_opened(values: bytes | None, commit: bytes | None) -> bool:
+    """Whether these values, in their one form, are all that an entry commits to."""
+    beside = leaf.parse(values or b"{}")
+    made = leaf.parse(commit or b"{}")
+    if beside is None or made is None or (values and leaf.canonical(beside) != values):
+        return False
+    if None in beside.values():  # erased, and counted the slow way
+        return False
+    return not leaf.value_faults({"commit": made}, beside)
 
 
 def _note(places: set[int], seq: int) -> None:

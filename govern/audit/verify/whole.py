@@ -26,7 +26,7 @@ from govern.tlog.errors import TlogError, UnsignedNoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import BinaryIO
+    from typing import IO
 
     from govern.tlog import note
     from govern.tlog.checkpoint import Checkpoint
@@ -34,20 +34,23 @@ if TYPE_CHECKING:
 
 
 def check(
-    stream: BinaryIO,
+    stream: IO[bytes],
     *,
     keys: Iterable[str],
     kept: Iterable[bytes] = (),
     witnesses: Iterable[str] = (),
+    listed: Iterable[bytes] = (),
 ) -> Report:
     """Check an export, JSON Lines or CSV, in one pass and constant memory.
 
     `keys` are verifier keys (C2SP signed-note); that of an installation, `name+…`, stands for its
     logs `name/logs/…`. `kept` are checkpoints that the reader kept: they show whether a tail was
-    cut off since. `witnesses` are the keys of witnesses that the reader trusts. Raises `Invalid`
-    where no key is given, or one cannot be read.
+    cut off since; `listed` are those handed over beside the file. `witnesses` are the keys of
+    witnesses that the reader trusts. Raises `Invalid` where no key is given, or one cannot be
+    read.
     """
-    return _Check(stream, read_keys(keys), tuple(kept), read_witnesses(witnesses)).run()
+    found = _Check(stream, read_keys(keys), tuple(kept), read_witnesses(witnesses), tuple(listed))
+    return found.run()
 
 
 class _Check:
@@ -55,16 +58,19 @@ class _Check:
 
     def __init__(
         self,
-        stream: BinaryIO,
+        stream: IO[bytes],
         keys: Sequence[note.Verifier],
         kept: Sequence[bytes],
         witnesses: Sequence[Witness],
+        listed: Sequence[bytes],
     ) -> None:
         self.lines = Lines(stream)
         self.keys = keys
         self.kept_notes = kept
         self.witnesses = witnesses
+        self.listed_notes = listed
         self.kept: list[Checkpoint] = []
+        self.listed: list[Checkpoint] = []
         self.heads: list[Head] = []
         self.filter: dict[str, Any] = {}
         self.unsigned: list[str] = []
@@ -77,10 +83,17 @@ class _Check:
         self.doubts: list[str] = []
 
     def run(self) -> Report:
+        try:
+            return self._run()
+        finally:
+            self.lines.close()
+
+    def _run(self) -> Report:
         self._open_kept()
         if self._header():
             self._sections()
             self._compare_kept()
+            self._compare_listed()
             self._compare_witnessed()
             self._conclude()
         total = sum(self.found.kinds.values())
@@ -108,6 +121,12 @@ class _Check:
                 self.kept.append(open_checkpoint(each, self.keys))
             except TlogError as error:
                 self._name("kept", f"A checkpoint that you kept cannot be trusted: {error}.",
+                           line=None)  # fmt: skip
+        for each in self.listed_notes:
+            try:
+                self.listed.append(open_checkpoint(each, self.keys))
+            except TlogError as error:
+                self._name("heads", f"A signed head beside the log proves nothing: {error}.",
                            line=None)  # fmt: skip
 
     def _header(self) -> bool:
@@ -159,7 +178,9 @@ class _Check:
                 )
                 size = point.size
         marks: dict[int, list[bytes]] = {
-            kept.size: [] for kept in self.kept if kept.origin == origin and kept.size <= size
+            kept.size: []
+            for kept in (*self.kept, *self.listed)
+            if kept.origin == origin and kept.size <= size
         }
         head = Head(log_id, origin, size, root, trusted, marks)
         for each in fields.get("cosigned", []):
@@ -265,6 +286,23 @@ class _Check:
                     if kept.size
                     else f"{head.log} continues the empty log whose checkpoint you kept."
                 )
+
+    def _compare_listed(self) -> None:
+        by_origin = {head.origin: head for head in self.heads}
+        compared = 0
+        for point in self.listed:
+            head = by_origin.get(point.origin)
+            if head is None or point.size > head.size:
+                words = f"A signed head of {point.size} entries of {point.origin} stands beside the"
+                self._name("heads", f"{words} log, which does not reach it.", line=None)
+            elif head.marks[point.size] and point.root not in head.marks[point.size]:
+                self._name("rewritten", f"The first {point.size} entries of {head.log} are not "
+                           "those of the signed head beside the log.",
+                           log=head.log, line=None)  # fmt: skip
+            else:
+                compared += bool(head.marks[point.size])
+        if compared:
+            self.proves.append(f"{compared} signed heads beside the log agree with its entries.")
 
     def _compare_witnessed(self) -> None:
         for head in self.heads:

@@ -125,7 +125,7 @@ def verify_done() -> ResponseReturnValue:
     kept = request.files.get("checkpoint")
     try:
         report = verify.check(
-            file.stream,  # type: ignore[arg-type]  # werkzeug's own stream of bytes
+            file.stream,
             keys=[base.typed("key")],
             kept=[kept.stream.read()] if kept is not None and kept.filename else [],
         )

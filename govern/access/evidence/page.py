@@ -1,0 +1,227 @@
+"""The report as one HTML file that reads and prints well: no script, nothing to load.
+
+Every number in it stands in report.json, from which verify.py counts again those that follow from
+the log.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_STYLE = """
+:root { color-scheme: light; --line: #c8ced6; --ink: #182433; --quiet: #5b6675; }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif;
+  color: var(--ink); background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; }
+h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; break-after: avoid; }
+p { margin: .25rem 0 .75rem; max-width: 46rem; }
+.quiet { color: var(--quiet); }
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem;
+  margin: 1.25rem 0; padding: 0; list-style: none; }
+.numbers li { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .75rem;
+  break-inside: avoid; }
+.numbers b { display: block; font-size: 1.4rem; line-height: 1.25;
+  font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: .86em; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+th { font-weight: 600; }
+td { font-variant-numeric: tabular-nums; }
+thead { display: table-header-group; }
+tr { break-inside: avoid; }
+svg { width: 100%; height: auto; display: block; }
+code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.wide { overflow-x: auto; }
+@media print {
+  @page { size: A4; margin: 14mm; }
+  body { font-size: 9.5pt; margin: 0; padding: 0; max-width: none; }
+  h2 { margin-top: 7mm; }
+  .wide { overflow: visible; }
+}
+"""
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 240, 56, 26
+
+
+def document(report: dict[str, Any], shown: dict[str, list[Any]], table: dict[str, Any]) -> str:
+    """The page."""
+    client, log = report["client"], report["log"]
+    events = log["events"]
+    numbers = [
+        ("entries of the log", log["entries"]),
+        ("grants issued", events.get("grant.issued", 0)),
+        ("grants revoked", events.get("grant.revoked", 0)),
+        ("stops opened", events.get("suspension.opened", 0)),
+        ("stops lifted", events.get("suspension.lifted", 0)),
+        ("people who could reach", report["people_who_reached"]),
+        ("grants in force at the end", report["grants_at_end"]),
+        ("times its records were read", report["reads"]),
+    ]
+    title = f"Evidence: access to {client['name']}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        (f'<p class="quiet">{escape(client["code"])}, from {_at(report["from"])} to '
+        f"{_at(report['to'])}. Complete through {_at(report['complete_through'])}.</p>"),
+        '<ul class="numbers">',
+        *(f"<li><b>{value:,}</b>{escape(term)}</li>" for term, value in numbers),
+        "</ul>",
+        "<h2>Grants over time, and stops</h2>",
+        ("<p>Grants within their window; the bands are the stops, during which fewer people, or "
+        "nobody, could reach what they cover.</p>"),
+        _chart(report),
+        "<h2>Stops</h2>",
+        _rows(
+            ("What", "How much", "Opened", "Took effect", "First refusal", "Lifted", "Grants",
+             "Review by"),
+            (
+                (", ".join(each["covers"]), each["mode"].replace("_", " "),
+                 _at(each["committed_at"]), f"{each['milliseconds']:,.1f} ms",
+                 _at(each["first_deny_at"]), _at(each["lifted_at"], "still open"),
+                 f"{each['grants_recorded']:,}", _at(each["review_by"]))
+                for each in shown["suspensions"]
+            ),
+            of=report["suspensions"], file="suspensions.jsonl",
+        ),
+        "<h2>Who could reach it at any moment of the period</h2>",
+        (f"<p>{report['grants_that_reached']:,} grants of {report['people_who_reached']:,} people, "
+        "pauses taken off.</p>"),
+        _rows(
+            ("Person", "Project", "When"),
+            (
+                (f"{each['full_name']} ({each['external_id']})",
+                 each["project"] + (f" / {each['dataset']}" if each["dataset"] else ""),
+                 "; ".join(f"{_at(one)} – {_at(other)}" for one, other in each["intervals"]))
+                for each in shown["reach"]
+            ),
+            of=report["grants_that_reached"], file="reach.jsonl",
+        ),
+        "<h2>Who had access at the end</h2>",
+        _rows(
+            ("Person", "Project", "As", "From", "Until"),
+            (
+                (f"{each['full_name']} ({each['external_id']})", each["project"],
+                 each["entitlement"], _at(each["starts_at"]), _at(each["ends_at"]))
+                for each in shown["who-at-end"]
+            ),
+            of=report["grants_at_end"], file="who-at-end.jsonl",
+        ),
+        "<h2>What was decided</h2>",
+        _rows(
+            ("Outcome", "Reason", "Decisions"),
+            (
+                ("permitted" if each["permit"] else "denied", (each["reason"] or "").replace(
+                    "_", " "), f"{each['count']:,}")
+                for each in report["decisions"]
+            ),
+        ),
+        "<h2>Who read its records</h2>",
+        _rows(
+            ("Who", "Rows of the access log"),
+            ((each["name"], f"{each['rows']:,}") for each in report["readers"]),
+            of=len(report["readers"]), file="reads.jsonl",
+        ),
+        "<h2>Drills</h2>",
+        _rows(
+            ("When", "What", "In force after", "Grants", "People"),
+            (
+                (_at(each["at"]), ", ".join(each["covers"]), f"{each['milliseconds']:,.1f} ms",
+                 f"{each['grants']:,}", f"{each['people']:,}")
+                for each in shown["drills"]
+            ),
+            of=report["drills"], file="drills.jsonl",
+        ),
+        "<h2>What the log holds</h2>",
+        _rows(("Event", "Entries"), ((kind, f"{count:,}") for kind, count in events.items())),
+        "<h2>Who may do what</h2>",
+        _rows(("Role", "Permissions"), ((role, ", ".join(held)) for role, held in table.items()
+                                        if role in {"admin", "auditor", "approver"})),
+        "<h2>How to check this</h2>",
+        ("<p>With <code>verify.py</code> of this pack and the log’s key, offline: "
+        "<code>python3 verify.py PACK.zip --key KEY</code>. It checks every file and entry, counts "
+        "the log’s numbers again, and says what it does not prove. README.txt says the same in "
+        "plain words.</p>"),
+    ]  # fmt: skip
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n"
+        "</body></html>\n"
+    )
+
+
+def _rows(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, of: int = 0, file: str = ""
+) -> str:
+    found = list(rows)
+    if not found:
+        return '<p class="quiet">None.</p>'
+    more = ""
+    if of > len(found):
+        more = f'<p class="quiet">The first {len(found):,} of {of:,}; all are in {file}.</p>'
+    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in found
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n'
+        f"</tbody></table></div>{more}"
+    )
+
+
+def _chart(report: dict[str, Any]) -> str:
+    """Grants over time as a stepped line, stops as bands behind it; drawn as SVG."""
+    points = report["grants_over_time"]
+    begin, end = _instant(report["from"]), _instant(report["to"])
+    most = max([each["grants"] for each in points] + [1])
+    right, floor = _WIDTH - 8, _HEIGHT - _BOTTOM
+
+    def across(at: datetime) -> float:
+        share: float = (min(max(at, begin), end) - begin) / (end - begin)
+        return round(_LEFT + share * (right - _LEFT), 1)
+
+    def up(count: int) -> float:
+        height: float = count / most * (floor - 12)
+        return round(floor - height, 1)
+
+    bands = []
+    for each in report["bands"]:
+        left = across(_instant(each["from"]))
+        width = max(across(_instant(each["to"]) if each["to"] else end) - left, 1)
+        said = f"{', '.join(each['covers'])}: {each['mode']}"
+        bands.append(
+            f'<rect x="{left}" y="12" width="{width:.1f}" height="{floor - 12}" fill="#d63939" '
+            f'fill-opacity=".16" stroke="#d63939" stroke-opacity=".5" stroke-width=".5">'
+            f"<title>{escape(said)}</title></rect>"
+        )
+    path = f"M{across(begin)} {up(points[0]['grants'])}"
+    for each in points[1:]:
+        path += f"H{across(_instant(each['at']))}V{up(each['grants'])}"
+    words = 'font-size="12" fill="#5b6675" font-family="system-ui, sans-serif"'
+    label = (
+        f"Grants from {points[0]['grants']:,} to {points[-1]['grants']:,}, at most {most:,}; "
+        f"{len(bands)} stops"
+    )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
+        f'<path d="M{_LEFT} 12V{floor}H{right}" fill="none" stroke="#c8ced6"/>{"".join(bands)}'
+        f'<path d="{path}" fill="none" stroke="#206bc4" stroke-width="2"/>'
+        f'<text x="{_LEFT - 8}" y="18" text-anchor="end" {words}>{most:,}</text>'
+        f'<text x="{_LEFT - 8}" y="{floor}" text-anchor="end" {words}>0</text>'
+        f'<text x="{_LEFT}" y="{_HEIGHT - 6}" {words}>{begin:%Y-%m-%d %H:%M}</text>'
+        f'<text x="{right}" y="{_HEIGHT - 6}" text-anchor="end" {words}>'
+        f"{end:%Y-%m-%d %H:%M}</text></svg>"
+    )
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _at(text: str | None, otherwise: str = "not seen") -> str:
+    return f"{text[:19].replace('T', ' ')} UTC" if text else otherwise

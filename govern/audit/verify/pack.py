@@ -1,0 +1,181 @@
+"""An evidence pack alone: whether its files are those that were signed, and what they prove.
+
+What its report says of the log has to follow from the log's entries in it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from govern.audit.verify import tally, whole
+from govern.audit.verify.keys import read_keys
+from govern.audit.verify.report import Damage, Report
+from govern.tlog import note
+from govern.tlog.errors import TlogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import IO
+
+FORMAT = "govern evidence/1"
+MANIFEST, SIGNED = "manifest.json", "manifest.note"
+EXPORT, REPORT, HEADS = "log.jsonl", "report.json", "checkpoints.jsonl"
+_MOST_BYTES = 1 << 26
+_BLOCK = 1 << 20
+_NOT_PROVEN = (
+    (
+        "That the answers of the pack (who could reach what, drills, who read) are complete: the "
+        "signature says that govern gave them, and the log can be held against them."
+    ),
+    "The charts and words of report.html: each number in it stands in report.json too.",
+)
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """The outcome for a pack; `log` is that of the export in it, None where there is none."""
+
+    ok: bool
+    damage: tuple[Damage, ...]
+    log: Report | None
+    proves: tuple[str, ...]
+    does_not_prove: tuple[str, ...]
+
+
+def signing_name(name: str) -> str:
+    """The name under which the log's key signs packs: none under which it signs a checkpoint."""
+    return f"{name}/evidence"
+
+
+def signed_text(manifest: bytes) -> str:
+    """What is signed of a manifest."""
+    return f"{FORMAT}\n{sha256(manifest).hexdigest()}\n"
+
+
+def check(
+    stream: IO[bytes],
+    *,
+    keys: Iterable[str],
+    kept: Iterable[bytes] = (),
+    witnesses: Iterable[str] = (),
+) -> PackReport:
+    """Check a pack; `Invalid` where no key is given, or one cannot be read."""
+    keys = list(keys)
+    trusted = read_keys(keys)
+    damage: list[Damage] = []
+    found: Report | None = None
+
+    def name(kind: str, message: str) -> None:
+        damage.append(Damage(kind=kind, message=message))
+
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            files = _manifest(archive, trusted, name)
+            _compare_files(archive, files, name)
+            heads = _heads(archive, name)
+            with archive.open(EXPORT) as export:
+                found = whole.check(
+                    export, keys=keys, kept=kept, witnesses=witnesses, listed=heads
+                )  # fmt: skip
+            damage += found.damage
+            _compare_report(archive, found, name)
+    except (zipfile.BadZipFile, KeyError, EOFError, OSError, NotImplementedError, RuntimeError,
+            ValueError, zlib.error) as error:  # fmt: skip
+        name("pack", f"This is no evidence pack, or it is damaged: {error}.")
+    proves = list(found.proves) if found else []
+    if found and not damage:
+        proves += [
+            f"Each of the {len(files)} files of the pack is the one that the key signed.",
+            "The numbers that report.json gives of the log follow from the entries in the pack.",
+        ]
+    doubts = [*_NOT_PROVEN, *(found.does_not_prove if found else ())]
+    return PackReport(not damage, tuple(damage), found, tuple(proves), tuple(doubts))
+
+
+def _manifest(archive: zipfile.ZipFile, keys: list[note.Verifier], name: Any) -> dict[str, Any]:
+    data = _read(archive, MANIFEST)
+    try:
+        named = [note.Verifier(signing_name(key.name), key.public) for key in keys]
+        text = note.open(_read(archive, SIGNED), *dict.fromkeys(named)).text
+    except TlogError as error:
+        name("signature", f"The manifest proves nothing: {error}.")
+    else:
+        if text != signed_text(data):
+            name("manifest", "The manifest is not the one that was signed.")
+    try:
+        return dict(json.loads(data)["files"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        name("manifest", "The manifest names no files.")
+        return {}
+
+
+def _compare_files(archive: zipfile.ZipFile, files: dict[str, Any], name: Any) -> None:
+    held = archive.namelist()
+    for each in sorted({each for each in held if held.count(each) > 1}):
+        name("file", f"{each} stands in the pack twice.")
+    for each in sorted(set(files) - set(held)):
+        name("file", f"{each} is missing from the pack.")
+    for each in sorted(set(held) - set(files) - {MANIFEST, SIGNED}):
+        name("file", f"{each} is not in the manifest.")
+    for each in sorted(set(files) & set(held)):
+        digest, size = sha256(), 0
+        try:
+            with archive.open(each) as part:
+                while block := part.read(_BLOCK):
+                    digest.update(block)
+                    size += len(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            name("file", f"{each} cannot be read: {error}.")
+            continue
+        if files[each] != {"bytes": size, "sha256": digest.hexdigest()}:
+            name("file", f"{each} is not the file that was signed.")
+
+
+def _heads(archive: zipfile.ZipFile, name: Any) -> list[bytes]:
+    found = []
+    with archive.open(HEADS) as part:
+        for number, line in enumerate(part, 1):
+            try:
+                found.append(str(json.loads(line)["note"]).encode())
+            except (ValueError, KeyError, TypeError, RecursionError):
+                name("heads", f"{HEADS}, line {number}: this is no signed head.")
+    return found
+
+
+def _compare_report(archive: zipfile.ZipFile, found: Report, name: Any) -> None:
+    try:
+        told = json.loads(_read(archive, REPORT))
+        client, numbers = told["client"]["id"], told["log"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        name("report", "The report is no JSON, or lacks what it says of the log.")
+        return
+    if [each.log for each in found.logs] != [client]:
+        name("report", "The report is of another client than the log.")
+    with archive.open(EXPORT) as export:
+        counted = tally.count(export)
+    for each in tally.differences(numbers, counted):
+        name("report", f"The report is not what the log says: {each}.")
+    for suspension, said in counted["suspensions"].items():
+        for act in said["sets"]:
+            # An act that began before the period has only a part of its entries here.
+            if act["entries"] == act["grants"] and act["digest"] != act["derived"]:
+                name("report", f"The grants of {suspension} are not those whose digest the log "
+                     "holds.")  # fmt: skip
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as part:
+        data = part.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"{name} is too long")
+    return data
+
+
+def is_pack(head: bytes) -> bool:
+    """Whether a file that begins so may be one."""
+    return head.startswith(b"PK")

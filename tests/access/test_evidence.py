@@ -1,0 +1,284 @@
+"""An evidence pack proves itself to a bare Python, and whatever is done to it is named."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import subprocess
+import sys
+import warnings
+import zipfile
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from govern import clock, errors
+from govern.access import clients, evidence
+from govern.audit import leaf, single, verify
+from govern.audit.signer import Signer
+from govern.audit.verify import pack
+from tests.audit import files
+from tests.factory import OPERATOR, World, person
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Parts = dict[str, bytes]
+
+CANARY = "Zanzibar"
+
+
+def fill(world: World) -> None:
+    """A client with people, a pause, its lift and a drill; and a rival of whom nobody hears."""
+    aster, rival = world.client("ASTER"), world.client(CANARY)
+    project = world.project("Kingfisher", client=aster)
+    other = world.project(f"{CANARY}-1", client=rival)
+    people = [world.subject() for _ in range(4)]
+    held = [world.grant(each, project) for each in people]
+    world.grant(people[0], other)
+    stopped = world.suspend("project:Kingfisher", f"project:{CANARY}-1")
+    world.write_particulars()
+    assert not world.permits(people[0], project)
+    world.lift(stopped)
+    world.write_particulars()
+    world.revoke(held[0])
+    world.drill("client:ASTER")
+
+
+@pytest.fixture
+def beginning() -> Callable[[World], None]:
+    return fill
+
+
+def made(world: World, client: str = "ASTER", by: Any = OPERATOR) -> tuple[bytes, str]:
+    signer = Signer(world.store.settings)
+    signer.sign(world.store)
+    out = io.BytesIO()
+    now = clock.utcnow()
+    evidence.write(
+        world.store, out, client, begin=now - timedelta(days=1), end=now + timedelta(days=1), by=by
+    )
+    return out.getvalue(), signer.key
+
+
+def opened(data: bytes) -> Parts:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def closed(parts: Parts, *twice: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a name stands in it twice
+        for name in (*parts, *twice):
+            archive.writestr(name, parts[name])
+    return out.getvalue()
+
+
+def named(data: bytes, key: str, *kept: bytes) -> set[str]:
+    report = verify.check_pack(io.BytesIO(data), keys=[key], kept=kept)
+    assert report.ok == (not report.damage)
+    return {each.kind for each in report.damage}
+
+
+def bare(folder: Path, file: bytes, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run verify.py where neither govern nor SQLAlchemy can be imported."""
+    (folder / "verify.py").write_text(single.source())
+    (folder / name).write_bytes(file)
+    program = (
+        "import runpy, sys\n"
+        "sys.modules.update(dict.fromkeys(('govern', 'sqlalchemy', 'pydantic', 'flask')))\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-I", "-c", program, "verify.py", name, *arguments],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_pack_is_proved_by_a_bare_python_and_answers_what_it_is_asked(
+    world: World, tmp_path: Path
+) -> None:
+    data, key = made(world)
+    run = bare(tmp_path, data, "pack.zip", "--key", key)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "not proven: " in run.stdout
+    parts = opened(data)
+    assert parts["verify.py"].decode() == single.source()
+    report = json.loads(parts["report.json"])
+    assert report["log"]["events"]["grant.issued"] == 4
+    assert report["log"]["events"]["grant.suspended"] == 4
+    assert (report["people_who_reached"], report["grants_at_end"]) == (4, 3)
+    (stop,) = report["log"]["suspensions"].values()
+    assert stop["opened_at"] < stop["lifted_at"]
+    assert [each["grants"] for each in stop["sets"]] == [4, 4]
+    assert all(each["digest"] == each["derived"] for each in stop["sets"])
+    assert report["drills"] == 1
+    assert report["grants_over_time"][-1]["grants"] <= 4
+    assert b"ASTER" in parts["report.html"]
+    reads = [json.loads(line) for line in parts["reads.jsonl"].splitlines()]
+    assert reads[-1]["detail"]["form"] == "evidence"  # its own taking is on record before it
+    # A pack says nothing of another client, though a stop and a person concerned both.
+    assert not [name for name, part in parts.items() if CANARY.encode() in part]
+
+
+def test_a_pack_takes_the_right_to_export_a_fresh_factor_and_a_client_one_may_know(
+    world: World,
+) -> None:
+    auditor = world.staff("auditor")
+    with world.store.reading() as session:
+        rival = clients.client(session, CANARY).id
+    limited = person(auditor, "auditor", rival)
+    with pytest.raises(errors.Unknown):
+        made(world, by=limited)
+    with pytest.raises(errors.Forbidden):
+        made(world, by=person(auditor, "admin"))
+    long_ago = clock.utcnow() - timedelta(minutes=6)
+    stale = replace(person(auditor, "auditor"), factor_at=long_ago)
+    with pytest.raises(errors.FreshFactorRequired):
+        made(world, by=stale)
+    data, key = made(world, by=person(auditor, "auditor"))
+    assert named(data, key) == set()
+
+
+def test_each_damage_of_a_pack_is_named(world: World) -> None:
+    data, key = made(world)
+    parts = opened(data)
+    assert named(data, key) == set()
+    later = world.staff("auditor")
+    world.grant(later, world.do(lambda s: clients.project(s, "Kingfisher")))
+    newer, _ = made(world)
+    kept = json.loads(opened(newer)["checkpoints.jsonl"].splitlines()[-1])["note"].encode()
+    assert named(data, key, kept) == {"tail"}
+
+    def with_(**changed: bytes | None) -> bytes:
+        names = {name.replace(".", "_").replace("-", "_"): name for name in parts}
+        found = dict(parts)
+        for word, value in changed.items():
+            if value is None:
+                del found[names[word]]
+            else:
+                found[names[word]] = value
+        return closed(found)
+
+    def signed_anew(found: Parts) -> bytes:
+        """By whoever holds the key and makes a false report of a true log."""
+        manifest = json.loads(found[pack.MANIFEST])
+        for name in manifest["files"]:
+            digest = sha256(found[name]).hexdigest()
+            manifest["files"][name] = {"bytes": len(found[name]), "sha256": digest}
+        body = leaf.canonical(manifest)
+        signer = Signer(world.store.settings)
+        note = signer.vouch(pack.signed_text(body), name=pack.signing_name(signer.name))
+        assert note
+        return closed(found | {pack.MANIFEST: body, pack.SIGNED: note.encode()})
+
+    def report(change: Callable[[Any], object]) -> bytes:
+        told = json.loads(parts["report.json"])
+        change(told)
+        return signed_anew(parts | {"report.json": json.dumps(told).encode()})
+
+    def log(change: Callable[[list[bytes]], object]) -> bytes:
+        rows = parts["log.jsonl"].splitlines(keepends=True)[:-1]
+        change(rows)
+        count = sum(row.startswith(b'{"seq":') for row in rows)
+        return signed_anew(parts | {"log.jsonl": files.finish(rows, count)})
+
+    first = next(iter(json.loads(parts["report.json"])["log"]["suspensions"]))
+    manifest = json.loads(parts[pack.MANIFEST])
+    foreign = files.log(3).sign()
+    table: dict[str, tuple[bytes, str]] = {
+        "a byte of the report": (with_(report_json=parts["report.json"] + b" "), "file"),
+        "a byte of an answer": (with_(reach_jsonl=parts["reach.jsonl"][:-2] + b"]\n"), "file"),
+        "verify.py replaced": (with_(verify_py=b"print('all is well')\n"), "file"),
+        "a file dropped": (with_(drills_jsonl=None), "file"),
+        "a file added": (closed(parts | {"more.txt": b"more"}), "file"),
+        "a file doubled": (closed(parts, "README.txt"), "file"),
+        "two files swapped": (
+            with_(who_at_begin_jsonl=parts["who-at-end.jsonl"],
+                  who_at_end_jsonl=parts["who-at-begin.jsonl"]), "file",
+        ),
+        "the manifest edited": (
+            with_(manifest_json=leaf.canonical(manifest | {"client": "cli_x"})), "manifest",
+        ),
+        "the manifest dropped": (with_(manifest_json=None), "pack"),
+        "the signature dropped": (with_(manifest_note=None), "pack"),
+        "the signature of another manifest": (
+            with_(manifest_note=opened(newer)[pack.SIGNED]), "manifest",
+        ),
+        "a checkpoint in place of the signature": (with_(manifest_note=kept), "signature"),
+        "a foreign key": (
+            with_(manifest_note=parts[pack.SIGNED].replace(b"\xe2\x80\x94 ", b"\xe2\x80\x94 x")),
+            "signature",
+        ),
+        "the log dropped": (with_(log_jsonl=None), "pack"),
+        "the pack cut off": (data[:-40], "pack"),
+        "a count edited and signed": (
+            report(lambda r: r["log"]["events"].update({"grant.issued": 3})), "report",
+        ),
+        "an event left out and signed": (
+            report(lambda r: r["log"]["events"].pop("grant.revoked")), "report",
+        ),
+        "a stop's instant edited and signed": (
+            report(lambda r: r["log"]["suspensions"][first].update(
+                opened_at="2026-01-01T00:00:00.000000Z")), "report",
+        ),
+        "a stop left out and signed": (
+            report(lambda r: r["log"]["suspensions"].pop(first)), "report",
+        ),
+        "a digest edited and signed": (
+            report(lambda r: r["log"]["suspensions"][first]["sets"][0].update(digest="0" * 64)),
+            "report",
+        ),
+        "another client's report": (report(lambda r: r["client"].update(id="cli_x")), "report"),
+        "no report": (signed_anew(parts | {"report.json": b"[]"}), "report"),
+        "an entry dropped and signed": (log(lambda rows: rows.pop(4)), "missing"),
+        "an entry doubled and signed": (log(lambda rows: rows.insert(5, rows[4])), "doubled"),
+        "two entries swapped and signed": (
+            log(lambda rows: rows.__setitem__(slice(4, 6), [rows[5], rows[4]])), "order",
+        ),
+        "an entry edited and signed": (
+            log(lambda rows: rows.__setitem__(4, rows[4].replace(b'"v":1', b'"v":2'))), "entry",
+        ),
+        "the log's tail cut and signed": (log(lambda rows: rows.pop()), "tail"),
+        "a foreign head": (
+            signed_anew(parts | {"checkpoints.jsonl": json.dumps(
+                {"note": foreign.decode()}).encode() + b"\n"}), "heads",
+        ),
+        "a head that is none": (signed_anew(parts | {"checkpoints.jsonl": b"{}\n"}), "heads"),
+        "a head beyond the log": (
+            signed_anew(parts | {"checkpoints.jsonl": json.dumps(
+                {"note": kept.decode()}).encode() + b"\n"}), "heads",
+        ),
+    }  # fmt: skip
+    for name, (broken, kind) in table.items():
+        assert kind in named(broken, key), name
+    assert {"signature"} <= named(data, files.VKEY)
+
+
+def test_the_one_file_checks_exports_and_receipts_as_govern_does(tmp_path: Path) -> None:
+    whole = files.export(files.log(300))
+    assert bare(tmp_path, whole, "log.jsonl", "--key", files.VKEY).returncode == 0
+    table = files.export(files.log(7), form="csv")
+    assert bare(tmp_path, table, "log.csv", "--key", files.VKEY).returncode == 0
+    rows = whole.splitlines(keepends=True)
+    run = bare(tmp_path, b"".join([*rows[:9], *rows[10:]]), "log.jsonl", "--key", files.VKEY)
+    assert run.returncode == 1
+    assert "damage: line 10: Entry 7 of house is missing" in run.stdout
+    assert bare(tmp_path, whole, "log.jsonl", "--key", "nonsense").returncode == 2
+    assert bare(tmp_path, whole, "log.jsonl").returncode == 2
+    assert bare(tmp_path, b"<!doctype html>", "r.html", "--key", files.VKEY).returncode == 1
+
+
+def test_the_one_file_reads_on_the_oldest_python_that_it_names() -> None:
+    text = single.source()
+    ast.parse(text, feature_version=(3, 9))
+    assert "govern." not in {line.split()[1] for line in text.splitlines()
+                             if line.split()[:1] in (["from"], ["import"])}  # fmt: skip
+    assert ".bit_count(" not in text
