@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import crash, decide, failover, histories, imports, pause, race, resume, signin
+from bench import crash, decide, evidence, failover, histories, imports, pause, race, resume, signin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "resume": resume.run,
     "signin": signin.run,
     "histories": histories.run,
+    "evidence": evidence.run,
     "crash": crash.run,
     "failover": failover.run,
 }
