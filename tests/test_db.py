@@ -13,8 +13,8 @@ from sqlalchemy import select, text
 
 from govern import db, errors
 from govern.db import Again, Database, listed, new_id, seal, unseal
-from govern.identity.passwords import Throttle
 from govern.identity.subjects import Organisation
+from govern.identity.throttle import Throttle
 from tests.factory import World
 
 if TYPE_CHECKING:

@@ -30,9 +30,11 @@ def test_grants_sessions_roles_factors_and_links_end_with_the_person(world: Worl
     for project in projects:
         world.grant(subject, project)
     half = sessions.begin(world.store, subject.email, PASSWORD)
-    link = world.do(lambda s: activation.issue(s, subject, by=OPERATOR))
+    invited = world.subject()
+    link = world.do(lambda s: activation.issue(s, invited, by=OPERATOR))
 
     assert offboard(world, subject) == 2
+    offboard(world, invited)
 
     with world.store.reading() as session:
         ends = session.execute(select(Grant.ended_at)).scalars().all()

@@ -193,11 +193,15 @@ def test_a_backup_is_refused_when_it_is_damaged_or_the_keys_are_others(
 
     carry_keys(store.settings, elsewhere)
     whole = file.read_bytes()
-    # The middle of each member; of a header not every bit says something.
+    # The middle of each member: of a header, or a run of zeros packed, not every bit tells.
     middles = [at + 30 + sum(unpack_from("<HH", whole, at + 26)) + half for at, half in members]
-    for place in (*middles, len(whole) - 30):
+    bent = [
+        whole[:at] + bytes(each ^ 0xFF for each in whole[at : at + 64]) + whole[at + 64 :]
+        for at in middles
+    ]
+    for content in (*bent, whole[:-30]):
         damaged = tmp_path / "damaged.zip"
-        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        damaged.write_bytes(content)
         with pytest.raises(errors.Invalid, match="backup"):
             backup.restore(elsewhere, damaged, by=OPERATOR)
     (elsewhere.keys_dir / "sealing-1.key").write_bytes(bytes(32))

@@ -139,8 +139,7 @@ def test_everybody_goes_on_working_during_rotations(world: World) -> None:
 
     def check_code(subject: Any) -> None:
         with world.store.reading() as session:
-            totp = authenticators.enrolled(session, subject.id)
-            assert totp is not None
+            (totp,) = authenticators.enrolled(session, subject.id)
             place = f"totp.seed:{totp.id}"
             seed = db.unseal(world.store.settings, totp.seed, place=place).decode()
         assert seed == world.seeds[subject.id]
