@@ -6,7 +6,19 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench import crash, decide, evidence, failover, histories, imports, pause, race, resume, signin
+from bench import (
+    crash,
+    decide,
+    evidence,
+    failover,
+    histories,
+    imports,
+    pause,
+    race,
+    resume,
+    signin,
+    who,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +34,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "signin": signin.run,
     "histories": histories.run,
     "evidence": evidence.run,
+    "who": who.run,
     "crash": crash.run,
     "failover": failover.run,
 }

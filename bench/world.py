@@ -135,7 +135,7 @@ def grow(database: Database, *, people: int, grants_each: int) -> list[str]:
         )
 
     database.transaction(work)
-    _analyze(database)
+    analyze(database)
     return [f"L{n:07}" for n in range(people)]
 
 
@@ -160,8 +160,22 @@ def grow_clients(database: Database, sizes: dict[str, int]) -> list[str]:
             first += size
 
     database.transaction(work)
-    _analyze(database)
+    analyze(database)
     return [f"L{n:07}" for n in range(people)]
+
+
+def grow_projects(database: Database, sizes: dict[str, int]) -> None:
+    """The same with so many grants on each project, by its code; each person has one there."""
+
+    def work(session: Session) -> None:
+        _people(session, max(sizes.values()))
+        first = 0
+        for code, size in sizes.items():
+            own = clients.project(session, code)
+            _grants(session, ((first + n, n, own.id, own.client_id) for n in range(size)))
+            first += size
+
+    database.transaction(work)
 
 
 _BEGUN, _UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
@@ -205,7 +219,7 @@ def _grants(session: Session, given: Iterable[tuple[int, int, str, str]]) -> Non
     )  # fmt: skip
 
 
-def _analyze(database: Database) -> None:
+def analyze(database: Database) -> None:
     if database.is_postgresql:
         with database.writer.connect().execution_options(isolation_level="AUTOCOMMIT") as raw:
             raw.execute(text("VACUUM ANALYZE"))

@@ -4,6 +4,8 @@ The answer is the one rule's, asked at the beginning of the range and at each la
 a clause can turn; never a comparison of overlaps. So two pauses that meet leave nothing between
 them, and a gap of a microsecond is told as one. Grants whose facts are the same but for their own
 window have the same answer: the rule is asked about one of them, and each clips it to its window.
+Those whose person is suspended, alone or in a list, are asked for these clauses apart: all clauses
+must hold, so the times of the one part are cut by the times of the other.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, and_, case, exists, func, literal, or_, select, union_all
+from sqlalchemy import String, and_, case, exists, func, literal, or_, select, true, union_all
 
 from govern import clock, errors, permissions
 from govern.access import clients, grants
@@ -170,6 +172,7 @@ class _Asked:
             Grant.ended_at,
             Grant.project_id,
             self._likeness(),
+            Grant.subject_id.in_(union_all(*self._named(true()))),
             *self._met_at_first(),
         ]
         return (
@@ -212,12 +215,6 @@ class _Asked:
         That is the organisation which they belong to all through the range, where one is held.
         """
         alone = [
-            select(SuspensionTarget.target_id).where(
-                SuspensionTarget.kind == Scope.SUBJECT, self._meets(SuspensionTarget)
-            ),
-            select(PeopleListItem.subject_id)
-            .join(SuspensionTarget, SuspensionTarget.target_id == PeopleListItem.list_id)
-            .where(SuspensionTarget.kind == Scope.PEOPLE, self._meets(SuspensionTarget)),
             select(SuspensionRelease.target_id).where(
                 SuspensionRelease.kind == Scope.SUBJECT, self._meets(SuspensionRelease)
             ),
@@ -232,17 +229,34 @@ class _Asked:
         if self._effect is not Effect.HOURS and self._any(
             SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode)
         ):
-            alone.append(
+            alone += [
                 select(WebSession.subject_id).where(
                     WebSession.factor_at > self._begin - grants.SECOND_FACTOR_WITHIN,
                     WebSession.factor_at < self._end,
-                )
-            )
+                ),
+                *self._named(
+                    SuspensionTarget.suspension_id.in_(
+                        select(SuspensionMode.suspension_id).where(
+                            SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode)
+                        )
+                    )
+                ),
+            ]
         return case(
             (Subject.ended_at < self._end, Subject.id),
             (Grant.subject_id.in_(union_all(*alone)), Subject.id),
             else_=self._organisation(),
         )
+
+    def _named(self, which: ColumnElement[bool]) -> list[Select[str]]:
+        """The people whom suspensions of the range name, alone or in a list."""
+        over = and_(self._meets(SuspensionTarget), which)
+        return [
+            select(SuspensionTarget.target_id).where(SuspensionTarget.kind == Scope.SUBJECT, over),
+            select(PeopleListItem.subject_id)
+            .join(SuspensionTarget, SuspensionTarget.target_id == PeopleListItem.list_id)
+            .where(SuspensionTarget.kind == Scope.PEOPLE, over),
+        ]
 
     def _organisation(self) -> ColumnElement[str]:
         if not self._any(
@@ -293,46 +307,51 @@ class _Asked:
     def answered(self, rows: Sequence[Any]) -> list[Exposure]:
         """The grants among these that permitted it at some moment, and when."""
         alike: dict[Any, str] = {}
-        keys = [(row[6:8], row[12:]) for row in rows]
+        keys = [(row[6], row[7], row[12], row[13], row[15:]) for row in rows]
         for row, key in zip(rows, keys, strict=True):
             alike.setdefault(key, row[0])
-        times = self._times(list(alike.values()))
+        times = self._times(list(alike.values()), named=False)
+        named = self._times([row[0] for row in rows if row[14]], named=True)
         found = []
         for row, key in zip(rows, keys, strict=True):
-            _, _, _, _, _, _, _, _, starts, ends, recorded, ended = row[:12]
-            first = max(starts, recorded)
-            last = ends if ended is None else min(ends, ended)
-            own = tuple(
-                (max(a, first), min(b, last))
-                for a, b in times[alike[key]]
-                if a < last and b > first
+            grant_id: str = row[0]
+            starts, ends, recorded, ended = row[8:12]
+            own = _clipped(
+                times[alike[key]],
+                max(starts, recorded),
+                ends if ended is None else min(ends, ended),
             )
+            if grant_id in named:
+                own = [both for a, b in named[grant_id] for both in _clipped(own, a, b)]
             if own:
                 found.append(Exposure(
-                    grant_id=row[0], subject_id=row[1], external_id=row[2], email=row[3],
+                    grant_id=grant_id, subject_id=row[1], external_id=row[2], email=row[3],
                     full_name=row[4], project=row[5], dataset=row[6], entitlement_id=row[7],
-                    starts_at=starts, ends_at=ends, intervals=own,
+                    starts_at=starts, ends_at=ends, intervals=tuple(own),
                 ))  # fmt: skip
         return found
 
-    def _times(self, grant_ids: Sequence[str]) -> dict[str, list[Interval]]:
-        """When the rule permitted by each of these grants, their own windows apart."""
+    def _times(self, grant_ids: Sequence[str], *, named: bool) -> dict[str, list[Interval]]:
+        """When the rule permitted by each of these grants, their own windows apart.
+
+        It is asked in two parts: `named` is what the suspensions of people say, the other the rest.
+        """
         if not grant_ids:
             return {}
         connection = self._session.connection()
         on_dataset = self._place.dataset is not None
         instants = {grant_id: {self._begin} for grant_id in grant_ids}
         tail = (self._action, self._place.dataset)
-        for grant_id, *found in _turning(self._effect, on_dataset=on_dataset).rows(
+        for grant_id, *found in _turning(self._effect, on_dataset=on_dataset, named=named).rows(
             connection, [(grant_id, *tail) for grant_id in grant_ids]
         ):
             instants[grant_id].update(t for t in found if t and self._begin < t < self._end)
         asked = [(g, *tail, t) for g, several in instants.items() for t in sorted(several)]
         permits = {
             number
-            for number, permitted in _permitted(self._effect, on_dataset=on_dataset).rows(
-                connection, asked
-            )
+            for number, permitted in _permitted(
+                self._effect, on_dataset=on_dataset, named=named
+            ).rows(connection, asked)
             if permitted
         }
         times: dict[str, list[Interval]] = {grant_id: [] for grant_id in grant_ids}
@@ -349,35 +368,43 @@ class _Asked:
         return times
 
 
+def _clipped(times: Sequence[Interval], first: datetime, last: datetime) -> list[Interval]:
+    """The parts of these times that lie within two instants."""
+    return [(max(a, first), min(b, last)) for a, b in times if a < last and b > first]
+
+
 def _tables() -> list[Any]:
     return sorted({table for tables in grants.MEETING.values() for table in tables}, key=str)
 
 
+_NAMING = (Scope.SUBJECT, Scope.PEOPLE)
 _COLUMNS: dict[str, Any] = {"grant_id": String(), "action": String(), "dataset": String()}
 
 
 @cache
-def _turning(effect: Effect, *, on_dataset: bool) -> Prepared:
+def _turning(effect: Effect, *, on_dataset: bool, named: bool) -> Prepared:
     def build(asked: FromClause) -> Any:
         dataset = asked.c.dataset if on_dataset else None
-        return grants.turning(asked.c.grant_id, asked.c.action, effect, dataset=dataset)
+        scopes = _NAMING if named else None
+        return grants.turning(
+            asked.c.grant_id, asked.c.action, effect, dataset=dataset, scopes=scopes
+        )
 
     return Prepared(_COLUMNS, build)
 
 
 @cache
-def _permitted(effect: Effect, *, on_dataset: bool) -> Prepared:
+def _permitted(effect: Effect, *, on_dataset: bool, named: bool) -> Prepared:
     """The rule without what the grant's own row says."""
 
     def build(asked: FromClause) -> Select[Any]:
         moment = Moment(at=asked.c.at)
         dataset = asked.c.dataset if on_dataset else None
+        clauses = grants.rule(asked.c.action, effect, moment, dataset=dataset)
+        people = [each for each in clauses if each.reason == Scope.SUBJECT]
         own = {clause.reason for clause in grants.open_(moment)}
-        clauses = [
-            clause
-            for clause in grants.rule(asked.c.action, effect, moment, dataset=dataset)
-            if clause.reason not in own
-        ]
+        rest = [each for each in clauses if each.reason not in {Scope.SUBJECT, *own}]
+        clauses = people if named else rest
         return (
             select(asked.c.n, grants.all_of(clauses))
             .select_from(asked)

@@ -26,7 +26,7 @@ from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import CompoundSelect, Select, SQLColumnExpression
 
@@ -39,15 +39,19 @@ def turning(
     effect: Effect,
     *,
     dataset: SQLColumnExpression[str] | None = None,
+    scopes: Sequence[Scope] | None = None,
 ) -> CompoundSelect[Any]:
     """Rows of a grant's id and five instants (or nulls) at which its clauses can turn.
 
     Of the grants of a column's ids, but for what their own rows say: `open_`. `dataset` is the
-    dataset asked about, when the question is about one.
+    dataset asked about, when the question is about one. With `scopes` only of the clauses of
+    `unheld` that are about these.
     """
-    facts = [*_standing(), *_entitled(action), *_held(effect, dataset), *_demanded()]
-    if effect is not Effect.HOURS:
-        facts.append(_reviewed())
+    facts = [*_held(effect, dataset, scopes or list(Scope))]
+    if scopes is None:
+        facts += [*_standing(), *_entitled(action), *_demanded()]
+        if effect is not Effect.HOURS:
+            facts.append(_reviewed())
     return union_all(*(fact.where(Grant.id == grant_id) for fact in facts))
 
 
@@ -77,9 +81,11 @@ def _entitled(action: SQLColumnExpression[str]) -> Iterator[Select[Any]]:
     )
 
 
-def _held(effect: Effect, dataset: SQLColumnExpression[str] | None) -> Iterator[Select[Any]]:
+def _held(
+    effect: Effect, dataset: SQLColumnExpression[str] | None, scopes: Sequence[Scope]
+) -> Iterator[Select[Any]]:
     own: Any = Grant.dataset_id if dataset is None else dataset
-    for scope in Scope:
+    for scope in scopes:
         found, target, mode = laid(scope, dataset=own)
         facts = [target.recorded_at, target.ended_at, mode.recorded_at, mode.ended_at]
         if effect is Effect.HOURS:
@@ -87,8 +93,9 @@ def _held(effect: Effect, dataset: SQLColumnExpression[str] | None) -> Iterator[
             found = found.join(Suspension, Suspension.id == mode.suspension_id)
         # The names of `laid` stand for its tables; the grant is one more.
         yield found.with_only_columns(*_row(*facts).selected_columns)
-    member = aliased(Membership)
-    yield _row(member.recorded_at, member.ended_at).where(member.subject_id == Grant.subject_id)
+    if Scope.ORGANISATION in scopes:
+        member = aliased(Membership)
+        yield _row(member.recorded_at, member.ended_at).where(member.subject_id == Grant.subject_id)
     for kind, one in {
         Scope.SUBJECT: Grant.subject_id, Scope.PROJECT: Grant.project_id, Scope.DATASET: own
     }.items():  # fmt: skip

@@ -1,0 +1,168 @@
+"""`bench who`: who could reach something at any moment of a year, and that it is what the log says.
+
+Over 1,000,000 grants and 10,000 suspensions: all that a resource's 300,000 grants allowed, all that
+a client's 600,000 did, and the first page of each. The floor is the same grants read barely, their
+own window beside them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from bench import world
+from bench.figures import KINDS, Figure, store, timed
+from govern import clock
+from govern.access import clients, exposure
+from govern.access.clients import Client, Dataset, Project
+from govern.access.grants import Grant
+from govern.access.suspension_tables import (
+    Scope,
+    Suspension,
+    SuspensionMode,
+    SuspensionRelease,
+    SuspensionTarget,
+)
+from govern.db import insert_many
+from govern.identity.subjects import Organisation
+from tests.access.test_exposure import agree
+from tests.access.test_properties import HISTORIES, History
+from tests.factory import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Table
+
+    from govern.db import Database, Session
+
+HISTORIES_ASKED = 200
+SIZES = {"Kingfisher": 300_000, "Heron": 150_000, "Osprey": 150_000, "Cinnabar": 400_000}
+SUSPENSIONS = 10_000
+PAGE = 20_000
+FROM, TO = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+# What each of a thousand pauses, where it is not one person.
+_KINDS = {
+    0: Scope.ORGANISATION,
+    **dict.fromkeys(range(1, 9), Scope.CLIENT),
+    **dict.fromkeys(range(9, 19), Scope.DATASET),
+    **dict.fromkeys(range(19, 80), Scope.PROJECT),
+}
+_TABLES = (Suspension, SuspensionMode, SuspensionTarget, SuspensionRelease)
+
+
+def run() -> Iterator[Figure]:
+    """Ask about a year of pauses, then about 200 random histories and their replay."""
+    for kind in KINDS:
+        with store(kind) as database:
+            _build(database)
+            yield from _measured(kind, database)
+        with store(kind) as database:
+            compared = _compared(database)
+        # A range that differs would have ended the run, with the shortest history to show it.
+        yield Figure(
+            bench="who", name=f"ranges unlike the replay of {HISTORIES_ASKED} histories",
+            database=kind, value=0, unit="ranges", n=compared,
+        )  # fmt: skip
+
+
+def _measured(kind: str, database: Database) -> Iterator[Figure]:
+    for what, code, name in (
+        ("project", "Kingfisher", "a resource"), ("client", "ASTER", "a client"),
+    ):  # fmt: skip
+        with database.reading() as session:
+            row = getattr(clients, what)(session, code)
+            column = Grant.project_id if what == "project" else Grant.client_id
+            own = select(Grant.id, Grant.starts_at, Grant.ends_at).where(column == row.id)
+            floor = timed(lambda: session.execute(own).all())  # noqa: B023 - run at once
+            first = timed(lambda: _ask(session, what, code, limit=100))  # noqa: B023
+            asked = 0
+
+            def whole() -> None:
+                nonlocal asked
+                after = ""
+                while page := _ask(session, what, code, limit=PAGE, after=after):  # noqa: B023
+                    asked += len(page)
+                    after = page[-1].grant_id
+
+            took = timed(whole)
+        yield Figure(
+            bench="who", name=f"first page of {name}", database=kind, value=first * 1000, unit="ms",
+            n=100,
+        )  # fmt: skip
+        yield Figure(
+            bench="who", name=f"all of {name}; floor: its grants read", database=kind, value=took,
+            unit="s", floor=floor, n=asked,
+        )  # fmt: skip
+
+
+def _ask(session: Any, kind: str, code: str, *, limit: int, after: str = "") -> Any:
+    return exposure.reach(
+        session, kind, code, begin=FROM, end=TO, limit=limit, after=after, by=world.BY
+    )
+
+
+def _build(database: Database) -> None:
+    with clock.at(datetime(2026, 1, 1, tzinfo=UTC)):  # else no grant meant anything before today
+        world.load_catalogue(database)
+    world.grow_projects(database, SIZES)
+    database.transaction(_suspend)
+    world.analyze(database)
+
+
+def _suspend(session: Session) -> None:
+    """Pauses of a day or two all year long, most of one person; every tenth meets the next."""
+    places = {
+        Scope.PROJECT: sorted(session.execute(select(Project.id)).scalars()),
+        Scope.CLIENT: sorted(session.execute(select(Client.id)).scalars()),
+        Scope.DATASET: sorted(session.execute(select(Dataset.id)).scalars()),
+        Scope.ORGANISATION: sorted(session.execute(select(Organisation.id)).scalars()),
+    }
+    rows: dict[Any, list[tuple[Any, ...]]] = {each: [] for each in _TABLES}
+    for number in range(SUSPENSIONS):
+        kind = _KINDS.get(number % 1000, Scope.SUBJECT)
+        among = places.get(kind)
+        over = among[number % len(among)] if among else f"sub_{number * 19:024}"
+        begun = FROM + timedelta(minutes=37 * number, microseconds=number)
+        ended = begun + timedelta(hours=30)
+        own = f"{number:024}"
+        rows[Suspension].append((
+            f"sus_{own}", "client_request", "", "", "", None, ended, "operator:bench", None,
+            begun, begun, ended,
+        ))  # fmt: skip
+        rows[SuspensionMode].append((f"smo_{own}", f"sus_{own}", "paused", begun, ended))
+        rows[SuspensionTarget].append((f"sta_{own}", f"sus_{own}", kind, over, begun, ended))
+        if kind is Scope.CLIENT:
+            rows[SuspensionRelease].append((
+                f"sre_{own}", f"sus_{own}", Scope.SUBJECT, f"sub_{number:024}",
+                begun + timedelta(hours=2), ended,
+            ))  # fmt: skip
+    for table, made in rows.items():
+        insert_many(session, cast("Table", table.__table__), made)
+
+
+def _compared(database: Database) -> int:
+    there, compared = World(database), 0
+
+    @seed(7)
+    @settings(
+        max_examples=HISTORIES_ASKED,
+        phases=[Phase.generate, Phase.shrink],
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(acts=HISTORIES, then=st.integers(0, 30))
+    def in_every_range(acts: list[tuple[str, int, int, int]], then: int) -> None:
+        nonlocal compared
+        history = History(there, checked=False)
+        history.live(acts)
+        last = len(history.past) - 1
+        compared += agree(history, 0, last) + agree(history, then % (last + 1), last)
+
+    in_every_range()
+    return compared
