@@ -20,6 +20,7 @@ import structlog
 from govern.access import ending, suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
+from govern.identity import recovery, resets
 from govern.principal import SYSTEM
 from govern.signals import mail, witnesses
 
@@ -68,6 +69,13 @@ def _go_second() -> None:
         os.setpriority(os.PRIO_PROCESS, thread, rank)
 
 
+def _clear(database: Database) -> None:
+    """Drop tokens that expired a while ago, and what opened links whose time is over."""
+    tokens.clear(database)
+    database.transaction(resets.forget_lapsed)
+    database.transaction(recovery.forget_lapsed)
+
+
 class _Stopped(Exception):
     """The order to stop came in the middle of a long task, between two of its commits."""
 
@@ -110,7 +118,7 @@ class Followers:
             for name, work, pause in (
                 ("signer", lambda: signer.sign(database), SIGN_EVERY),
                 ("particulars", write, WRITE_EVERY),
-                ("tokens", lambda: tokens.clear(database), CLEAR_EVERY),
+                ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),

@@ -145,6 +145,16 @@ def hand_over(session: Session, subject_id: str, *, by: Principal) -> str | None
     return found[0] if found is not None else None
 
 
+def forget_lapsed(session: Session) -> None:
+    """Erase the sealed links of recoveries whose time is over: what is kept of them is a hash."""
+    session.execute(
+        update(Recovery)
+        .where(Recovery.links.is_not(None), Recovery.expires_at <= clock.instant())
+        .values(links=None),
+        execution_options=RECORDED | {"synchronize_session": False},
+    )
+
+
 def pending(session: OrmSession, subject_id: str) -> Recovery | None:
     """The recovery of someone that is under way, or can be used now."""
     return session.execute(

@@ -11,13 +11,13 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, LargeBinary, func, select
+from sqlalchemy import Index, LargeBinary, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors
 from govern.audit import EventType
 from govern.audit.log import HOUSE
-from govern.audit.record import record
+from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import SEALED, Audited, Base, Id, new_id, references, seal_row, text_column, unseal
 from govern.identity import activation, authenticators, sessions, subjects, throttle
@@ -116,6 +116,16 @@ def find(session: OrmSession, token: str) -> tuple[PasswordReset, Subject]:
     if found is None:
         raise errors.Unknown("This link has been used or has expired. Ask for a new one.")
     return found[0], found[1]
+
+
+def forget_lapsed(session: Session) -> None:
+    """Erase the sealed tokens of links whose time is over: what is kept of them is a hash."""
+    session.execute(
+        update(PasswordReset)
+        .where(PasswordReset.token.is_not(None), PasswordReset.expires_at <= clock.instant())
+        .values(token=None),
+        execution_options=RECORDED | {"synchronize_session": False},
+    )
 
 
 def complete(session: Session, token: str, *, password_hash: str, code: str) -> Subject:

@@ -13,6 +13,7 @@ from govern.access.suspension_tables import PeopleList
 from govern.access.suspensions import people
 from govern.access.suspensions.people import Name, read
 from govern.audit.log import HOUSE
+from govern.identity.subjects import Subject
 from tests.factory import OPERATOR, SECOND, T0, World, person, row
 
 
@@ -119,8 +120,19 @@ def test_a_list_holds_its_people_everywhere_and_nobody_else_until_it_is_lifted(
     )
     world.approve(request, by=SECOND)
     assert world.permits(bob, one)
+
+    # The sessions that each had before it stay ended, for who was let out and when it is over too.
+    def own(subject: Subject) -> tuple[bool, bool]:
+        with world.store.reading() as session:
+            found = suspensions.own_hold(session, subject.id, after=held.recorded_at - clock.TICK)
+            later = suspensions.own_hold(session, subject.id, after=clock.utcnow())
+        assert (later.now, later.since) == (found.now, None)
+        return found.now, found.since is not None
+
+    assert [own(each) for each in (ann, bob, eve)] == [(True, True), (False, True), (False, False)]
     world.lift(held)
     assert world.permits(ann, other)
+    assert [own(each) for each in (ann, bob, eve)] == [(False, True), (False, True), (False, False)]
 
 
 def test_a_list_that_nobody_suspended_is_forgotten_after_a_day_and_refuses_by_then(

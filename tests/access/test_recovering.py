@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from govern import clock, errors
 from govern.access import offboarding, recovering, requests
@@ -119,11 +120,16 @@ def test_it_lapses_after_its_day(world: World) -> None:
     with clock.at(START):
         world.activate(subject)
         world.approve(ask(world, subject, OPERATOR), by=SECOND)
+        world.do(recovery.forget_lapsed)
         _, token, cancel = under_way(world, subject)
     with clock.at(START + recovery.COOLING + recovery.LIFE):
         for call in (recovery.find, recovery.find_cancel):
             with pytest.raises(errors.Unknown), world.store.reading() as session:
                 call(session, token if call is recovery.find else cancel)
+        world.do(recovery.forget_lapsed)
+        with world.store.reading() as session:
+            (row,) = session.execute(select(recovery.Recovery)).scalars()
+            assert row.links is None, "nor does the database keep what opened it"
         ask(world, subject, OPERATOR)
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, literal, not_, or_, select, union_all
+from sqlalchemy import and_, bindparam, case, exists, func, literal, not_, or_, select, union_all
 
 from govern import permissions
 from govern.access import grants
@@ -219,18 +220,24 @@ def of_roles(session: OrmSession, subject_id: str, held: Iterable[RoleHeld]) -> 
     names = sorted({role.role for role in held})
     if not names:
         return None
-    found = session.execute(
+    found = session.execute(_of_roles(), {"subject": subject_id, "names": names}).scalar()
+    return None if found is None else Factor(found)
+
+
+@cache
+def _of_roles() -> Select[str]:
+    """The statement of `of_roles`, built once: every request of who is signed in asks it."""
+    return (
         select(FactorDemand.factor)
         .where(
-            FactorDemand.target_id.in_(names),
+            FactorDemand.target_id.in_(bindparam("names", expanding=True)),
             FactorDemand.kind == Kind.ROLE,
             grants.in_force(FactorDemand),
-            _lacking(subject_id),
+            _lacking(bindparam("subject", type_=Subject.id.type)),
         )
         .order_by((FactorDemand.factor == Factor.PHISHING_RESISTANT).desc())
         .limit(1)
-    ).scalar()
-    return None if found is None else Factor(found)
+    )
 
 
 def owed(session: OrmSession, subject_id: str, held: Iterable[RoleHeld] = ()) -> list[Owed]:
@@ -247,12 +254,13 @@ def owed(session: OrmSession, subject_id: str, held: Iterable[RoleHeld] = ()) ->
         .join(FactorDemand, FactorDemand.target_id.in_([Grant.client_id, Grant.project_id]))
         .where(
             Grant.subject_id == subject_id, *_not_over(), Project.ended_at.is_(None),
-            Client.ended_at.is_(None), FactorDemand.ended_at.is_(None), _lacking(subject_id),
+            Client.ended_at.is_(None), FactorDemand.ended_at.is_(None),
+            _lacking(literal(subject_id)),
         )
     )  # fmt: skip
     own = select(literal(""), FactorDemand.target_id, FactorDemand.factor, _by()).where(
         FactorDemand.target_id.in_(names), FactorDemand.kind == Kind.ROLE,
-        FactorDemand.ended_at.is_(None), _lacking(subject_id),
+        FactorDemand.ended_at.is_(None), _lacking(literal(subject_id)),
     )  # fmt: skip
     groups: dict[tuple[Factor, datetime | None], tuple[set[str], set[str]]] = defaultdict(
         lambda: (set(), set())
@@ -285,11 +293,11 @@ def _by() -> Any:
     return case((grants.in_force(FactorDemand), None), else_=FactorDemand.starts_at)
 
 
-def _lacking(subject_id: str) -> ColumnElement[bool]:
+def _lacking(subject_id: ColumnElement[str]) -> ColumnElement[bool]:
     """That the person does not have what a `FactorDemand` asks."""
     return or_(
         *(
-            and_(FactorDemand.factor == factor, not_(grants.has(factor, literal(subject_id))))
+            and_(FactorDemand.factor == factor, not_(grants.has(factor, subject_id)))
             for factor in Factor
         )
     )

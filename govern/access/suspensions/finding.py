@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, not_, or_, select
+from sqlalchemy import and_, bindparam, not_, or_, select
 
 from govern import clock, errors, permissions
 from govern.access.modes import Mode
@@ -18,11 +19,12 @@ from govern.access.suspension_tables import (
     naming,
 )
 from govern.access.suspensions.parts import targets_of
+from govern.clock import Utc
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -103,9 +105,22 @@ class OwnHold:
 
 def own_hold(session: OrmSession, subject_id: str, *, after: datetime) -> OwnHold:
     """Whether a suspension of the person themselves stops them, or began to later than `after`."""
+    rows = session.execute(_own_holds(), {"subject": subject_id, "after": after}).all()
+    begun = [max(first, second) for _, first, second in rows]
+    return OwnHold(
+        now=any(row[0] for row in rows),
+        since=max((at for at in begun if at > after), default=None),
+    )
+
+
+@cache
+def _own_holds() -> Select[bool, datetime, datetime]:
+    """The statement of `own_hold`, built once: every request of who is signed in asks it."""
     mode, target = SuspensionMode, SuspensionTarget
+    subject_id = bindparam("subject", type_=target.target_id.type)
+    after = bindparam("after", type_=Utc())
     stands = and_(target.ended_at.is_(None), mode.ended_at.is_(None), not_(_let_out(subject_id)))
-    rows = session.execute(
+    return (
         select(stands, mode.recorded_at, target.recorded_at)
         .join(target, target.suspension_id == mode.suspension_id)
         .where(
@@ -115,11 +130,6 @@ def own_hold(session: OrmSession, subject_id: str, *, after: datetime) -> OwnHol
             or_(mode.ended_at.is_(None), target.recorded_at < mode.ended_at),
             naming(target, subject_id),
         )
-    ).all()
-    begun = [max(first, second) for _, first, second in rows]
-    return OwnHold(
-        now=any(row[0] for row in rows),
-        since=max((at for at in begun if at > after), default=None),
     )
 
 
@@ -128,7 +138,7 @@ def subject_held(session: OrmSession, subject_id: str) -> bool:
     return own_hold(session, subject_id, after=clock.now(session)).now
 
 
-def _let_out(subject_id: str) -> ColumnElement[bool]:
+def _let_out(subject_id: ColumnElement[str]) -> ColumnElement[bool]:
     """That the person was let out of the suspension early."""
     return (
         select(SuspensionRelease.id)
