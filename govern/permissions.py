@@ -41,7 +41,7 @@ _API = frozenset({
     "catalogue:write", "project:end", "subject:write", "subject:offboard",
     "grant:issue", "grant:revoke", "suspension:open", "suspension:lift",
 })  # fmt: skip
-_HOUSEKEEPING = frozenset({"key:rotate", "log:expire", "log:witness"})
+_HOUSEKEEPING = frozenset({"key:rotate", "log:expire", "log:stream", "log:witness"})
 
 ROLES: dict[str, frozenset[str]] = {
     "admin": _ADMIN,

@@ -756,6 +756,18 @@ def test_an_export_verifies_and_a_changed_byte_is_named(
     assert all(isinstance(each["seq"], int | None) for each in damaged.json["damage"])
 
 
+def test_a_stream_is_added_shown_and_ended(run: Any) -> None:
+    added = run("stream", "add", "https://siem.example/in", "--format", "ocsf", "--json").json
+    assert added["secret"].startswith("whsec_")
+    (shown,) = run("stream", "list", "--json").json["streams"]
+    assert (shown["id"], shown["delivered_at"], shown["failures"]) == (added["id"], None, 0)
+    assert "nothing delivered yet" in run("stream", "list").out
+    assert run("stream", "add", "http://siem.example/in").status == 1
+    assert run("stream", "end", added["id"]).status == 0
+    assert run("stream", "end", added["id"]).status == 1
+    assert run("stream", "list", "--json").json == {"streams": []}
+
+
 def test_a_witness_is_made_named_shown_and_asked_no_more(
     run: Callable[..., Ran], world: World, tmp_path: Path
 ) -> None:

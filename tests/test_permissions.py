@@ -17,7 +17,7 @@ READS = {"project:read", "subject:read", "grant:read", "suspension:read", "reque
 MACHINE = {"database:backup", "database:restore"}
 MAY = {
     "admin": set(EVERY)
-    - {"log:export", "log:expire", "log:witness", "key:rotate", "token:introspect"}
+    - {"log:export", "log:expire", "log:stream", "log:witness", "key:rotate", "token:introspect"}
     - MACHINE,
     "approver": {"request:read", "request:approve", "suspension:read"},
     "auditor": READS | {"log:export", "decision:ask"},
@@ -39,6 +39,7 @@ MAY = {
         "identity:link",
         "log:export",
         "log:expire",
+        "log:stream",
         "log:witness",
         "decision:ask",
         "token:introspect",

@@ -15,6 +15,7 @@ from govern.cli import (
     releasing,
     roles,
     server,
+    streaming,
     suspending,
     witnesses,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "releasing",
     "roles",
     "server",
+    "streaming",
     "suspending",
     "witnesses",
 ]

@@ -1,8 +1,8 @@
 """The followers: they sign and seal what the logs gained, and write what is owed to them.
 
 A pause still owes its grants' entries, a resume comes due, people a mail about it, and witnesses
-what was signed; what is past
-its time in the access log has to go, and so have tokens that expired.
+and receivers what was signed; what is past its time in the access log has to go, and so have tokens
+that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -22,7 +22,7 @@ from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
 from govern.identity import recovery, resets
 from govern.principal import SYSTEM
-from govern.signals import mail, witnesses
+from govern.signals import mail, streams, witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ SEALS_APART = timedelta(seconds=2)
 EXPIRE_EVERY = 600.0
 MAIL_EVERY = 2.0
 WITNESS_EVERY = 1.0
+STREAM_EVERY = 1.0
 LONGEST_WAIT = 30.0
 # But what one pause owes is not to wait long for what is wrong with another's.
 LONGEST_BETWEEN_PARTICULARS = 1.0
@@ -110,9 +111,6 @@ class Followers:
         def tell() -> None:
             mail.work(database, progress=go_on)
 
-        def have_witnessed() -> None:
-            witnesses.push(database, progress=go_on)
-
         self._threads = [
             threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
             for name, work, pause in (
@@ -122,7 +120,8 @@ class Followers:
                 ("resumes", resume, RESUME_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),
-                ("witnesses", have_witnessed, WITNESS_EVERY),
+                ("witnesses", lambda: witnesses.push(database, progress=go_on), WITNESS_EVERY),
+                ("streams", lambda: streams.push(database, progress=go_on), STREAM_EVERY),
                 ("mail", tell, MAIL_EVERY if database.settings.smtp_url else CLEAR_EVERY),
             )
         ]
