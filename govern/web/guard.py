@@ -173,9 +173,13 @@ def asker() -> Principal:
 
 
 def known(client_id: str, secret: str) -> Principal:
-    """The integration of this id and secret, or `Unauthenticated`."""
-    with database().reading() as session:
-        found = integrations.authenticate(session, client_id, secret)
+    """The integration of this id and secret, or `Unauthenticated`: a wrong secret is counted."""
+    try:
+        with database().reading() as session:
+            found = integrations.authenticate(session, client_id, secret)
+    except errors.Unauthenticated:
+        integrations.wrong(database(), client_id, secret)
+        raise
     g.integration = found  # for the record of a refusal
     integrations.touch(database(), found.id)
     return found

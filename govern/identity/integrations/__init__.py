@@ -9,6 +9,7 @@ from govern.identity.integrations.credentials import (
     principal_of,
     touch,
 )
+from govern.identity.integrations.guessing import wrong
 from govern.identity.integrations.operations import (
     MOST_OVERLAP,
     OVERLAP,
@@ -62,4 +63,5 @@ __all__ = [
     "shown",
     "suspend",
     "touch",
+    "wrong",
 ]

@@ -18,7 +18,8 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import new_id
-from govern.identity import subjects
+from govern.identity import subjects, throttle
+from govern.identity.integrations import guessing
 from govern.identity.integrations.credentials import hashed
 from govern.identity.integrations.registration import Registration
 from govern.identity.integrations.tables import (
@@ -156,6 +157,7 @@ def rotate(
         touched.append(row)
     kept, secret = _new_secret(integration)
     session.add(kept)
+    throttle.replaced(session, guessing.FACTOR, integration.id)
     record_act(
         session,
         EventType.INTEGRATION_ROTATED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -223,3 +224,43 @@ def test_the_documents_lead_a_stranger_to_what_is_there(flow: Flow) -> None:
     assert client.get("/status-lists/9999").status_code == 404
     assert client.get("/status-lists/0?time=1").status_code == 501
     assert clock.utcnow().timestamp() < token["exp"]
+
+
+@pytest.mark.asvs("6.3.1")
+def test_wrong_secrets_are_counted_for_each_client_id_and_never_slow_a_right_one(
+    flow: Flow, world: World
+) -> None:
+    mine, wrong = flow.tool.row.id, "not the secret"
+    beyond = clock.utcnow()
+    with clock.at(beyond):
+        for client_id in (mine, "int_00000000000000000000"):
+            tried = [flow.post("introspect", auth=(client_id, wrong), token="x") for _ in range(7)]
+            assert [each.status_code for each in tried] == [401] * 5 + [429] * 2
+            assert tried[-1].headers["Retry-After"] == "2"
+            assert len({each.text for each in tried[:5]}) == 1
+        # The same count on every way, and the right secret passes on each.
+        assert flow.own(scope="introspect").status_code == 200
+        assert not flow.active("x")
+        client = flow.app.test_client()
+        asked = {"resource": {"type": "project", "id": "Kingfisher"}, "action": {"name": "read"},
+                 "subject": {"type": "user", "id": "ada"}}  # fmt: skip
+        for secret, expected in ((wrong, 429), (flow.tool.secret, 200)):
+            answer = client.post("/access/v1/evaluation", json=asked, auth=(mine, secret))
+            assert answer.status_code == expected, answer.text
+        proxy = {"X-Govern-Proxy": f"{mine}:{wrong}"}
+        assert client.get("/forward-auth", headers=proxy).status_code == 401
+    failures = world.entries("house", "sign_in.failed")
+    assert [each["data"]["in_a_row"] for each in failures] == [*range(1, 6)] * 2
+    assert {each["data"]["factor"] for each in failures} == {"client_secret"}
+
+    with clock.at(beyond + timedelta(seconds=2)):
+        again = [flow.post("introspect", auth=(mine, wrong), token="x") for _ in range(2)]
+        assert [each.status_code for each in again] == [401, 429]
+        # Who shows a right secret has guessed nothing, suspended or not; a new one counts anew.
+        world.do(lambda s: integrations.suspend(s, integrations.find(s, mine), by=OPERATOR))
+        before = len(world.entries("house", "sign_in.failed"))
+        assert flow.post("introspect", token="x").status_code == 401
+        assert len(world.entries("house", "sign_in.failed")) == before
+        world.do(lambda s: integrations.resume(s, integrations.find(s, mine), by=OPERATOR))
+        world.do(lambda s: integrations.rotate(s, integrations.find(s, mine), by=OPERATOR))
+        assert flow.post("introspect", auth=(mine, wrong), token="x").status_code == 401
