@@ -857,6 +857,8 @@ def test_the_access_log_is_searched_and_old_rows_expire(
     assert run("log", "access", "--project", "Nothing").status == 1
     assert run("log", "access", "--integration", "none").status == 1
     assert "Nothing fits." in run("log", "access", "--kind", "export").out
+    told = run("log", "access", "--subject", "P1", "--ocsf").out.splitlines()
+    assert {json.loads(line)["class_uid"] for line in told} == {6003}
 
     assert run("log", "expire", "--before", LATER).status == 1
     assert run("log", "expire", "--json").json["rows"] == 0

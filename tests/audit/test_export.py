@@ -148,6 +148,32 @@ def test_an_erased_value_leaves_its_place_in_the_file(world: World) -> None:
     assert any("1 personal value said: erased" in words for words in report.does_not_prove)
 
 
+def test_every_line_is_what_the_format_says_whichever_way_it_was_written(world: World) -> None:
+    """Entries that commit to nothing are written by the thousand, others one by one."""
+    client = world.client("ASTER")
+    for private in ({}, {"note": "Zoë"}, {}):
+        plain = [record.Line(type="grant.issued", refs={}, private=private)] * 300
+        world.do(lambda s, plain=plain: record.append_many(s, client.id, plain, by=SYSTEM))
+    signed(world.store)
+    file, _ = exported(world.store, client=client.id)
+    with world.store.reading() as session:
+        rows = session.execute(
+            select(log.Entry.seq, log.Entry.leaf)
+            .where(log.Entry.log_id == client.id)
+            .order_by(log.Entry.seq)
+        ).all()
+        values: dict[int, dict[str, list[str] | None]] = {}
+        for row in session.execute(
+            select(log.Value).where(log.Value.log_id == client.id)
+        ).scalars():
+            values.setdefault(row.seq, {})[row.name] = [str(row.salt), str(row.value)]
+    assert 0 < len(values) < len(rows)
+    assert file.splitlines(keepends=True)[2:-1] == [
+        lines.entry(seq, lines.encode(merkle.leaf_hash(body)), values.get(seq), body)
+        for seq, body in rows
+    ]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(data=st.data())
 def test_every_filter_leads_to_the_signed_root(world: World, data: st.DataObject) -> None:

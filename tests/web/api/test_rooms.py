@@ -261,9 +261,11 @@ def test_the_log_is_read_and_exported_with_a_row_in_the_access_log(
     report = verify.check(io.BytesIO(file.data), keys=[Signer(world.store.settings).key])
     assert report.ok
     assert caller.get("/log/export?log=house").json["field"] == "log"
+    siem = caller.get("/log/export?log=BOREAL&format=ocsf&actor=sub_nobody")
+    assert (siem.status_code, siem.mimetype, siem.data) == (200, "application/x-ndjson", b"")
     kinds = [row.kind for row in accesses(world)]
     assert kinds.count(AccessKind.READ) == 4
-    assert kinds.count(AccessKind.EXPORT) == 1
+    assert kinds.count(AccessKind.EXPORT) == 2
 
 
 def test_the_access_log_is_searched_and_says_so_itself(caller: Caller, world: World) -> None:
