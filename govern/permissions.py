@@ -26,6 +26,7 @@ _ADMIN = frozenset({
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "roster:import", "integration:create", "decision:ask",
     "log:read", "integration:read", "provider:read", "provider:write", "identity:link",
+    "hold:set",
 })  # fmt: skip
 _AUDITOR = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
@@ -63,6 +64,7 @@ NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
     "integration:create", "demand:set", "provider:write", "identity:link", "subject:recover",
+    "hold:set",
 })  # fmt: skip
 
 

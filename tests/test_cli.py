@@ -768,6 +768,16 @@ def test_a_stream_is_added_shown_and_ended(run: Any) -> None:
     assert run("stream", "list", "--json").json == {"streams": []}
 
 
+def test_a_client_is_held_and_released_with_a_reason(run: Any, world: World) -> None:
+    world.client("ASTER")
+    assert run("hold", "set", "ASTER", "--reason", "their counsel").status == 0
+    assert run("hold", "set", "ASTER", "--reason", "their counsel").status == 1
+    assert run("hold", "list", "--json").json["holds"][0]["client"] == "ASTER"
+    assert run("log", "expire", "--before", "2020-01-01T00:00:00Z", "--json").json["held"] is True
+    assert run("hold", "release", "ASTER", "--reason", "settled").status == 0
+    assert run("hold", "list", "--json").json == {"holds": []}
+
+
 def test_a_witness_is_made_named_shown_and_asked_no_more(
     run: Callable[..., Ran], world: World, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ MAY = {
         "identity:link",
         "log:export",
         "log:expire",
+        "hold:set",
         "log:stream",
         "log:witness",
         "decision:ask",

@@ -93,6 +93,8 @@ class EventType(StrEnum):
 
     WITNESS_ADDED = "witness.added"
     WITNESS_ENDED = "witness.ended"
+    HOLD_SET = "hold.set"
+    HOLD_RELEASED = "hold.released"
     STREAM_ADDED = "stream.added"
     STREAM_ENDED = "stream.ended"
 
@@ -174,6 +176,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",
     EventType.WITNESS_ADDED: "Checkpoints go to a witness from here, for it to cosign.",
     EventType.WITNESS_ENDED: "Checkpoints no longer go to a witness.",
+    EventType.HOLD_SET: "A client came under legal hold: nothing expires meanwhile.",
+    EventType.HOLD_RELEASED: "A client is under legal hold no longer.",
     EventType.STREAM_ADDED: "The log is sent to an address from here, entry by entry.",
     EventType.STREAM_ENDED: "The log is no longer sent to an address.",
     EventType.ACCESS_SEALED: "Rows of the access log were sealed by their Merkle roots.",

@@ -4,7 +4,8 @@ The house's log records a horizon first (`access.expired`); which runs it covers
 log alone: those sealed by the instant that it names, with no row at or after the horizon. Then the
 access log's own database is told of it, whose trigger lets nothing else go; then the rows go in
 chunks, then the seals with their salts. Stopped anywhere, the next call goes on from there. Of a
-writer that may still write nothing goes: its last seal tells where the next one begins.
+writer that may still write nothing goes: its last seal tells where the next one begins. Under a
+legal hold of any client nothing goes, since a run holds rows of many.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import and_, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
+from govern.audit import holding
 from govern.audit.decisions import Access
 from govern.audit.events import EventType
 from govern.audit.log import HOUSE
@@ -61,11 +63,15 @@ class AccessExpiry(AccessBase):
 
 @dataclass(frozen=True, kw_only=True)
 class Expired:
-    """What one call recorded as expired; rows that an earlier call left behind are not counted."""
+    """What one call recorded as expired; rows that an earlier call left behind are not counted.
+
+    Nothing when it is `held` up by a legal hold.
+    """
 
     before: datetime
     runs: int
     rows: int
+    held: bool = False
 
 
 def horizon(database: Database) -> datetime | None:
@@ -108,6 +114,8 @@ def _record(session: Session, before: datetime, *, by: Principal) -> Expired:
     """One `access.expired` for all that the horizon covers; none when it covers nothing."""
     if before > clock.now(session) - LEAST:
         raise errors.Invalid("before: rows of the last day always stay", field="before")
+    if holding.any_stands(session):
+        return Expired(before=before, runs=0, rows=0, held=True)
     sealed_by = session.get_one(AccessSealing, HOUSE).sealed_at
     if sealed_by is None:
         return Expired(before=before, runs=0, rows=0)
@@ -123,6 +131,8 @@ def _record(session: Session, before: datetime, *, by: Principal) -> Expired:
 
     def recheck(session: Session) -> None:
         if session.execute(select(func.max(AccessHorizon.recorded_at))).scalar_one() != last:
+            raise Again
+        if holding.any_stands(session):
             raise Again
 
     row = AccessHorizon(before=before, sealed_by=sealed_by)
@@ -149,12 +159,16 @@ def _finish(database: Database, progress: Callable[[int], None] | None, gone: in
     with database.reading() as session:
         latest = session.execute(select(func.max(AccessHorizon.before))).scalar()
         runs = _covered(session)
-    if latest is None:
+        held = holding.any_stands(session)
+    if latest is None or held:
         return gone
     database.access_transaction(lambda session: _allow(session, latest))
     while runs:
         for writer, first, count in runs:
             for place in range(first, first + count, _ROWS):
+                with database.reading() as session:
+                    if holding.any_stands(session):
+                        return gone
                 gone += _remove(database, writer, place, min(place + _ROWS, first + count))
                 if progress is not None:
                     progress(gone)

@@ -377,8 +377,15 @@ def expire_(desk: Desk, before: datetime | None) -> None:
         raise errors.Invalid("Say --before: GOVERN_ACCESS_LOG_DAYS=0 keeps every row.")
     done = expiry.expire(database, before, by=desk.by)
     desk.tell(
-        {"before": clock.text(done.before), "rows": done.rows, "runs": done.runs},
-        f"{number(done.rows, 'row')} before {day(done.before)} expired.",
+        {
+            "before": clock.text(done.before),
+            "rows": done.rows,
+            "runs": done.runs,
+            "held": done.held,
+        },
+        "A legal hold stands: nothing expires."
+        if done.held
+        else f"{number(done.rows, 'row')} before {day(done.before)} expired.",
     )
 
 

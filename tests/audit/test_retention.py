@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from govern import clock, db, errors
-from govern.audit import expiry, fsck, sealing
+from govern.audit import expiry, fsck, holding, sealing
 from govern.audit.decisions import Access
 from govern.audit.expiry import AccessExpiry
 from govern.audit.sealing import AccessSeal
@@ -220,3 +220,41 @@ def test_the_policy_keeps_so_many_days_or_all(aged: World) -> None:
     assert found
     assert (now - timedelta(days=401)) < found <= now - timedelta(days=400)
     assert clock.text(found).endswith("T00:00:00.000000Z")
+
+
+def test_under_a_legal_hold_nothing_goes_not_even_what_was_recorded_as_expired(aged: World) -> None:
+    store = aged.store
+    aster = aged.client("ASTER")
+    aged.client("BOREAL")
+    everything = numbers(store)
+
+    def cut_off(_: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):  # recorded, and begun
+        expiry.expire(store, ago(25), by=OPERATOR, progress=cut_off)
+    begun = numbers(store)
+    assert begun != everything
+    aged.do(lambda s: holding.place(s, aster.id, reason="their counsel's letter", by=OPERATOR))
+    done = expiry.expire(store, ago(15), by=OPERATOR)
+    assert (done.runs, done.rows, done.held) == (0, 0, True)
+    assert numbers(store) == begun
+    with pytest.raises(errors.AlreadyExists):
+        aged.do(lambda s: holding.place(s, aster.id, reason="again", by=OPERATOR))
+    with pytest.raises(errors.Invalid):
+        aged.do(lambda s: holding.release(s, aster.id, reason=" ", by=OPERATOR))
+    aged.do(lambda s: holding.release(s, aster.id, reason="settled", by=OPERATOR))
+    with pytest.raises(errors.Unknown):
+        aged.do(lambda s: holding.release(s, aster.id, reason="settled", by=OPERATOR))
+    assert expiry.expire(store, ago(15), by=OPERATOR).runs == 1
+    assert len(numbers(store)) == len(everything) - 10
+    for log_id in (aster.id, "house"):
+        assert [one["type"] for one in aged.entries(log_id, "hold.set", "hold.released")] == [
+            "hold.set", "hold.released",
+        ]  # fmt: skip
+    rival = person(aged.staff("admin", client=aged.client("COBALT")), "admin", "cli_other")
+    with pytest.raises(errors.Unknown):
+        aged.do(lambda s: holding.place(s, aster.id, reason="mischief", by=rival))
+    signer = Signer(store.settings)
+    signer.sign(store)
+    assert fsck.run(store, signer).damage == ()
