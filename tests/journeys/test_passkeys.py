@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.browser
+@pytest.mark.web_alone
 @pytest.mark.asvs("63B-2.2")
 def test_a_passkey_is_made_in_a_browser_and_signs_in_alone(settings: Settings) -> None:
     def serve(environ: Any, start: Any) -> Any:  # by an application that has to know its port

@@ -47,26 +47,23 @@ def beginning() -> Any:
 
 
 @pytest.mark.web_alone
-@pytest.mark.parametrize("name", BODIES)
-def test_no_body_of_json_exhausts_a_route_that_reads_it(
-    app: Flask, begun: scene.Scene, name: str
-) -> None:
+def test_no_body_of_json_exhausts_a_route_that_reads_it(app: Flask, begun: scene.Scene) -> None:
     credentials = begun.things["integration_id"], begun.things["secret"]
-    headers = {"Content-Encoding": "gzip"} if name == "gzip" else {}
-    began = time.process_time()
-    for rule in rules(app):
-        if not rule.endpoint.startswith(("api.", "authzen.")) or "GET" in (rule.methods or ()):
-            continue
-        (method,) = (rule.methods or set()) & UNSAFE
-        answer = app.test_client().open(
-            begun.path(rule), method=method, data=BODIES[name], auth=credentials,
-            content_type="application/json", headers=headers,
-        )  # fmt: skip
-        body = answer.json
-        denied = answer.status_code == 200 and body.get("decision") is False
-        assert denied or 400 <= answer.status_code < 500, (rule, answer.status)
-        assert answer.data.count(b"x" * 100) == 0
-    assert time.process_time() - began < 10
+    for name, body in BODIES.items():
+        headers = {"Content-Encoding": "gzip"} if name == "gzip" else {}
+        began = time.process_time()
+        for rule in rules(app):
+            if not rule.endpoint.startswith(("api.", "authzen.")) or "GET" in (rule.methods or ()):
+                continue
+            (method,) = (rule.methods or set()) & UNSAFE
+            answer = app.test_client().open(
+                begun.path(rule), method=method, data=body, auth=credentials,
+                content_type="application/json", headers=headers,
+            )  # fmt: skip
+            denied = answer.status_code == 200 and answer.json.get("decision") is False
+            assert denied or 400 <= answer.status_code < 500, (name, rule, answer.status)
+            assert answer.data.count(b"x" * 100) == 0, (name, rule)
+        assert time.process_time() - began < 10, name
 
 
 @pytest.mark.web_alone

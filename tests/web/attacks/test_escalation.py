@@ -43,6 +43,7 @@ def beginning() -> Any:
     return scene.full
 
 
+@pytest.mark.web_alone  # what a role may see is asked on both by tests/web/test_matrix.py
 @pytest.mark.asvs("8.2.3", "8.3.1")
 def test_a_contractor_changes_nothing_by_any_form_with_any_field(
     app: Flask, world: World, begun: scene.Scene
