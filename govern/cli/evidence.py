@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from govern import clock, config, errors
-from govern.access import clients, evidence, uses
+from govern.access import clients, deriving, evidence, uses
 from govern.audit import EventType, decisions, expiry, export, fsck, ocsf, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
@@ -248,7 +248,8 @@ def fsck_(desk: Desk) -> None:
     """Derive every log of the database anew, and name every damage.
 
     Entries, hashes, tiles, checkpoints and personal values are held against one another, and
-    against what the signer remembers; rows of the access log against the roots that sealed them.
+    against what the signer remembers; rows of the access log against the roots that sealed them;
+    grants, suspensions, lists of people, roles and demands against the entries that made them.
     """
     database = desk.any_database
     with database.reading() as session:
@@ -262,6 +263,10 @@ def fsck_(desk: Desk) -> None:
             done = checked
 
         report = fsck.run(database, Signer(desk.settings), progress=progress)
+        differing = deriving.differences(database)
+    report = replace(
+        report, ok=report.ok and not differing, damage=(*report.damage, *differing)
+    )  # fmt: skip
     words = [f"damage: {damage.message}" for damage in report.damage]
     if report.unnamed:
         words.append(f"and {report.unnamed:,} more")
