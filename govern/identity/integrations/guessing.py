@@ -25,8 +25,11 @@ def wrong(database: Database, client_id: str, secret: str) -> None:
     """Count a secret by which nobody was found; `TooManyAttempts` while none is counted.
 
     An id that nobody has is counted like any other, so that the answers tell no difference. Who
-    showed the right secret of an integration that is suspended has guessed nothing.
+    showed the right secret of an integration that is suspended has guessed nothing, nor has who
+    showed none.
     """
+    if not client_id or not secret:
+        return
     counted = counter(client_id)
     with database.reading() as session:
         if _right(session, client_id, secret):

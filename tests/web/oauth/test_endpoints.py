@@ -247,8 +247,9 @@ def test_wrong_secrets_are_counted_for_each_client_id_and_never_slow_a_right_one
         for secret, expected in ((wrong, 429), (flow.tool.secret, 200)):
             answer = client.post("/access/v1/evaluation", json=asked, auth=(mine, secret))
             assert answer.status_code == expected, answer.text
-        proxy = {"X-Govern-Proxy": f"{mine}:{wrong}"}
-        assert client.get("/forward-auth", headers=proxy).status_code == 401
+        for shown in (f"{mine}:{wrong}", f"{mine}:", ""):
+            answer = client.get("/forward-auth", headers={"X-Govern-Proxy": shown})
+            assert answer.status_code == 401
     failures = world.entries("house", "sign_in.failed")
     assert [each["data"]["in_a_row"] for each in failures] == [*range(1, 6)] * 2
     assert {each["data"]["factor"] for each in failures} == {"client_secret"}
