@@ -30,7 +30,7 @@ p { margin: .25rem 0 .75rem; max-width: 46rem; }
   font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; font-size: .86em; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 th { font-weight: 600; }
 td { font-variant-numeric: tabular-nums; }
 thead { display: table-header-group; }
