@@ -8,6 +8,7 @@ own window beside them.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -80,6 +81,8 @@ def _measured(kind: str, database: Database) -> Iterator[Figure]:
             own = select(Grant.id, Grant.starts_at, Grant.ends_at).where(column == row.id)
             floor = timed(lambda: session.execute(own).all())  # noqa: B023 - run at once
             first = timed(lambda: _ask(session, what, code, limit=100))  # noqa: B023
+            count = partial(exposure.count, session, what, code, begin=FROM, end=TO, by=world.BY)
+            many = timed(count)
             asked = 0
 
             def whole() -> None:
@@ -93,6 +96,10 @@ def _measured(kind: str, database: Database) -> Iterator[Figure]:
         yield Figure(
             bench="who", name=f"first page of {name}", database=kind, value=first * 1000, unit="ms",
             n=100,
+        )  # fmt: skip
+        yield Figure(
+            bench="who", name=f"how many of {name}; floor: its grants read", database=kind,
+            value=many, unit="s", floor=floor, n=asked,
         )  # fmt: skip
         yield Figure(
             bench="who", name=f"all of {name}; floor: its grants read", database=kind, value=took,

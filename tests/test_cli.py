@@ -528,6 +528,7 @@ def test_who_streams_every_page_as_one_document(
         assert {len(line["intervals"]) for line in done.json["who"]} == {1}
         ends = {line["intervals"][0]["ends_at"] for line in done.json["who"]}
         assert len(ends) == 1  # the pause's instant
+        assert run(*asked, "--count", "--json").json["grants"] == 5
         assert max(ends) < done.json["to"]
         assert ends.pop() in run(*asked).out
         now = clock.text(clock.utcnow() - timedelta(milliseconds=1))

@@ -15,7 +15,20 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, and_, case, exists, func, literal, or_, select, true, union_all
+from sqlalchemy import (
+    String,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
 from govern import clock, errors, permissions
 from govern.access import clients, grants
@@ -109,6 +122,23 @@ def reach(
             break
         after, size = rows[-1][0], min(size * 4, _CHUNK)
     return found[:limit]
+
+
+def count(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    action: str = "read",
+    by: Principal,
+) -> int:
+    """How many grants `reach` would name, without a row for each."""
+    place = _placed(session, kind, code)
+    permissions.require(by, "grant:read", client=place.client)
+    begin, end = within(session, begin, end)
+    return _Asked(session, place, action, begin, end).counted()
 
 
 @dataclass(frozen=True)
@@ -306,30 +336,57 @@ class _Asked:
 
     def answered(self, rows: Sequence[Any]) -> list[Exposure]:
         """The grants among these that permitted it at some moment, and when."""
+        times = self.times(rows)
+        return [
+            Exposure(
+                grant_id=row[0], subject_id=row[1], external_id=row[2], email=row[3],
+                full_name=row[4], project=row[5], dataset=row[6], entitlement_id=row[7],
+                starts_at=row[8], ends_at=row[9], intervals=tuple(times[row[0]]),
+            )
+            for row in rows if times[row[0]]
+        ]  # fmt: skip
+
+    def times(self, rows: Sequence[Any]) -> dict[str, list[Interval]]:
+        """When each of these grants permitted it, none for those that never did."""
         alike: dict[Any, str] = {}
         keys = [(row[6], row[7], row[12], row[13], row[15:]) for row in rows]
         for row, key in zip(rows, keys, strict=True):
             alike.setdefault(key, row[0])
         times = self._times(list(alike.values()), named=False)
         named = self._times([row[0] for row in rows if row[14]], named=True)
-        found = []
+        found = {}
         for row, key in zip(rows, keys, strict=True):
-            grant_id: str = row[0]
             starts, ends, recorded, ended = row[8:12]
-            own = _clipped(
-                times[alike[key]],
-                max(starts, recorded),
-                ends if ended is None else min(ends, ended),
-            )
-            if grant_id in named:
-                own = [both for a, b in named[grant_id] for both in _clipped(own, a, b)]
-            if own:
-                found.append(Exposure(
-                    grant_id=grant_id, subject_id=row[1], external_id=row[2], email=row[3],
-                    full_name=row[4], project=row[5], dataset=row[6], entitlement_id=row[7],
-                    starts_at=starts, ends_at=ends, intervals=tuple(own),
-                ))  # fmt: skip
+            last = ends if ended is None else min(ends, ended)
+            own = _clipped(times[alike[key]], max(starts, recorded), last)
+            if row[14]:
+                own = [both for a, b in named[row[0]] for both in _clipped(own, a, b)]
+            found[row[0]] = own
         return found
+
+    def counted(self) -> int:
+        """How many grants permitted it at some moment: those alike are one row of the answer."""
+        given = list(self._statement.subquery().c)
+        starts, ends, recorded, ended = given[8:12]
+        begun = case((starts > recorded, starts), else_=recorded)
+        over = case((ended < ends, ended), else_=ends)
+        clipped = select(
+            *given[:8],
+            case((begun > self._begin, begun), else_=literal(self._begin, Utc())).label("begun"),
+            case((over < self._end, over), else_=literal(self._end, Utc())).label("over"),
+            case((given[14], given[0]), else_="").label("alone"),
+            *given[12:],
+        ).subquery()
+        of = list(clipped.c)
+        alike = [*of[6:10], *of[10:]]
+        rows = self._session.execute(
+            select(
+                func.min(of[0]), func.count(), *[literal("")] * 4, *of[6:8],
+                of[8], of[9], of[8].label("recorded"), cast(null(), Utc()), *of[11:],
+            ).group_by(*alike)
+        ).all()  # fmt: skip
+        times = self.times(rows)
+        return sum(row[1] for row in rows if times[row[0]])
 
     def _times(self, grant_ids: Sequence[str], *, named: bool) -> dict[str, list[Interval]]:
         """When the rule permitted by each of these grants, their own windows apart.

@@ -159,6 +159,7 @@ def decide(
 @click.option("--at", type=instant, help="Who could at this instant; else who can now.")
 @click.option("--from", "begin", type=instant, help="Who could at any moment from this instant on.")
 @click.option("--to", "end", type=instant, help="And before this instant; else until now.")
+@click.option("--count", "counted", is_flag=True, help="Of a range: how many grants, no more.")
 @json_option
 @pass_desk
 def who(
@@ -170,6 +171,7 @@ def who(
     at: datetime | None,
     begin: datetime | None,
     end: datetime | None,
+    counted: bool,
 ) -> None:
     """List who can do something there, a line a grant.
 
@@ -184,6 +186,8 @@ def who(
     kind, code = resource
     if begin is None and end is not None:
         raise click.UsageError("--to is the end of a range: say --from too.")
+    if begin is None and counted:
+        raise click.UsageError("--count is of a range: say --from too.")
     if begin is not None and at is not None:
         raise click.UsageError("--at is one instant, --from and --to are a range: say one of them.")
     with desk.database.reading() as session:
@@ -204,6 +208,15 @@ def who(
             ))  # fmt: skip
             told, shown = _exposure, _exposure_lines
         found = (line for page in pages for line in page)
+        if counted and begin is not None and end is not None:
+            total = exposure.count(
+                session, kind, code, begin=begin, end=end, action=action, by=desk.by
+            )
+            reading.note(desk.database, "who", detail={"kind": kind, "count": True} | {
+                name: head[name] for name in ("from", "to")
+            }, by=desk.by)  # fmt: skip
+            desk.tell(head | {"grants": total}, number(total, "grant"))
+            return
         first = next(found, None)  # what may not be asked is refused before it is noted
         noted = {name: value for name, value in head.items() if name in {"at", "from", "to"}}
         reading.note(desk.database, "who", detail=noted | {"kind": kind}, by=desk.by)

@@ -231,6 +231,10 @@ def agree(history: History, first: int, last: int) -> int:
             assert {each.grant_id: list(each.intervals) for each in told} == expected[
                 action, kind, rows[name].id
             ], (action, kind, name)
+            number = exposure.count(
+                session, kind, name, action=action, begin=begin, end=end, by=OPERATOR
+            )
+            assert number == len(told)
     return len(asked)
 
 
