@@ -19,6 +19,7 @@ from govern import clock
 from govern.access import evaluation
 from govern.access.clients import Client, Project
 from govern.access.evaluation import Question
+from govern.audit.signer import Signer
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR
 from tests.web import rehearsing
@@ -49,7 +50,7 @@ SEARCHES = (
 )  # fmt: skip
 LISTS = (
     "clients", "projects", "datasets", "subjects", "grants", "suspensions", "requests", "drills",
-    "log", "log/access",
+    "log", "log/access", "log/stream",
 )  # fmt: skip
 
 
@@ -143,6 +144,7 @@ def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_
         seats = rehearsing.seats(app, world, begun, *people)
         for things in (begun.a, begun.b) * 6:
             asked_about(world, things)
+        Signer(world.store.settings).sign(world.store)  # a stream tells what is signed
         # What one reads now is recorded after this, so that it is no row of one's own reading.
         past = quote(clock.text(clock.utcnow() + timedelta(seconds=1)))
 
@@ -163,10 +165,12 @@ def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_
         before = everything()
         assert sum("log/access?" in path and "after=" in path for _, path in before) >= 3
         stir(world, begun)
+        Signer(world.store.settings).sign(world.store)
         after = everything()
     assert not leaked, "\n".join(leaked)
     assert {name for name, _path in before} == {*seats, *PROGRAMS}
     assert len(before) > 60
+    assert '"begin":0' in before["audit_of_a", "/api/v1/log/stream?limit=5"]
     moved = [
         f"{where}: {_first_difference(before.get(where, ''), after.get(where, ''))}"
         for where in before.keys() | after.keys()
