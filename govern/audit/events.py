@@ -52,6 +52,8 @@ class EventType(StrEnum):
     RECOVERY_COMPLETED = "recovery.completed"
     SIGN_IN_FAILED = "sign_in.failed"
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
+    FACTOR_GUESSED_AT = "second_factor.guessed_at"
+    NEW_BROWSER = "sign_in.new_browser"
     SESSION_OPENED = "session.opened"
     SESSION_ENDED = "session.ended"
     PROVIDER_CREATED = "provider.created"
@@ -141,6 +143,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.RECOVERY_COMPLETED: "A recovery was used: all authenticators before it ended.",
     EventType.SIGN_IN_FAILED: "A sign-in or a second factor was refused.",
     EventType.AUTHENTICATOR_DISABLED: "A factor was guessed at too often and no longer counts.",
+    EventType.FACTOR_GUESSED_AT: "Wrong second factors were shown several times in a row.",
+    EventType.NEW_BROWSER: "A person signed in with a browser that was not known for it.",
     EventType.SESSION_OPENED: "A person signed in or showed a fresh factor.",
     EventType.SESSION_ENDED: "A session was ended before its time.",
     EventType.PROVIDER_CREATED: "People may sign in by an identity provider from now on.",

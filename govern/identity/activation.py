@@ -19,7 +19,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, listed, new_id, references, text_column
-from govern.identity import authenticators, passwords, sessions
+from govern.identity import authenticators, passwords, sessions, throttle
 from govern.identity.authenticators import Totp
 from govern.identity.passkeys import Passkey
 from govern.identity.passwords import Password
@@ -186,7 +186,8 @@ def equip(
 ) -> list[str]:
     """Give someone a password, an authenticator app and recovery codes; their sessions end.
 
-    Returns the codes. `stamps` and `recheck` are of the link that was used: see `record`.
+    No guess at what they had before counts against them, nor keeps them waiting. Returns the codes.
+    `stamps` and `recheck` are of the link that was used: see `record`.
     """
     earlier = authenticators.strong(session, subject.id)
     authenticators.enrol(session, subject, seed=seed, code=code, by=by)
@@ -196,6 +197,8 @@ def equip(
         session.add(password)
     else:
         password.hash = password_hash
+    for factor in ("password", "present_password", "totp"):
+        throttle.replaced(session, factor, subject.id)
     sessions.end_all(session, subject.id, by=by)
     record(
         session,

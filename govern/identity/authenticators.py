@@ -115,11 +115,20 @@ def provisioning_uri(seed: str, subject: Subject) -> str:
 def enrol(
     session: Session, subject: Subject, *, seed: str, code: str, name: str = "", by: Principal
 ) -> None:
-    """Take a new authenticator app into use, proved by its code; `Invalid` at `first_code`."""
+    """Take a new authenticator app into use, proved by its code; `Invalid` at `first_code`.
+
+    It takes the place of apps that are disabled, which end. Beside apps that count it begins no
+    new count of wrong codes: else each new one would give whoever guesses a hundred tries more.
+    """
     now = clock.now(session)
     step = _step_of(seed, code, now)
     if step is None:
         raise errors.Invalid("That code is not the one your app shows now.", field="first_code")
+    counted = _of_apps(subject)
+    others = enrolled(session, subject.id)
+    disabled = others if throttle.disabled(session, counted) else []
+    if len(disabled) == len(others):
+        throttle.replaced(session, counted.factor, subject.id)
     totp_id = new_id("otp")
     totp = Totp(
         id=totp_id,
@@ -135,7 +144,7 @@ def enrol(
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id, "authenticator": totp.id},
-        stamps=[(totp, "recorded_at")],
+        stamps=[(totp, "recorded_at"), *((each, "ended_at") for each in disabled)],
     )
 
 
@@ -182,16 +191,18 @@ def recovery_codes_left(session: OrmSession, subject_id: str) -> int:
     return len(recovery_codes(session, subject_id))
 
 
-def counter(session: Session, subject: Subject, code: str) -> Counter:
+def counter(subject: Subject, code: str) -> Counter:
     """Against what a wrong code counts: the apps together, or the recovery codes together.
 
-    Adding an app, which takes another factor, begins the count of apps anew.
+    A wrong code does not say for which app it was meant, and is compared with those of all.
     """
     if len(_plain(code)) == 20:  # noqa: PLR2004 - see _ALPHABET
         return throttle.counter("recovery", subject.id, subject_id=subject.id)
-    apps = enrolled(session, subject.id)
-    name = apps[-1].id if apps else subject.id
-    return throttle.counter("totp", name, subject_id=subject.id)
+    return _of_apps(subject)
+
+
+def _of_apps(subject: Subject) -> Counter:
+    return throttle.counter("totp", subject.id, subject_id=subject.id)
 
 
 def show(session: Session, subject: Subject, code: str) -> Shown | None:

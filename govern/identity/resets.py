@@ -134,7 +134,7 @@ def complete(session: Session, token: str, *, password_hash: str, code: str) -> 
     A wrong code counts as it does at the sign-in (`SignInFailed`), and leaves the link as it was.
     """
     row, subject = find(session, token)
-    counted = authenticators.counter(session, subject, code)
+    counted = authenticators.counter(subject, code)
     counts = throttle.allow(session, counted)
     shown = authenticators.show(session, subject, code) if counts else None
     if shown is None:

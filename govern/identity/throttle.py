@@ -30,7 +30,6 @@ from govern.principal import SYSTEM
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.config import Settings
     from govern.db import Session
 
 R = TypeVar("R", bound=errors.GovernError)
@@ -41,6 +40,8 @@ MOST = 100
 # A browser that fails so often is treated like a stranger's, until it has signed in again.
 MOST_OF_A_BROWSER = 10
 BROWSER_KNOWN_FOR = timedelta(days=180)
+# Who gets as far as to guess at these knows the password: their owner hears of it.
+_SECOND = frozenset({"totp", "recovery"})
 
 
 class Throttle(Base):
@@ -104,16 +105,21 @@ def failed(session: Session, counted: Counter) -> int:
     refs = {"subject": counted.subject_id}
     data = {"factor": counted.factor, "in_a_row": row.failures}
     record(session, EventType.SIGN_IN_FAILED, logs=[HOUSE], by=SYSTEM, refs=refs, data=data)
-    if row.failures == MOST and counted.subject_id is not None:
-        record(
-            session,
-            EventType.AUTHENTICATOR_DISABLED,
-            logs=[HOUSE],
-            by=SYSTEM,
-            refs=refs,
-            data={"factor": counted.factor},
-        )
+    told = None
+    if row.failures == MOST:
+        told = EventType.AUTHENTICATOR_DISABLED
+    elif row.failures == FREE_TRIES and counted.factor in _SECOND:
+        told = EventType.FACTOR_GUESSED_AT
+    if told is not None and counted.subject_id is not None:
+        data = {"factor": counted.factor}
+        record(session, told, logs=[HOUSE], by=SYSTEM, refs=refs, data=data)
     return row.failures
+
+
+def disabled(session: OrmSession, counted: Counter) -> bool:
+    """Whether no guess counts any more, the right one included."""
+    row = session.get(Throttle, counted.key)
+    return row is not None and row.failures >= counted.most
 
 
 def counting(refusal: R, counted: Counter) -> R:
@@ -146,15 +152,12 @@ def replaced(session: OrmSession, factor: str, name: str) -> None:
 def know(session: Session, subject_id: str) -> str:
     """A cookie for a browser in which someone has just signed in with all that it takes.
 
-    It proves nothing and opens nothing: it only says by which counter wrong tries count. It is good
-    for their present password, and names nobody; empty for who has no password.
+    It proves nothing and opens nothing: it says by which counter wrong tries count, and that a
+    sign-in here is no news. It is good until they have another password, and names nobody.
     """
-    password = session.get(Password, subject_id)
-    if password is None:
-        return ""
     until = str(int((clock.now(session) + BROWSER_KNOWN_FOR).timestamp()))
     name = secrets.token_urlsafe(12)
-    return f"{name}.{until}.{_mark(session.database.settings, password, name, until)}"
+    return f"{name}.{until}.{_mark(session, subject_id, name, until)}"
 
 
 def of_password(
@@ -162,15 +165,9 @@ def of_password(
 ) -> Counter:
     """By which counter a try at a password counts: that of a known browser, or everybody's."""
     counted = counter("password", subject_id or typed, subject_id=subject_id)
-    name, _, rest = cookie.partition(".")
-    until, _, mark = rest.partition(".")
-    if password is None or not mark:
+    if password is None or not knows(session, password.subject_id, cookie):
         return counted
-    expected = _mark(session.database.settings, password, name, until)
-    if not hmac.compare_digest(expected.encode(), mark.encode("utf-8", "surrogatepass")):
-        return counted
-    if clock.now(session).timestamp() >= int(until):
-        return counted
+    name = cookie.partition(".")[0]
     own = Counter(
         key=f"{counted.key}:{name}",
         subject_id=subject_id,
@@ -181,7 +178,19 @@ def of_password(
     return own if row is None or row.failures < own.most else counted
 
 
-def _mark(settings: Settings, password: Password, name: str, until: str) -> str:
-    key = config.secret(settings.keys_dir / "web.key")
-    told = f"browser\0{password.subject_id}\0{clock.micros(password.recorded_at)}\0{name}\0{until}"
+def knows(session: OrmSession, subject_id: str, cookie: str) -> bool:
+    """Whether a browser's cookie is one that `know` gave for this person, and still good."""
+    name, _, rest = cookie.partition(".")
+    until, _, mark = rest.partition(".")
+    expected = _mark(session, subject_id, name, until)
+    if not hmac.compare_digest(expected.encode(), mark.encode("utf-8", "surrogatepass")):
+        return False
+    return clock.now(session).timestamp() < int(until)
+
+
+def _mark(session: OrmSession, subject_id: str, name: str, until: str) -> str:
+    password = session.get(Password, subject_id)
+    chosen = clock.micros(password.recorded_at) if password is not None else 0
+    key = config.secret(session.database.settings.keys_dir / "web.key")  # type: ignore[attr-defined]  # ours has it
+    told = f"browser\0{subject_id}\0{chosen}\0{name}\0{until}"
     return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

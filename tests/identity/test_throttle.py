@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from govern import clock, errors
 from govern.access import offboarding
-from govern.identity import activation, authenticators, resets, sessions, throttle
+from govern.identity import account, activation, authenticators, resets, sessions, throttle
 from govern.identity.resets import PasswordReset
 from govern.identity.subjects import Subject
-from tests.factory import OPERATOR, PASSWORD, T0, World
+from tests.factory import OPERATOR, PASSWORD, T0, World, person
 
 START = T0 + timedelta(days=400)  # after whatever the machine's clock says
 WRONG = "wrong horse battery staple"
@@ -139,8 +139,7 @@ def test_at_a_hundred_in_a_row_a_factor_is_disabled_and_the_other_goes_on(
     wrong = {"totp": "000000", "recovery": "0" * 20}[factor]
     with clock.at(START):
         half = sessions.begin(world.store, subject.email, PASSWORD)
-        with world.store.reading() as session:
-            counted = authenticators.counter(session, subject, wrong)
+        counted = authenticators.counter(subject, wrong)
         one_before_the_last(world, counted)
         with pytest.raises(errors.SignInFailed):
             world.do(lambda s: sessions.show_factor(s, half, wrong))
@@ -153,6 +152,61 @@ def test_at_a_hundred_in_a_row_a_factor_is_disabled_and_the_other_goes_on(
         assert world.do(lambda s: sessions.show_factor(s, half, other))
     (entry,) = world.entries("house", "authenticator.disabled")
     assert entry["data"] == {"factor": factor}
+
+
+def test_another_app_begins_no_new_count_and_takes_the_place_of_disabled_ones(
+    world: World,
+) -> None:
+    """Wrong codes counted against the newest app, so each new one gave a hundred tries more."""
+    subject = someone(world)
+    counted = authenticators.counter(subject, "000000")
+
+    def add(at: timedelta) -> None:
+        with clock.at(START + at):
+            seed = world.seeds[subject.id] = authenticators.new_seed()
+            by, code = person(subject), world.code(subject)
+            world.do(lambda s: account.add_totp(s, seed=seed, code=code, name="New", by=by))
+
+    def count() -> tuple[int, int]:
+        with world.store.reading() as session:
+            row = session.get(throttle.Throttle, counted.key)
+            return (row.failures if row else 0), len(authenticators.enrolled(session, subject.id))
+
+    with clock.at(START):
+        half = sessions.begin(world.store, subject.email, PASSWORD)
+    for _ in range(3):
+        with clock.at(START), pytest.raises(errors.SignInFailed):
+            world.do(lambda s: sessions.show_factor(s, half, "000000"))
+    add(timedelta(minutes=1))
+    assert count() == (3, 2)
+    with clock.at(START + timedelta(minutes=2)):
+        one_before_the_last(world, counted)
+        half = sessions.begin(world.store, subject.email, PASSWORD)
+        with pytest.raises(errors.SignInFailed):
+            world.do(lambda s: sessions.show_factor(s, half, "000000"))
+    assert count() == (100, 2)
+    add(timedelta(hours=1))
+    assert count() == (0, 1)
+
+
+def test_who_is_let_back_in_by_two_people_is_no_longer_kept_out_by_guesses(world: World) -> None:
+    """After a recovery a password that was disabled before it still counted for nothing."""
+    subject = someone(world)
+    with clock.at(START):
+        for counted in (password_of(subject), authenticators.counter(subject, "000000")):
+            one_before_the_last(world, counted)
+            world.do(lambda s, counted=counted: throttle.failed(s, counted))
+        seed = world.seeds[subject.id] = authenticators.new_seed()
+        fresh, code = activation.hash_password(ANOTHER), world.code(subject)
+        world.do(
+            lambda s: activation.equip(
+                s, s.merge(subject), password_hash=fresh, seed=seed, code=code, by=person(subject)
+            )
+        )
+    with clock.at(START + timedelta(minutes=1)):
+        half = sessions.begin(world.store, subject.email, ANOTHER)
+        code = world.code(subject)
+        assert world.do(lambda s: sessions.show_factor(s, half, code))
 
 
 @pytest.mark.asvs("6.3.8")

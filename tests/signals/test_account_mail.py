@@ -11,16 +11,31 @@ import pytest
 
 from govern import clock, errors
 from govern.access import recovering
-from govern.identity import activation, authenticators, recovery, resets
+from govern.identity import (
+    account,
+    activation,
+    authenticators,
+    passkeys,
+    recovery,
+    resets,
+    sessions,
+    throttle,
+)
+from govern.identity.passkeys import Answer
 from govern.signals import mail
-from tests.factory import OPERATOR, SECOND, T0
+from govern.signals.mail import following
+from tests.factory import OPERATOR, PASSWORD, SECOND, T0, person
+from tests.support.authenticator import Device
 from tests.support.mailbox import Mailbox, mailbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from govern.config import Settings
+    from govern.db import Session
     from govern.identity.subjects import Subject
+    from govern.principal import Principal
     from tests.factory import World
 
 START = T0 + timedelta(days=400)
@@ -51,12 +66,22 @@ def recovered(world: World, subject: Subject) -> None:
     world.approve(request, by=SECOND)
 
 
+def activated(world: World, subject: Subject) -> list[str]:
+    """An account in use, so long that what made it is no news."""
+    with clock.at(START - following.TOO_LATE - MINUTE):
+        return world.activate(subject)
+
+
+def everything(box: Mailbox) -> str:
+    return "\n".join(str(each.get_content()) for each in box.mails)
+
+
 def test_a_recovery_is_told_of_at_once_its_link_a_day_later_and_its_use_afterwards(
     world: World, box: Mailbox
 ) -> None:
     subject = world.subject()
+    activated(world, subject)
     with clock.at(START):
-        world.activate(subject)
         recovered(world, subject)
     assert round_(world, START + MINUTE) == 1
     (notice,) = box.to(subject.email)
@@ -83,8 +108,8 @@ def test_a_recovery_is_told_of_at_once_its_link_a_day_later_and_its_use_afterwar
 
 def test_one_that_is_called_off_sends_no_link(world: World, box: Mailbox) -> None:
     subject = world.subject()
+    activated(world, subject)
     with clock.at(START):
-        world.activate(subject)
         recovered(world, subject)
     round_(world, START + MINUTE)
     found = re.search(r"/cancel/(\S+)", str(box.to(subject.email)[0].get_content()))
@@ -102,8 +127,8 @@ def test_a_link_for_a_forgotten_password_goes_to_known_addresses_alone(
     world: World, box: Mailbox
 ) -> None:
     subject = world.subject()
+    codes = activated(world, subject)
     with clock.at(START):
-        codes = world.activate(subject)
         world.do(lambda s: resets.ask(s, "nobody@people.example"))
         world.do(lambda s: resets.ask(s, subject.email))
     assert round_(world, START + MINUTE) == 1
@@ -115,5 +140,124 @@ def test_a_link_for_a_forgotten_password_goes_to_known_addresses_alone(
         with pytest.raises(errors.SignInFailed):
             world.do(lambda s: resets.complete(s, link[1], password_hash=hashed, code="000000"))
         world.do(lambda s: resets.complete(s, link[1], password_hash=hashed, code=codes[0]))
-    assert round_(world, START + 3 * MINUTE) == 1
-    assert box.to(subject.email)[1]["Subject"] == "Your password was changed"
+    assert round_(world, START + 3 * MINUTE) == 2
+    assert {str(each["Subject"]) for each in box.to(subject.email)[1:]} == {
+        "Your password was changed", "How you sign in has changed",
+    }  # fmt: skip
+    assert "A recovery code was used." in everything(box)
+
+
+# --- factors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.asvs("6.3.7")
+def test_each_change_of_ones_factors_is_told_to_oneself_in_one_mail_and_without_secrets(
+    world: World, box: Mailbox
+) -> None:
+    subject, stranger = world.subject(), world.subject()
+    activated(world, stranger)
+    with clock.at(START):
+        codes = world.activate(subject)
+    secrets = [*codes, world.seeds[subject.id], PASSWORD, "another long enough phrase"]
+    told = [
+        "A password was set.", "An authenticator app was added.", "New recovery codes were made",
+    ]  # fmt: skip
+
+    def do(minute: int, expected: str, work: Callable[[Session, Principal], Any]) -> Any:
+        told.append(expected)
+        with clock.at(START + minute * MINUTE):
+            by = replace(person(subject), roles=())
+            return world.do(lambda s: work(s, by))
+
+    def sign_in(session: Session, _by: Principal) -> None:
+        sessions.show_factor(session, half, codes[0])
+
+    with clock.at(START + MINUTE):
+        half = sessions.begin(world.store, subject.email, PASSWORD)
+    do(1, "A recovery code was used.", sign_in)
+    seed = world.seeds[subject.id] = authenticators.new_seed()
+    secrets.append(seed)
+
+    def add_app(session: Session, by: Principal) -> None:
+        account.add_totp(session, seed=seed, code=world.code(subject), name="Spare", by=by)
+
+    def remove_app(session: Session, by: Principal) -> None:
+        account.remove(session, authenticators.enrolled(session, by.id)[0].id, by=by)
+
+    def add_passkey(session: Session, by: Principal) -> None:
+        device = Device("https://govern.example")
+        asked = account.ask_for_passkey(session, browser="b", by=by)
+        answer = Answer(device.make(asked), asked.sealed, "b")
+        account.add_passkey(session, answer, name="Key", by=by)
+
+    def remove_passkey(session: Session, by: Principal) -> None:
+        account.remove(session, passkeys.in_use(session, by.id)[0].id, by=by)
+
+    do(2, "An authenticator app was added.", add_app)
+    do(3, "An authenticator app was removed.", remove_app)
+    do(4, "A passkey was added.", add_passkey)
+    do(5, "A passkey was removed.", remove_passkey)
+    secrets += do(
+        6, "New recovery codes were made", lambda s, by: account.renew_recovery_codes(s, by=by)
+    )
+    do(7, "Your recovery codes were ended.", lambda s, by: account.remove_recovery_codes(s, by=by))
+    with clock.at(START + 8 * MINUTE):
+        proved = account.prove_password(world.store, PASSWORD, by=person(subject))
+        hashed = activation.hash_password("another long enough phrase")
+    do(
+        8, "A password was set.",
+        lambda s, by: account.change_password(s, proved=proved, chosen_hash=hashed, by=by),
+    )  # fmt: skip
+    assert round_(world, START + 9 * MINUTE) == 9
+    mails = box.to(subject.email)
+    assert {str(each["Subject"]) for each in mails} == {"How you sign in has changed"}
+    assert len(mails) == len(box.mails), "and to nobody else"
+    body = everything(box)
+    for sentence in set(told):
+        assert body.count(sentence) == told.count(sentence), sentence
+    assert "https://govern.example/account" in body
+    for secret in secrets:
+        assert secret not in body
+    assert round_(world, START + 10 * MINUTE) == 0
+
+
+@pytest.mark.asvs("6.3.5")
+def test_who_is_guessed_at_or_signed_in_from_a_browser_that_is_not_known_hears_of_it(
+    world: World, box: Mailbox
+) -> None:
+    subject = world.subject()
+    activated(world, subject)
+
+    def signed_in(at: datetime, browser: str) -> None:
+        with clock.at(at):
+            device = "Firefox on Linux"
+            half = sessions.begin(world.store, subject.email, PASSWORD, device=device)
+            code = world.code(subject)
+            world.do(lambda s: sessions.show_factor(s, half, code, browser=browser))
+
+    signed_in(START, "")
+    assert round_(world, START + MINUTE / 2) == 1
+    (told,) = box.to(subject.email)
+    assert told["Subject"] == "A sign-in with a new browser"
+    assert "It says that it is Firefox on Linux." in told.get_content()
+    with clock.at(START):
+        known = world.do(lambda s: throttle.know(s, subject.id))
+    signed_in(START + MINUTE, known)
+    assert round_(world, START + MINUTE * 1.5) == 0
+    wrong = throttle.FREE_TRIES
+    with clock.at(START + 2 * MINUTE):
+        half = sessions.begin(world.store, subject.email, PASSWORD)
+        for _ in range(wrong):
+            with pytest.raises(errors.SignInFailed):
+                world.do(lambda s: sessions.show_factor(s, half, "000000"))
+    assert round_(world, START + MINUTE * 2.5) == 1
+    assert box.mails[-1]["Subject"] == "Wrong codes for your account"
+    for number, factor in enumerate(("password", "present_password", "totp", "recovery"), 3):
+        counted = throttle.counter(factor, subject.id, subject_id=subject.id)
+        row = throttle.Throttle(key=counted.key, failures=throttle.MOST - 1, blocked_until=None)
+        with clock.at(START + number * MINUTE):
+            world.do(lambda s, row=row: s.merge(row))
+            world.do(lambda s, counted=counted: throttle.failed(s, counted))
+        assert round_(world, START + (number + 0.5) * MINUTE) == 1
+        assert box.mails[-1]["Subject"] == "A way to sign in was stopped"
+        assert "a hundred times in a row" in str(box.mails[-1].get_content())

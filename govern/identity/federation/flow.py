@@ -98,6 +98,7 @@ def arrive(
     *,
     transaction: str,
     answer: Mapping[str, str],
+    browser: str | None = None,
     device: str = "",
 ) -> Arrival:
     """Take a provider's answer, and open a session for the person whose `sub` it proves.
@@ -125,7 +126,7 @@ def arrive(
         raise _recorded(database, provider_id, f"token:{error}") from None
 
     def work(session: Session) -> str:
-        return _open(session, provider_id, proved, device)
+        return _open(session, provider_id, proved, browser=browser, device=device)
 
     return Arrival(token=database.transaction(work), next=kept["next"])
 
@@ -149,7 +150,9 @@ def _ask(
     return tokens.verify_id_token(provider, token, nonce=kept["nonce"])
 
 
-def _open(session: Session, provider_id: str, proved: Proved, device: str) -> str:
+def _open(
+    session: Session, provider_id: str, proved: Proved, *, browser: str | None, device: str
+) -> str:
     provider = providers.in_use(session, provider_id)
     if provider is None:
         raise _refused(provider_id, "provider_ended")
@@ -159,7 +162,7 @@ def _open(session: Session, provider_id: str, proved: Proved, device: str) -> st
     link, subject = found
     return sessions.begin_federated(
         session, subject.id, CameBy(link.id, proved.sid), amr=proved.amr,
-        factor_at=proved.factor_at, device=device,
+        factor_at=proved.factor_at, browser=browser, device=device,
     )  # fmt: skip
 
 

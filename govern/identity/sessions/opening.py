@@ -91,6 +91,7 @@ def begin_federated(
     *,
     amr: tuple[str, ...],
     factor_at: datetime | None,
+    browser: str | None = None,
     device: str,
 ) -> str:
     """The token of a session that a provider's word opens.
@@ -120,11 +121,14 @@ def begin_federated(
             refs={"subject": subject_id, "link": came_by.link_id},
             data={"amr": list(amr), "fresh": False},
         )
+        _tell_of_new_browser(session, subject_id, browser, session_id=row["id"], by=by)
     session.execute(insert(WebSession).values(row), execution_options=RECORDED)
     return token
 
 
-def begin_with_passkey(session: Session, answer: passkeys.Answer, *, device: str = "") -> str:
+def begin_with_passkey(
+    session: Session, answer: passkeys.Answer, *, browser: str | None = None, device: str = ""
+) -> str:
     """Sign in by a passkey whose device recognised its owner: returns the token of a whole session.
 
     Whatever is wrong with it, the refusal says the same (`SignInFailed`), and is recorded.
@@ -133,25 +137,28 @@ def begin_with_passkey(session: Session, answer: passkeys.Answer, *, device: str
     subject = session.get_one(Subject, passkey.subject_id) if passkey is not None else None
     if not good or subject is None or subject.ended_at is not None:
         raise _unsigned(passkey.subject_id if passkey is not None else None)
-    return _open(session, subject, ("pop", "mfa"), old=None, device=device)
+    return _open(session, subject, ("pop", "mfa"), old=None, browser=browser, device=device)
 
 
-def show_factor(session: Session, token: str, code: str) -> str:
+def show_factor(session: Session, token: str, code: str, *, browser: str | None = None) -> str:
     """Complete a half-way session, or freshen a full one, with a code: returns a new token.
 
-    The session before ends. Wrong codes are counted per authenticator (`SignInFailed`).
+    The session before ends. Wrong codes are counted by person (`SignInFailed`). `browser` is the
+    cookie that `throttle.know` gave, None where no browser is.
     """
     old, subject = _ending(session, token)
-    counted = authenticators.counter(session, subject, code)
+    counted = authenticators.counter(subject, code)
     counts = throttle.allow(session, counted)
     shown = authenticators.show(session, subject, code) if counts else None
     if shown is None:
         raise _refused(counted)
     throttle.succeeded(session, counted)
-    return _open(session, subject, (*_first(old), *shown.amr, "mfa"), old=old)
+    return _open(session, subject, (*_first(old), *shown.amr, "mfa"), old=old, browser=browser)
 
 
-def show_passkey(session: Session, token: str, answer: passkeys.Answer) -> str:
+def show_passkey(
+    session: Session, token: str, answer: passkeys.Answer, *, browser: str | None = None
+) -> str:
     """The same with a passkey of theirs.
 
     Alone, beside nothing that its owner knows, it counts only if the device recognised them.
@@ -161,7 +168,7 @@ def show_passkey(session: Session, token: str, answer: passkeys.Answer) -> str:
     _, good = passkeys.used(session, answer, subject_id=subject.id, verified=not first)
     if not good:
         raise _unsigned(subject.id)
-    return _open(session, subject, (*first, "pop", "mfa"), old=old)
+    return _open(session, subject, (*first, "pop", "mfa"), old=old, browser=browser)
 
 
 def authenticate(database: Database, email: str, password: str, code: str) -> Caller:
@@ -198,6 +205,7 @@ def _open(
     amr: tuple[str, ...],
     *,
     old: WebSession | None,
+    browser: str | None,
     device: str = "",
 ) -> str:
     """A whole session, after `old` if there is one: it ends, and its time is not prolonged."""
@@ -229,11 +237,23 @@ def _open(
         data={"amr": list(amr), "fresh": fresh},
         stamps=[(old, "ended_at")] if old is not None else [],
     )
+    if not fresh:
+        _tell_of_new_browser(session, subject.id, browser, session_id=row["id"], by=by)
     if "rec" in amr:
         record(
             session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by, refs={"subject": subject.id}
         )
     return token
+
+
+def _tell_of_new_browser(
+    session: Session, subject_id: str, browser: str | None, *, session_id: str, by: Principal
+) -> None:
+    """Record that a sign-in's browser is not known for its owner, who is told by mail."""
+    if browser is None or throttle.knows(session, subject_id, browser):
+        return
+    refs: dict[str, str | None] = {"subject": subject_id, "opened": session_id}
+    record(session, EventType.NEW_BROWSER, logs=[HOUSE], by=by, refs=refs)
 
 
 def _new(

@@ -19,7 +19,7 @@ from govern.access.suspensions import Suspension
 from govern.audit import EventType, follower
 from govern.db import insert_if_absent, listed
 from govern.identity.subjects import Subject, SubjectKind
-from govern.signals.mail import accounts
+from govern.signals.mail import accounts, factors
 from govern.signals.mail.tables import MailAct, MailDelivery, State
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ ON_GRANTS = frozenset({EventType.GRANT_ISSUED, EventType.GRANT_REVOKED})
 ON_ACCOUNTS = frozenset({
     EventType.IDENTITY_OFFERED, EventType.IDENTITY_LINKED, EventType.IDENTITY_UNLINKED,
 })  # fmt: skip
-_TYPES = ON_SUSPENSIONS | ON_GRANTS | ON_ACCOUNTS | accounts.ON_RECOVERY
+_TYPES = ON_SUSPENSIONS | ON_GRANTS | ON_ACCOUNTS | accounts.ON_RECOVERY | factors.TYPES
 TOGETHER = timedelta(minutes=2)
 # Every entry of a log is there, and was followed, so long after its instant.
 SETTLED = timedelta(minutes=1)
@@ -94,6 +94,8 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
         since = clock.now(session) - TOO_LATE
         fresh = [entry for entry in entries if entry.at > since]
         _note_grants(session, [entry for entry in fresh if entry.type in ON_GRANTS])
+        for act_id, person, at in factors.acts(session, fresh):
+            _note(session, act_id, [person], at=at)
         for entry in fresh:
             if entry.type in ON_ACCOUNTS:
                 _note_account(session, entry)

@@ -31,7 +31,7 @@ from govern.audit.log import Entry
 from govern.db import listed
 from govern.identity import federation
 from govern.identity.subjects import Subject
-from govern.signals.mail import accounts
+from govern.signals.mail import accounts, factors
 from govern.signals.mail.following import GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
 if TYPE_CHECKING:
@@ -62,7 +62,13 @@ _SUBJECTS = {
 _TITLES: dict[str, str] = {
     **{str(event): title for event, title in _SUBJECTS.items()},
     **accounts.TITLES,
+    **factors.TITLES,
     GRANTS: "Your access has changed",
+}
+# Mails about someone's own account, whose words end with what they may do themselves.
+_OWN = {
+    **dict.fromkeys(accounts.TITLES, accounts.words),
+    **dict.fromkeys(factors.TITLES, factors.words),
 }
 
 
@@ -76,8 +82,9 @@ def compose(
             select(Subject.id, Subject.email).join(among, among.c.value == Subject.id)
         ).all()
     )
-    if act.type in accounts.TITLES:
-        told = {each: accounts.words(session, settings, act, each) for each in people}
+    own = _OWN.get(act.type)
+    if own is not None:
+        told = {each: own(session, settings, act, each) for each in people}
         bodies = {each: lines for each, lines in told.items() if lines}
     elif act.type == GRANTS:
         bodies = _of_grants(session, act, people)
@@ -109,7 +116,7 @@ def _message(
     # RFC 3834: so that no holiday notice answers a machine.
     message["Auto-Submitted"] = "auto-generated"
     foot = ["This was sent by a machine that reads no answers."]
-    if act.type not in accounts.TITLES:
+    if act.type not in _OWN:
         foot = [
             f"How things stand now is on your own page: {settings.public_url}/status",
             "",

@@ -82,9 +82,10 @@ def sign_in_done() -> ResponseReturnValue:
 def sign_in_with_passkey() -> ResponseReturnValue:
     """Sign in by a passkey alone, whose device recognised its owner: the session is whole."""
     answer, seen = passkeys.answer() or Answer("", "", ""), device.word()
+    browser = guard.known_browser()
     try:
         token = guard.database().transaction(
-            lambda s: sessions.begin_with_passkey(s, answer, device=seen)
+            lambda s: sessions.begin_with_passkey(s, answer, browser=browser, device=seen)
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         return base.refusal(error, _sign_in_page({"": error.message}))
@@ -110,12 +111,12 @@ def code_done() -> ResponseReturnValue:
         return redirect(_next() or "/", 303)
     answer, token = passkeys.answer(), guard.token()
     field = "recovery_code" if base.typed("recovery_code") else "passkey" if answer else "code"
-    shown = base.typed(field)
+    shown, browser = base.typed(field), guard.known_browser()
 
     def show(s: Session) -> str:
         if answer is not None:
-            return sessions.show_passkey(s, token, answer)
-        return sessions.show_factor(s, token, shown)
+            return sessions.show_passkey(s, token, answer, browser=browser)
+        return sessions.show_factor(s, token, shown, browser=browser)
 
     try:
         token = guard.database().transaction(show)
@@ -241,6 +242,7 @@ def _confirm_authenticator(token: str) -> ResponseReturnValue:
         )
     except (errors.Unknown, errors.Conflict) as error:
         return _dead(error)
+    guard.know_browser(subject.id)
     return _recovery_page(token, {"email": subject.email, "codes": codes})
 
 

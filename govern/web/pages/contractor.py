@@ -292,11 +292,16 @@ def change_password() -> ResponseReturnValue:
     return base.act(
         work,
         before=prepare,
-        done=lambda _none: done(_("Your password is changed.")),
+        done=lambda _none: _password_changed(),
         again=account_page,
         title=_("Change my password"),
         cancel="/account",
     )
+
+
+def _password_changed() -> ResponseReturnValue:
+    guard.know_browser()  # what this one knew went with the password before
+    return done(_("Your password is changed."))
 
 
 def done(message: str) -> ResponseReturnValue:

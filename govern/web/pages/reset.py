@@ -69,6 +69,7 @@ def reset_done(token: str) -> ResponseReturnValue:
         return base.refusal(error, _reset_page(token, {"code": error.message}))
     except (errors.Unknown, errors.AlreadyEnded):
         return _dead()
+    guard.know_browser(subject.id)
     flash(_("Your password is changed. Sign in with it."), "success")
     return redirect("/sign-in", 303)
 

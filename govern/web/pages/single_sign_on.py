@@ -76,6 +76,7 @@ def arrive(provider: str) -> ResponseReturnValue:
             provider,
             transaction=request.cookies.get(_cookie(), ""),
             answer=request.args.to_dict(),
+            browser=guard.known_browser(),
             device=device.word(),
         )
     except errors.SignInFailed as error:

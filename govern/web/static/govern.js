@@ -45,6 +45,21 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// What is typed into a password's field is shown while its owner says so, and never when it is sent:
+// a browser would offer it again later as plain text.
+function show(box) {
+  document.getElementById(box.dataset.shows).type = box.checked ? "text" : "password";
+}
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-shows]")) show(event.target);
+});
+document.addEventListener("submit", (event) => {
+  for (const box of event.target.querySelectorAll("[data-shows]:checked")) {
+    box.checked = false;
+    show(box);
+  }
+}, true);
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {
