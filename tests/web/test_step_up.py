@@ -67,13 +67,14 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/people/<subject_id>/sessions/<session_id>/end", "/step-up",
     },
 }  # fmt: skip
-AT_THE_MACHINE = {"provider:write", "identity:link"}  # no page does it: the command line alone
+AT_THE_MACHINE = {"provider:write", "identity:link", "hold:set"}  # by command alone
 
 LIGHT = {
     "/account/apps": "its secret comes sealed from a page that asked for a fresh factor",
     "/account/authenticators/<authenticator_id>/rename": "a name opens nothing",
     "/account/sessions/<session_id>/end": "whoever sees a stranger in their account need not wait",
     "/account/sessions/end-others": "whoever sees a stranger in their account need not wait",
+    "/account/tools/<token_id>/take-back": "one's own, from a tool that then can do less",
     "/account/recovery/cancel": "whoever is being robbed of their account need not wait",
     "/people/<subject_id>/recovery/cancel": "everything stays as it was",
     "/people/<subject_id>/organisation": "what would let go of a suspension takes a second person",
