@@ -427,7 +427,8 @@ class _Asked:
 
 def _clipped(times: Sequence[Interval], first: datetime, last: datetime) -> list[Interval]:
     """The parts of these times that lie within two instants."""
-    return [(max(a, first), min(b, last)) for a, b in times if a < last and b > first]
+    meeting = ((max(a, first), min(b, last)) for a, b in times)
+    return [(a, b) for a, b in meeting if a < b]
 
 
 def _tables() -> list[Any]:

@@ -10,9 +10,21 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, literal, null, or_, select, union_all
+from sqlalchemy import (
+    String,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
 from govern import clock
 from govern.access import grants
@@ -106,14 +118,15 @@ class _Group:
 
 def of(session: Session, subject_id: str) -> list[Standing]:
     """Every project that a person holds or held, those held first, by code."""
+    person = {"person": subject_id}
     groups: dict[tuple[str, str | None], _Group] = defaultdict(_Group)
-    for row in session.execute(_grants(subject_id)):
+    for row in session.execute(_grants(), person):
         groups[row.project_id, row.dataset_id].rows.append(row)
     actions: dict[str, set[str]] = defaultdict(set)
-    for entitlement_id, action in session.execute(_actions(subject_id)):
+    for entitlement_id, action in session.execute(_actions(), person):
         actions[entitlement_id].add(action)
-    covering = session.execute(_covering(subject_id)).all()
-    over_parts = session.execute(_parts(subject_id)).all()
+    covering = session.execute(_covering(), person).all()
+    over_parts = session.execute(_parts(), person).all()
     told = _told(session, [*covering, *over_parts], subject_id)
     holds, parts = _holds(covering, told), _holds(over_parts, told)
     found = [_standing(group.rows, actions, holds, parts) for group in groups.values()]
@@ -187,10 +200,13 @@ def over(session: Session, subject_id: str) -> list[Over]:
     return found
 
 
-# --- the statements ----------------------------------------------------------------------------
+# --- the statements, built once: to build them took longer than to answer them -----------------
+
+_PERSON = bindparam("person", type_=String())
 
 
-def _grants(subject_id: str) -> Select[Any]:
+@cache
+def _grants() -> Select[Any]:
     """Each grant of the person, the rule's clauses one by one, and what is stopped."""
     stopped = [grants.held(effect).label(f"stops_{effect}") for effect in Effect]
     clauses = [clause.test.label(clause.reason) for clause in (*grants.standing(), *grants.met())]
@@ -205,17 +221,18 @@ def _grants(subject_id: str) -> Select[Any]:
         )
         .join(Entitlement, Entitlement.id == Grant.entitlement_id)
         .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
-        .where(Grant.subject_id == subject_id)
+        .where(Grant.subject_id == _PERSON)
         .order_by(Grant.id)
     )  # fmt: skip
 
 
-def _actions(subject_id: str) -> Select[str, str]:
+@cache
+def _actions() -> Select[str, str]:
     """What the person's entitlements permit now."""
     return (
         select(EntitlementAction.entitlement_id, EntitlementAction.action)
         .join(Grant, Grant.entitlement_id == EntitlementAction.entitlement_id)
-        .where(Grant.subject_id == subject_id, grants.NOW.stands(EntitlementAction))
+        .where(Grant.subject_id == _PERSON, grants.NOW.stands(EntitlementAction))
         .distinct()
     )
 
@@ -236,24 +253,26 @@ def _mode_rows(key: Any, scope: Scope, dataset: Any = None) -> Select[Any]:
     )  # fmt: skip
 
 
-def _covering(subject_id: str) -> CompoundSelect[Any]:
+@cache
+def _covering() -> CompoundSelect[Any]:
     """The suspensions over each grant."""
     return union_all(*(
         _mode_rows(Grant.id, scope)
         .join(Grant, Suspension.id.in_(ids))
-        .where(Grant.subject_id == subject_id, *_unended())
+        .where(Grant.subject_id == _PERSON, *_unended())
         for scope, ids in grants.overlying().items()
     ))  # fmt: skip
 
 
-def _parts(subject_id: str) -> Select[Any]:
+@cache
+def _parts() -> Select[Any]:
     """The suspensions over a dataset of a project that is held as a whole."""
     ids = grants.overlying(dataset=Dataset.id)[Scope.DATASET]
     return (
         _mode_rows(Grant.id, Scope.DATASET, Dataset.code)
         .join(Grant, Grant.dataset_id.is_(None))
         .join(Dataset, and_(Dataset.project_id == Grant.project_id, Suspension.id.in_(ids)))
-        .where(Grant.subject_id == subject_id, *_unended())
+        .where(Grant.subject_id == _PERSON, *_unended())
     )
 
 

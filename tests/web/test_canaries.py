@@ -134,6 +134,7 @@ def asked_about(world: World, things: Things) -> None:
     evaluation.decide(world.store, question, by=OPERATOR)
 
 
+@pytest.mark.web_alone
 @pytest.mark.asvs("8.2.3", "8.4.1")
 def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_to_one(
     world: World, app: Flask, begun: Cast

@@ -171,6 +171,7 @@ def test_people_get_at_each_route_what_their_row_says(
     assert not leaked, "\n".join(leaked)
 
 
+@pytest.mark.web_alone  # what is asked of people is asked on both
 @pytest.mark.asvs("3.5.3", "8.2.1", "8.2.2", "8.3.1", "8.4.1")
 def test_programs_get_at_each_route_what_their_row_says(
     world: World, app: Flask, begun: Cast

@@ -169,13 +169,14 @@ def test_an_address_that_the_provider_confirmed_is_linked_by_the_mail_to_it_and_
         ):  # fmt: skip
             assert come(visitor, issuer, provider, **unproved).status_code == 401
         mail.work(world.store)
-        assert box.mails == []
+        told = len(box.mails)  # of the activation
+        assert all("link" not in sent["Subject"].lower() for sent in box.mails)
 
         proved = {"email": ada.email.upper(), "email_verified": True, "amr": ["mfa"]}
         assert come(visitor, issuer, provider, **proved).status_code == 401
         assert come(visitor, issuer, provider, **proved).status_code == 401
         mail.work(world.store)
-        (sent,) = box.to(ada.email)
+        (sent,) = box.to(ada.email)[told:]
         found = re.search(r"https?://\S+(/sign-in/link/(\S+))", sent.get_content())
         assert found is not None
         with world.store.reading() as session:
@@ -194,7 +195,9 @@ def test_an_address_that_the_provider_confirmed_is_linked_by_the_mail_to_it_and_
         assert come(visitor, issuer, provider, **proved).headers["Location"] == "/"
         assert ada.full_name in visitor.get("/account").text
         mail.work(world.store)
-        assert "Company account" in box.to(ada.email)[-1].get_content()
+        assert any(
+            "Company account" in sent.get_content() for sent in box.to(ada.email)[told + 1 :]
+        )
     kinds = [entry["type"] for entry in world.entries(HOUSE) if "identity" in entry["type"]]
     assert kinds == ["identity.offered", "identity.linked"]
 

@@ -46,7 +46,7 @@ PLAIN: dict[str, Any] = {
 LEFT_OUT = {
     "limit", "after", "at", "action", "since", "until", "format", "state", "status", "starts_at",
     "outcome", "group", "digest", "mode_version", "version", "internal_reason", "ordered_by",
-    "wait",
+    "wait", "from", "to", "actor",
     "ordered_at", "incident", "hours_until", "preview_digest", "expertise", "contact",
     "not_known", "next_update_by", "submit_by", "seen",
 }  # fmt: skip
