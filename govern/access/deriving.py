@@ -1,12 +1,14 @@
 """The present state, derived from the logs: what the tables say that no entry says is named.
 
-Grants, suspensions with their modes and targets, lists of people, roles and demands are held
-against the entries that made and ended them. Logs are streamed; what is kept in memory grows with
-the number of suspensions, roles and demands, and, only once damage shows, with a client's grants.
+Grants, suspensions with their modes and targets, lists of people, roles, demands, and the apps and
+passkeys that meet these are held against the entries that made and ended them. Logs are streamed;
+what is kept in memory grows with the number of suspensions, roles and demands, and, only once
+damage shows, with a client's grants or the authenticators of all.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -24,8 +26,10 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.audit import EventType, fsck, leaf
-from govern.audit.log import Entry
+from govern.audit.log import HOUSE, Entry
 from govern.db import listed
+from govern.identity.authenticators import Totp
+from govern.identity.passkeys import Passkey
 from govern.identity.roles import RoleAssignment
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ def differences(database: Database) -> list[fsck.Damage]:
             _grants(session, log_id, found)
         _things(session, found)
         _lists(session, found)
+        _authenticators(session, found)
     return found.damage
 
 
@@ -247,3 +252,92 @@ def _lists(session: Session, found: _Found) -> None:
                 if row is None or (row.number, row.digest) != (target["count"], target["digest"]):
                     found.name(f"The list {target['id']} is not the one that the log names.",
                                fields["log"])  # fmt: skip
+
+
+# --- authenticators
+
+_ENROLLED: dict[str, tuple[EventType, Any]] = {
+    "app": (EventType.TOTP_ENROLLED, Totp),
+    "passkey": (EventType.PASSKEY_ENROLLED, Passkey),
+}
+
+
+def _authenticators(session: Session, found: _Found) -> None:
+    for word, (enrolled, table) in _ENROLLED.items():
+        made = ended = 0
+        types = (enrolled, EventType.AUTHENTICATOR_REMOVED, EventType.SUBJECT_OFFBOARDED)
+        for batch in _entries(session, types, HOUSE):
+            rows, own = _rows_of(session, table, batch)
+            for _, time, fields in batch:
+                row = rows.get(fields["refs"].get("authenticator", ""))
+                if fields["type"] == enrolled:
+                    made += 1
+                    _enrolled(row, word, time, fields, found)
+                elif fields["type"] == EventType.SUBJECT_OFFBOARDED:
+                    ended += own[fields["refs"]["subject"]].count(time)
+                elif fields["data"]["kind"] == table.__tablename__:
+                    ended += 1
+                    if row is not None and _ended(row) != time:
+                        found.name(f"The {word} {row.id} was removed at {time}; its row says "
+                                   "otherwise.")  # fmt: skip
+            session.expunge_all()
+        counts = select(func.count(), func.count(table.ended_at))
+        if tuple(session.execute(counts).one()) != (made, ended):
+            _unheard_of_authenticators(session, word, found)
+
+
+def _rows_of(
+    session: Session, table: Any, batch: list[tuple[str, str, dict[str, Any]]]
+) -> tuple[dict[str, Any], dict[str, list[str | None]]]:
+    """The authenticators that a batch names, and when those of who left ended, by person."""
+    named, left = set(), set()
+    for _, _, fields in batch:
+        if fields["type"] == EventType.SUBJECT_OFFBOARDED:
+            left.add(fields["refs"]["subject"])
+        else:
+            named.add(fields["refs"]["authenticator"])
+    given, gone = listed(session, sorted(named)), listed(session, sorted(left))
+    rows = session.execute(select(table).join(given, given.c.value == table.id)).scalars()
+    own: dict[str, list[str | None]] = defaultdict(list)
+    theirs = select(table).join(gone, gone.c.value == table.subject_id)
+    for row in session.execute(theirs).scalars():
+        own[row.subject_id].append(_ended(row))
+    return {row.id: row for row in rows}, own
+
+
+def _unheard_of_authenticators(session: Session, word: str, found: _Found) -> None:
+    """Name those that no entry enrolled, and those that end by their row alone, or by an entry."""
+    enrolled, table = _ENROLLED[word]
+    made: set[str] = set()
+    ended: set[str] = set()
+    for batch in _entries(
+        session, (enrolled, EventType.AUTHENTICATOR_REMOVED, EventType.SUBJECT_OFFBOARDED), HOUSE
+    ):
+        for _, _, fields in batch:
+            refs = fields["refs"]
+            if fields["type"] == enrolled:
+                made.add(refs["authenticator"])
+            else:
+                ended.add(refs.get("authenticator") or refs["subject"])
+    rows = select(table.id, table.subject_id, table.ended_at).execution_options(yield_per=_BATCH)
+    for name, person, ended_at in session.execute(rows):
+        if name not in made:
+            found.name(f"The {word} {name} has a row, and no entry enrolled it.")
+        if (ended_at is not None) != bool({name, person} & ended):
+            found.name(f"The {word} {name} ended by its row: {ended_at or 'never'}; its entries "
+                       "say otherwise.")  # fmt: skip
+
+
+def _enrolled(row: Any, word: str, time: str, fields: dict[str, Any], found: _Found) -> None:
+    refs = fields["refs"]
+    if row is None:
+        found.name(f"The {word} {refs['authenticator']} was enrolled, and has no row.")
+        return
+    told = (refs["subject"], time, fields.get("data", {}).get("recognised", False))
+    is_now = (row.subject_id, clock.text(row.recorded_at), getattr(row, "recognised", False))
+    if told != is_now:
+        found.name(f"The row of the {word} {row.id} is not what was enrolled.")
+
+
+def _ended(row: Any) -> str | None:
+    return clock.text(row.ended_at) if row.ended_at is not None else None

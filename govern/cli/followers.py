@@ -20,7 +20,7 @@ import structlog
 from govern.access import ending, suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
-from govern.identity import recovery, resets
+from govern.identity import recovery, resets, throttle
 from govern.principal import SYSTEM
 from govern.signals import mail, streams, witnesses
 
@@ -71,10 +71,11 @@ def _go_second() -> None:
 
 
 def _clear(database: Database) -> None:
-    """Drop tokens that expired a while ago, and what opened links whose time is over."""
+    """Drop expired tokens, what opened links whose time is over, and quiet counts of strangers."""
     tokens.clear(database)
     database.transaction(resets.forget_lapsed)
     database.transaction(recovery.forget_lapsed)
+    database.transaction(throttle.forget_quiet)
 
 
 class _Stopped(Exception):

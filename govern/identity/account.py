@@ -38,7 +38,8 @@ LONGEST_NAME = 80
 class Factor:
     """A way of proving who one is: `password`, `totp` or `passkey`; its `name` may be empty.
 
-    `only` marks the last app or passkey, which stays until there is another.
+    `only` marks the last that is strong, which stays until there is another; `weak` an app that is
+    disabled, or a passkey of before its device had to recognise its owner.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Factor:
     id: str = ""
     name: str = ""
     only: bool = False
+    weak: bool = False
     backed_up: bool = False
 
 
@@ -56,8 +58,8 @@ def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
     password = session.get(Password, by.id)
     if password is not None:
         found.append(Factor(kind="password", added_at=password.recorded_at))
-    own = authenticators.strong(session, by.id)
-    for each in own:
+    strong = {each.id for each in authenticators.strong(session, by.id)}
+    for each in authenticators.held(session, by.id):
         app = isinstance(each, Totp)
         found.append(
             Factor(
@@ -66,7 +68,8 @@ def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
                 last_used_at=_last_used(each),
                 id=each.id,
                 name=each.name,
-                only=len(own) == 1,
+                only=not strong - {each.id},
+                weak=each.id not in strong,
                 backed_up=isinstance(each, Passkey) and each.backed_up,
             )
         )
@@ -98,6 +101,7 @@ def add_passkey(session: Session, answer: passkeys.Answer, *, name: str, by: Pri
         logs=[HOUSE],
         by=by,
         refs={"subject": by.id, "authenticator": passkey.id},
+        data={"recognised": passkey.recognised},
         private={"name": name},
         about=by.id,
         stamps=[(passkey, "recorded_at")],
@@ -136,34 +140,24 @@ def rename(session: Session, authenticator_id: str, *, name: str, by: Principal)
 def remove(session: Session, authenticator_id: str, *, by: Principal) -> None:
     """End an app or a passkey of the caller's, and their other sessions.
 
-    The last of both stays (`Conflict`): without one nobody can sign in.
+    The last strong one stays (`Conflict`): one that is disabled is none to sign in with.
     """
     permissions.require_fresh(by, now=clock.now(session))
     found = _own(session, authenticator_id, by=by)
 
     def another(session: OrmSession) -> None:
-        left = {each.id for each in authenticators.strong(session, by.id)}
-        if found.id not in left:
+        if found.id not in {each.id for each in authenticators.held(session, by.id)}:
             raise errors.AlreadyEnded("It was removed just now.")
-        if len(left) == 1:
+        if not {each.id for each in authenticators.strong(session, by.id)} - {found.id}:
             raise errors.Conflict("It is the last you can sign in with: add another one first.")
 
     another(session)
     signed_in.end_others(session, by=by)
-    record(
-        session,
-        EventType.AUTHENTICATOR_REMOVED,
-        logs=[HOUSE],
-        by=by,
-        refs={"subject": by.id, "authenticator": found.id},
-        data={"kind": "totp" if isinstance(found, Totp) else "passkey"},
-        stamps=[(found, "ended_at")],
-        recheck=another,
-    )
+    authenticators.end(session, found, recheck=another, by=by)
 
 
 def _own(session: OrmSession, authenticator_id: str, *, by: Principal) -> Totp | Passkey:
-    for each in authenticators.strong(session, by.id):
+    for each in authenticators.held(session, by.id):
         if each.id == authenticator_id:
             return each
     raise errors.Unknown("There is no such authenticator.")
@@ -180,7 +174,7 @@ def _named(name: str) -> str:
 
 
 def _room(session: OrmSession, by: Principal) -> None:
-    if len(authenticators.strong(session, by.id)) >= MOST:
+    if len(authenticators.held(session, by.id)) >= MOST:
         raise errors.Conflict(
             f"{MOST} are the most one person has: remove one that you no longer use."
         )

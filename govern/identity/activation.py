@@ -18,7 +18,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, listed, new_id, references, text_column
+from govern.db import Again, Audited, Base, Id, listed, new_id, references, text_column
 from govern.identity import authenticators, passwords, sessions, throttle
 from govern.identity.authenticators import Totp
 from govern.identity.passkeys import Passkey
@@ -184,34 +184,37 @@ def equip(
     recheck: Callable[[Session], None] | None = None,
     by: Principal,
 ) -> list[str]:
-    """Give someone a password, an authenticator app and recovery codes; their sessions end.
+    """Give someone a password, an authenticator app and recovery codes; all that was before ends.
 
-    No guess at what they had before counts against them, nor keeps them waiting. Returns the codes.
+    No guess at what they had counts against them, nor keeps them waiting. Returns the codes.
     `stamps` and `recheck` are of the link that was used: see `record`.
     """
-    earlier = authenticators.strong(session, subject.id)
-    authenticators.enrol(session, subject, seed=seed, code=code, by=by)
+    earlier = authenticators.held(session, subject.id)
+    authenticators.enrol(session, subject, seed=seed, code=code, instead_of=earlier, by=by)
     password = session.get(Password, subject.id)
     if password is None:
         password = Password(subject_id=subject.id, hash=password_hash)
         session.add(password)
     else:
         password.hash = password_hash
-    for factor in ("password", "present_password", "totp"):
+    for factor in ("password", "present_password"):
         throttle.replaced(session, factor, subject.id)
     sessions.end_all(session, subject.id, by=by)
+
+    def as_seen(session: Session) -> None:
+        if recheck is not None:
+            recheck(session)
+        if authenticators.held(session, subject.id) != earlier:
+            raise Again  # one that was added meanwhile ends as well
+
     record(
         session,
         EventType.PASSWORD_SET,
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id},
-        stamps=[
-            *stamps,
-            (password, "recorded_at"),
-            *((each, "ended_at") for each in earlier),
-        ],
-        recheck=recheck,
+        stamps=[*stamps, (password, "recorded_at")],
+        recheck=as_seen,
     )
     return authenticators.issue_recovery_codes(session, subject, by=by)
 

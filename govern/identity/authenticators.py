@@ -32,12 +32,14 @@ from govern.db import (
     unseal,
 )
 from govern.identity import passkeys, passwords, throttle
+from govern.identity.passkeys import Passkey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
-    from govern.identity.passkeys import Passkey
     from govern.identity.subjects import Subject
     from govern.identity.throttle import Counter
     from govern.principal import Principal
@@ -95,11 +97,24 @@ def enrolled(session: OrmSession, subject_id: str) -> list[Totp]:
     )
 
 
-def strong(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
-    """What a person can show as a second factor for good: apps and passkeys, oldest first."""
+def held(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
+    """A person's apps and passkeys, oldest first; also those that are not strong."""
     apps, keys = enrolled(session, subject_id), passkeys.in_use(session, subject_id)
     found: list[Totp | Passkey] = [*apps, *keys]
     return sorted(found, key=lambda each: each.recorded_at)
+
+
+def strong(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
+    """Those of them that a person can rely on: apps that are not disabled, passkeys that know them.
+
+    A passkey made before its device had to recognise its owner may be anyone's who finds it.
+    """
+    disabled = throttle.disabled(session, _of_apps(subject_id))
+    return [
+        each
+        for each in held(session, subject_id)
+        if (each.recognised if isinstance(each, Passkey) else not disabled)
+    ]
 
 
 def new_seed() -> str:
@@ -113,21 +128,30 @@ def provisioning_uri(seed: str, subject: Subject) -> str:
 
 
 def enrol(
-    session: Session, subject: Subject, *, seed: str, code: str, name: str = "", by: Principal
+    session: Session,
+    subject: Subject,
+    *,
+    seed: str,
+    code: str,
+    name: str = "",
+    instead_of: Iterable[Totp | Passkey] = (),
+    by: Principal,
 ) -> None:
     """Take a new authenticator app into use, proved by its code; `Invalid` at `first_code`.
 
-    It takes the place of apps that are disabled, which end. Beside apps that count it begins no
-    new count of wrong codes: else each new one would give whoever guesses a hundred tries more.
+    It takes the place of apps that are disabled, and of what it is `instead_of`: these end. Beside
+    apps that count it begins no new count of wrong codes: else each new one would give whoever
+    guesses a hundred tries more.
     """
     now = clock.now(session)
     step = _step_of(seed, code, now)
     if step is None:
         raise errors.Invalid("That code is not the one your app shows now.", field="first_code")
-    counted = _of_apps(subject)
+    counted = _of_apps(subject.id)
     others = enrolled(session, subject.id)
     disabled = others if throttle.disabled(session, counted) else []
-    if len(disabled) == len(others):
+    ended = {each.id: each for each in (*instead_of, *disabled)}
+    if all(each.id in ended for each in others):
         throttle.replaced(session, counted.factor, subject.id)
     totp_id = new_id("otp")
     totp = Totp(
@@ -144,7 +168,32 @@ def enrol(
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id, "authenticator": totp.id},
-        stamps=[(totp, "recorded_at"), *((each, "ended_at") for each in disabled)],
+        stamps=[(totp, "recorded_at")],
+    )
+    for each in ended.values():
+        end(session, each, by=by)
+
+
+def end(
+    session: Session,
+    each: Totp | Passkey,
+    *,
+    recheck: Callable[[Session], None] | None = None,
+    by: Principal,
+) -> None:
+    """End an app or a passkey, by an entry of its own: so the log alone tells who has which.
+
+    The caller's operation has checked that it may be; for `recheck` see `record`.
+    """
+    record(
+        session,
+        EventType.AUTHENTICATOR_REMOVED,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": each.subject_id, "authenticator": each.id},
+        data={"kind": "totp" if isinstance(each, Totp) else "passkey"},
+        stamps=[(each, "ended_at")],
+        recheck=recheck,
     )
 
 
@@ -198,11 +247,11 @@ def counter(subject: Subject, code: str) -> Counter:
     """
     if len(_plain(code)) == 20:  # noqa: PLR2004 - see _ALPHABET
         return throttle.counter("recovery", subject.id, subject_id=subject.id)
-    return _of_apps(subject)
+    return _of_apps(subject.id)
 
 
-def _of_apps(subject: Subject) -> Counter:
-    return throttle.counter("totp", subject.id, subject_id=subject.id)
+def _of_apps(subject_id: str) -> Counter:
+    return throttle.counter("totp", subject_id, subject_id=subject_id)
 
 
 def show(session: Session, subject: Subject, code: str) -> Shown | None:

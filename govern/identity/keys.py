@@ -145,9 +145,11 @@ def published(session: OrmSession) -> dict[str, Any]:
 
 def sign(database: Database, claims: dict[str, Any], *, type: str) -> str:
     """A compact JWT of these claims under the active key; `type` is its `typ` (RFC 7515 §4.1.9)."""
-    ensure(database)
-    with database.reading() as session:
-        row = session.execute(select(SigningKey).where(SigningKey.ended_at.is_(None))).scalar_one()
+    row = _active_row(database)
+    if row is None:  # before `govern serve` first made one
+        ensure(database)
+        row = _active_row(database)
+    assert row is not None  # noqa: S101 - `ensure` made it
     key = _private(database.settings, row.id, row.sealed)
     header = {"alg": ALGORITHM, "typ": type, "kid": row.id}
     return jwt.encode(header, claims, key, algorithms=[ALGORITHM])
@@ -170,6 +172,13 @@ def verified(session: OrmSession, token: str, *, type: str) -> dict[str, Any] | 
         return dict(jwt.decode(token, _public(row.public), algorithms=[ALGORITHM]).claims)
     except (JoseError, ValueError, TypeError):
         return None
+
+
+def _active_row(database: Database) -> SigningKey | None:
+    with database.reading() as session:
+        return session.execute(
+            select(SigningKey).where(SigningKey.ended_at.is_(None))
+        ).scalar_one_or_none()
 
 
 def _active(session: OrmSession) -> str | None:

@@ -2,7 +2,8 @@
 
 A passkey counts while `ended_at` is empty. A challenge is given to one browser for one purpose,
 sealed, and is spent by the first answer that is good: nothing is written for whoever only asks.
-A passkey is taken only from a device that recognised its owner, so each is able to.
+A passkey is taken only from a device that recognised its owner, so each is able to; of those that
+were taken before that was asked it is not known, and they meet no demand for a passkey.
 Our name and origin come from the settings alone. No guess is slowed down here, since a signature
 cannot be guessed (SP 800-63B-4 §3.2.2): nobody can lock anyone out.
 """
@@ -27,7 +28,9 @@ from webauthn.helpers import structs
 from webauthn.helpers.exceptions import WebAuthnException
 
 from govern import clock, errors
-from govern.audit.record import RECORDED
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import (
     Audited,
@@ -40,6 +43,8 @@ from govern.db import (
     text_column,
     unseal,
 )
+from govern.identity import throttle
+from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -57,7 +62,10 @@ _MALFORMED = (WebAuthnException, ValueError, KeyError, TypeError, AttributeError
 
 
 class Passkey(Audited, Base):
-    """A passkey of a person; `backed_up` if its owner's other devices may hold it too."""
+    """A passkey of a person; `backed_up` if its owner's other devices may hold it too.
+
+    `recognised` if it was made by a device that recognised its owner.
+    """
 
     __tablename__ = "passkey"
     __table_args__ = (Index("ix_passkey_subject", "subject_id"),)
@@ -69,6 +77,7 @@ class Passkey(Audited, Base):
     sign_count: Mapped[int] = mapped_column(BigInteger, default=0)
     transports: Mapped[str] = mapped_column(text_column(80), default="")
     backed_up: Mapped[bool]
+    recognised: Mapped[bool]
     name: Mapped[str] = mapped_column(text_column(80))
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     used_at: Mapped[datetime | None] = mapped_column(Utc())
@@ -137,7 +146,10 @@ def in_use(session: OrmSession, subject_id: str) -> list[Passkey]:
 
 
 def ask_for_new(session: OrmSession, subject: Subject, *, browser: str) -> Asked:
-    """Ask a browser to make a passkey, on a device that holds none of this person's yet."""
+    """Ask a browser to make a passkey, on a device that holds none of this person's yet.
+
+    One that is not known to have recognised them may be made anew on the same device.
+    """
     settings = session.database.settings  # type: ignore[attr-defined]  # ours has it
     challenge = secrets.token_bytes(_CHALLENGE)
     options = webauthn.generate_registration_options(
@@ -152,7 +164,9 @@ def ask_for_new(session: OrmSession, subject: Subject, *, browser: str) -> Asked
             resident_key=structs.ResidentKeyRequirement.PREFERRED,
             user_verification=structs.UserVerificationRequirement.REQUIRED,
         ),
-        exclude_credentials=[_described(each) for each in in_use(session, subject.id)],
+        exclude_credentials=[
+            _described(each) for each in in_use(session, subject.id) if each.recognised
+        ],
     )
     return Asked(
         webauthn.options_to_json(options),
@@ -165,13 +179,18 @@ def ask_anyone(settings: Settings, *, browser: str) -> Asked:
     return _asked(settings, _place(Purpose.SIGN_IN, browser, ""), [], verified=True)
 
 
-def ask(session: OrmSession, subject_id: str, *, browser: str) -> Asked | None:
-    """Ask a person whom we know already for a passkey of theirs; None if they have none."""
+def ask(
+    session: OrmSession, subject_id: str, *, browser: str, verified: bool = False
+) -> Asked | None:
+    """Ask a person whom we know already for a passkey of theirs; None if they have none.
+
+    `verified` asks that their device recognise them.
+    """
     settings = session.database.settings  # type: ignore[attr-defined]  # ours has it
     own = in_use(session, subject_id) if available(settings) else []
     if not own:
         return None
-    return _asked(settings, _place(Purpose.FACTOR, browser, subject_id), own, verified=False)
+    return _asked(settings, _place(Purpose.FACTOR, browser, subject_id), own, verified=verified)
 
 
 def _asked(settings: Settings, place: str, own: list[Passkey], *, verified: bool) -> Asked:
@@ -238,6 +257,7 @@ def made(session: Session, subject: Subject, answer: Answer, *, name: str) -> Pa
         sign_count=verified.sign_count,
         transports=" ".join(way for way in ways if way in allowed),
         backed_up=verified.credential_backed_up,
+        recognised=True,
         name=name,
     )
 
@@ -291,6 +311,24 @@ def used(
         execution_options=RECORDED | {"synchronize_session": False},
     )
     return passkey, won.rowcount == 1  # type: ignore[attr-defined]  # a DML result has it
+
+
+def unsigned(subject_id: str | None) -> errors.SignInFailed:
+    """The refusal of an answer that is not good: it is recorded, and slows nobody down."""
+
+    def aftermath(session: Session) -> None:
+        record(
+            session,
+            EventType.SIGN_IN_FAILED,
+            logs=[HOUSE],
+            by=SYSTEM,
+            refs={"subject": subject_id},
+            data={"factor": "passkey"},
+        )
+
+    refusal = errors.SignInFailed(throttle.WRONG)
+    refusal.aftermath = aftermath
+    return refusal
 
 
 def _answered(session: Session, answer: Answer, place: str) -> tuple[bytes | None, dict[str, Any]]:

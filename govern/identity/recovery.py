@@ -34,14 +34,10 @@ from govern.db import (
     unseal,
 )
 from govern.identity import activation
-from govern.identity.authenticators import Totp
-from govern.identity.passkeys import Passkey
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
@@ -188,17 +184,10 @@ def complete(
     """
     row, subject = find(session, token)
     by = Principal(kind=Kind.SUBJECT, id=subject.id)
-    lost = [
-        each
-        for table in (Totp, Passkey)
-        for each in session.execute(
-            select(table).where(table.subject_id == subject.id, table.ended_at.is_(None))
-        ).scalars()
-    ]
     codes = activation.equip(
         session, subject, password_hash=password_hash, seed=seed, code=code, by=by
     )
-    _end(session, row, USED, EventType.RECOVERY_COMPLETED, lost=lost, by=by)
+    _end(session, row, USED, EventType.RECOVERY_COMPLETED, by=by)
     return subject, codes
 
 
@@ -225,15 +214,7 @@ def cancel_by_link(session: Session, token: str) -> None:
     cancel(session, row, by=Principal(kind=Kind.SUBJECT, id=subject.id))
 
 
-def _end(
-    session: Session,
-    row: Recovery,
-    outcome: str,
-    event: EventType,
-    *,
-    lost: Iterable[Base] = (),
-    by: Principal,
-) -> None:
+def _end(session: Session, row: Recovery, outcome: str, event: EventType, *, by: Principal) -> None:
     def still_open(session: OrmSession) -> None:
         ended = select(Recovery.ended_at).where(Recovery.id == row.id)
         if session.execute(ended).scalar_one() is not None:
@@ -246,7 +227,7 @@ def _end(
         logs=[HOUSE],
         by=by,
         refs={"subject": row.subject_id, "recovery": row.id},
-        stamps=[(row, "ended_at"), *((each, "ended_at") for each in lost)],
+        stamps=[(row, "ended_at")],
         recheck=still_open,
     )
 

@@ -20,7 +20,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import SEALED, Audited, Base, Id, new_id, references, seal_row, text_column, unseal
-from govern.identity import activation, authenticators, sessions, subjects, throttle
+from govern.identity import authenticators, passkeys, sessions, subjects, throttle
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
 from govern.principal import SYSTEM, Kind, Principal
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
+    from govern.identity.passkeys import Answer
 
 LIFE = timedelta(minutes=30)
 # How often an hour one address can be asked for.
 MOST = 3
-_WRONG = "That did not work. Check what you typed and try again."
 
 
 class PasswordReset(Audited, Base):
@@ -72,7 +72,8 @@ def ask(session: Session, email: str) -> None:
     if session.execute(lately).scalar_one() >= MOST:
         return
     subject = subjects.lookup(session, email if "@" in email else "@")
-    known = activation.is_active(session, subject.id if subject is not None else "")
+    # Who has none (they come by a provider) is not given one by mail.
+    known = session.get(Password, subject.id if subject is not None else "")
     whose = subject.id if subject is not None and known and subject.ended_at is None else None
     reset_id, token = new_id("rst"), secrets.token_urlsafe(32)
     row = PasswordReset(
@@ -128,19 +129,21 @@ def forget_lapsed(session: Session) -> None:
     )
 
 
-def complete(session: Session, token: str, *, password_hash: str, code: str) -> Subject:
+def complete(
+    session: Session,
+    token: str,
+    *,
+    password_hash: str,
+    code: str = "",
+    answer: Answer | None = None,
+) -> Subject:
     """Use a link: with a second factor shown, the password (hashed beforehand) takes the place.
 
-    A wrong code counts as it does at the sign-in (`SignInFailed`), and leaves the link as it was.
+    A wrong one counts as it does at the sign-in (`SignInFailed`), and leaves the link as it was.
     """
     row, subject = find(session, token)
-    counted = authenticators.counter(subject, code)
-    counts = throttle.allow(session, counted)
-    shown = authenticators.show(session, subject, code) if counts else None
-    if shown is None:
-        raise throttle.counting(errors.SignInFailed(_WRONG), counted)
-    throttle.succeeded(session, counted)
-    by = Principal(kind=Kind.SUBJECT, id=subject.id, amr=shown.amr)
+    amr = _shown(session, subject, code, answer)
+    by = Principal(kind=Kind.SUBJECT, id=subject.id, amr=amr)
     password = session.get_one(Password, subject.id)
     password.hash = password_hash
     throttle.replaced(session, "password", subject.id)
@@ -167,15 +170,31 @@ def complete(session: Session, token: str, *, password_hash: str, code: str) -> 
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id, "reset": row.id},
-        data={"amr": list(shown.amr)},
+        data={"amr": list(amr)},
         stamps=[*stamps, (password, "recorded_at")],
         recheck=unused,
     )
-    if "rec" in shown.amr:
+    if "rec" in amr:
         record(
             session, EventType.RECOVERY_CODE_USED, logs=[HOUSE], by=by, refs={"subject": subject.id}
         )
     return subject
+
+
+def _shown(session: Session, subject: Subject, code: str, answer: Answer | None) -> tuple[str, ...]:
+    """How a second factor was shown. A mail is no first one, so a passkey must know its owner."""
+    if answer is not None:
+        _, good = passkeys.used(session, answer, subject_id=subject.id, verified=True)
+        if not good:
+            raise passkeys.unsigned(subject.id)
+        return ("pop",)
+    counted = authenticators.counter(subject, code)
+    counts = throttle.allow(session, counted)
+    shown = authenticators.show(session, subject, code) if counts else None
+    if shown is None:
+        raise throttle.counting(errors.SignInFailed(throttle.WRONG), counted)
+    throttle.succeeded(session, counted)
+    return shown.amr
 
 
 def _hash(value: str) -> str:

@@ -4,6 +4,9 @@ After a few free tries each wrong one doubles the wait for the next; at `MOST` i
 authenticator is disabled (SP 800-63B-4 §3.2.2) until it is replaced. A password is guessed at by
 strangers, who need nothing but an address: so a browser in which its owner signed in before has a
 count of its own, and whatever strangers do, the owner goes on there (docs/sign-in.md).
+
+After a quiet month the waits begin anew, and a count that is of no account is forgotten: from
+outside the two look the same, so that nobody learns who is known here.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import Index, delete, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, config, errors
@@ -36,22 +39,34 @@ R = TypeVar("R", bound=errors.GovernError)
 
 FREE_TRIES = 5
 LONGEST_WAIT = timedelta(minutes=15)
+QUIET = timedelta(days=30)
+_TOGETHER = 5_000  # forgotten in one go
 MOST = 100
 # A browser that fails so often is treated like a stranger's, until it has signed in again.
 MOST_OF_A_BROWSER = 10
 BROWSER_KNOWN_FOR = timedelta(days=180)
+# What a refusal says, whatever was wrong.
+WRONG = "That did not work. Check what you typed and try again."
 # Who gets as far as to guess at these knows the password: their owner hears of it.
 _SECOND = frozenset({"totp", "recovery"})
 
 
 class Throttle(Base):
-    """How often a thing was guessed wrong in a row, and until when no guess is looked at."""
+    """How often a thing was guessed wrong in a row, and until when no guess is looked at.
+
+    `forgiven` of these failures lengthen no wait: they lie before a quiet time. `of_nobody` is what
+    was typed as an address or a client id, and is of no account.
+    """
 
     __tablename__ = "throttle"
+    __table_args__ = (Index("ix_throttle_of_nobody", "of_nobody", "failed_at"),)
 
     key: Mapped[str] = mapped_column(text_column(100), primary_key=True)
     failures: Mapped[int] = mapped_column(default=0)
+    forgiven: Mapped[int] = mapped_column(default=0)
+    failed_at: Mapped[datetime | None] = mapped_column(Utc())
     blocked_until: Mapped[datetime | None] = mapped_column(Utc())
+    of_nobody: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +109,15 @@ def allow(session: OrmSession, counted: Counter, *, lock: bool = True) -> bool:
 
 def failed(session: Session, counted: Counter) -> int:
     """Count a wrong guess and record it; after a few in a row each further one doubles the wait."""
-    # The first guesses may come at once: one makes the row, and all of them count in it.
-    insert_if_absent(session, Throttle, key=counted.key, failures=0)
-    row = session.get_one(Throttle, counted.key, with_for_update=True, populate_existing=True)
+    row, now = _locked(session, counted), clock.now(session)
+    if row.failed_at is not None and now - row.failed_at > QUIET:
+        row.forgiven = row.failures
     row.failures += 1
-    if row.failures >= FREE_TRIES:
-        doubled = min(row.failures - FREE_TRIES, 20)  # 12 days: longer than the longest
-        row.blocked_until = clock.now(session) + min(timedelta(seconds=2**doubled), LONGEST_WAIT)
+    row.failed_at = now
+    lately = row.failures - row.forgiven
+    if lately >= FREE_TRIES:
+        doubled = min(lately - FREE_TRIES, 20)  # 12 days: longer than the longest
+        row.blocked_until = now + min(timedelta(seconds=2**doubled), LONGEST_WAIT)
     session.flush()
     refs = {"subject": counted.subject_id}
     data = {"factor": counted.factor, "in_a_row": row.failures}
@@ -108,12 +125,40 @@ def failed(session: Session, counted: Counter) -> int:
     told = None
     if row.failures == MOST:
         told = EventType.AUTHENTICATOR_DISABLED
-    elif row.failures == FREE_TRIES and counted.factor in _SECOND:
+    elif lately == FREE_TRIES and counted.factor in _SECOND:
         told = EventType.FACTOR_GUESSED_AT
     if told is not None and counted.subject_id is not None:
         data = {"factor": counted.factor}
         record(session, told, logs=[HOUSE], by=SYSTEM, refs=refs, data=data)
     return row.failures
+
+
+def _locked(session: OrmSession, counted: Counter) -> Throttle:
+    """The counter's row, made where there is none: all of several first guesses count in it."""
+    row = None
+    while row is None:  # again, where `forget_quiet` dropped it just now
+        insert_if_absent(
+            session, Throttle, key=counted.key, failures=0, forgiven=0,
+            of_nobody=counted.subject_id is None,
+        )  # fmt: skip
+        row = session.get(Throttle, counted.key, with_for_update=True, populate_existing=True)
+    return row
+
+
+def forget_quiet(session: OrmSession) -> None:
+    """Drop counters of no account at which nobody guessed for long, a bounded number of them.
+
+    Else whoever tries addresses that nobody has would fill the table for good.
+    """
+    quiet = (
+        select(Throttle.key)
+        .where(Throttle.of_nobody, Throttle.failed_at < clock.before(clock.instant(), QUIET))
+        .limit(_TOGETHER)
+    )
+    session.execute(
+        delete(Throttle).where(Throttle.key.in_(quiet)),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def disabled(session: OrmSession, counted: Counter) -> bool:
@@ -136,7 +181,7 @@ def succeeded(session: OrmSession, counted: Counter) -> None:
     """Forget the wrong guesses before a right one."""
     row = session.get(Throttle, counted.key)
     if row is not None:
-        row.failures, row.blocked_until = 0, None
+        row.failures, row.forgiven, row.blocked_until = 0, 0, None
 
 
 def replaced(session: OrmSession, factor: str, name: str) -> None:

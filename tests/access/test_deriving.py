@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from govern.access import deriving
+from govern.access import deriving, offboarding
+from govern.identity import account, authenticators
+from govern.identity.passkeys import Answer
 from tests.audit.test_fsck import tamper
-from tests.factory import World
+from tests.factory import OPERATOR, World, person
+from tests.support.authenticator import Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +29,17 @@ def fill(world: World) -> None:
     world.demand("client:ASTER")
     world.staff("auditor", client=aster)
     world.write_particulars()
+    someone, by = people[1], person(people[1])
+    for _ in range(2):
+        world.enrol(someone)
+    with world.store.reading() as session:
+        asked = account.ask_for_passkey(session, browser="here", by=by)
+        app = authenticators.held(session, someone.id)[0]
+    made = Answer(Device(world.store.settings.public_url).make(asked), asked.sealed, "here")
+    world.do(lambda s: account.add_passkey(s, made, name="key", by=by))
+    world.do(lambda s: account.remove(s, app.id, by=by))
+    world.activate(people[2])
+    world.do(lambda s: offboarding.offboard(s, s.merge(people[2]), reason="left", by=OPERATOR))
 
 
 @pytest.fixture
@@ -55,6 +69,10 @@ def test_whatever_the_owner_of_the_database_does_to_the_state_is_named(world: Wo
         "a demand ended": f"UPDATE factor_demand SET ended_at = {now}",
         "a demand dropped": "DELETE FROM factor_demand",
         "a grant dropped": "DELETE FROM access_grant WHERE ended_at IS NULL",
+        "a passkey that would know its owner": "UPDATE passkey SET recognised = NOT recognised",
+        "an app revived": "UPDATE totp SET ended_at = NULL",
+        "a passkey ended": f"UPDATE passkey SET ended_at = {now}",
+        "a passkey dropped": "DELETE FROM passkey",
     }
     known: set[str] = set()
     for name, statement in table.items():

@@ -10,13 +10,27 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock, errors
-from govern.access import offboarding, recovering, requests
-from govern.identity import activation, authenticators, recovery, roles, sessions, subjects
+from govern.access import demands, deriving, offboarding, recovering, requests
+from govern.identity import (
+    account,
+    activation,
+    authenticators,
+    recovery,
+    roles,
+    sessions,
+    subjects,
+)
+from govern.identity.passkeys import Answer
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 from tests.factory import OPERATOR, PASSWORD, SECOND, T0, person
+from tests.support.authenticator import Device
+from tests.support.replay import Replay
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from govern.access.clients import Project
     from govern.access.requests import Request
     from govern.db import Session
     from tests.factory import World
@@ -113,6 +127,43 @@ def test_two_people_open_a_way_back_that_works_a_day_later_once_and_ends_all_bef
     with world.store.reading() as session:
         told = requests.obstacles(session, [ann.id, bob.id], by=person(subject))
         assert set(told) == {ann.id, bob.id}
+
+
+def test_the_log_alone_tells_what_a_recovery_ended(world: World) -> None:
+    """The entries named none of the apps and passkeys that ended, so no replay could know it."""
+    subject, project = world.subject(), world.project(client=world.client("ASTER"))
+    with clock.at(START):
+        world.activate(subject)
+        by = person(subject)
+        with world.store.reading() as session:
+            asked = account.ask_for_passkey(session, browser="here", by=by)
+        device = Device(world.store.settings.public_url)
+        made = Answer(device.make(asked), asked.sealed, "here")
+        world.do(lambda s: account.add_passkey(s, made, name="key", by=by))
+        world.grant(subject, project)
+        world.demand("client:ASTER", demands.Factor.PHISHING_RESISTANT)
+        with world.store.reading() as session:
+            before = {each.id for each in authenticators.held(session, subject.id)}
+        assert world.permits(subject, project)
+        world.approve(ask(world, subject, OPERATOR), by=SECOND)
+        _, token, _ = under_way(world, subject)
+    later = START + recovery.COOLING + timedelta(minutes=1)
+    with clock.at(later):
+        assert replayed(world, subject, project, later)
+        use(world, subject, token)
+        assert not world.permits(subject, project)
+        assert not replayed(world, subject, project, later)
+    removed = world.entries("house", "authenticator.removed")
+    assert {entry["refs"]["authenticator"] for entry in removed} == before
+    assert sorted(entry["data"]["kind"] for entry in removed) == ["passkey", "totp"]
+    assert deriving.differences(world.store) == []
+
+
+def replayed(world: World, subject: Subject, project: Project, at: datetime) -> bool:
+    """Whether the entries alone say that somebody may read."""
+    told = Replay()
+    told.follow([*world.entries("house"), *world.entries(project.client_id)])
+    return told.permits(subject.id, "read", "project", project.id, at)
 
 
 def test_it_lapses_after_its_day(world: World) -> None:

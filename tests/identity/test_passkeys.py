@@ -10,14 +10,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import literal, select, update
 
 from govern import clock, errors
-from govern.access import offboarding
+from govern.access import grants, offboarding
+from govern.access.demands import Factor
 from govern.audit.log import Entry
+from govern.audit.record import RECORDED
 from govern.config import Settings
-from govern.identity import account, authenticators, passkeys, sessions
-from govern.identity.passkeys import Answer, Asked
+from govern.identity import (
+    account,
+    activation,
+    authenticators,
+    passkeys,
+    resets,
+    sessions,
+    throttle,
+)
+from govern.identity.passkeys import Answer, Asked, Passkey
+from govern.identity.resets import PasswordReset
+from govern.identity.throttle import Throttle
 from tests.factory import OPERATOR, PASSWORD, person
 from tests.support.authenticator import Device, plain, text
 
@@ -322,6 +334,86 @@ def test_the_last_strong_one_stays_and_every_change_ends_the_other_sessions(
     code = world.code(me.subject)
     world.do(lambda s: account.add_totp(s, seed=seed, code=code, name="Phone", by=me.by))
     world.do(lambda s: account.remove(s, key.id, by=me.by))
+
+
+def test_one_that_may_not_know_its_owner_counts_beside_the_password_alone(
+    world: World, me: Person
+) -> None:
+    """Passkeys of before a device had to recognise its owner still met a demand for passkeys."""
+    device = me.device()
+    world.do(
+        lambda s: s.execute(update(Passkey).values(recognised=False), execution_options=RECORDED)
+    )
+    with world.store.reading() as session:
+        app, key = authenticators.held(session, me.subject.id)
+        assert authenticators.strong(session, me.subject.id) == [app]
+        for factor, met in ((Factor.SECOND_FACTOR, True), (Factor.PHISHING_RESISTANT, False)):
+            assert (
+                session.execute(select(grants.has(factor, literal(me.subject.id)))).scalar() is met
+            )
+    me.shows(me.half_way(), device, recognised=False)
+    with pytest.raises(errors.Conflict):
+        world.do(lambda s: account.remove(s, app.id, by=me.by))
+    me.adds(Device(ORIGIN), name="The same device, asked anew")
+    with world.store.reading() as session:
+        asked = account.ask_for_passkey(session, browser=HERE, by=me.by)
+        excluded = json.loads(asked.options)["excludeCredentials"]
+        assert len(excluded) == 1, "the old one does not stand in the way of a new one"
+    world.do(lambda s: account.remove(s, app.id, by=me.by))
+    world.do(lambda s: account.remove(s, key.id, by=me.by))
+
+
+def test_an_app_that_is_disabled_is_none_to_sign_in_with(world: World, me: Person) -> None:
+    """It still counted, so somebody could remove the last that worked."""
+    me.device()
+    with world.store.reading() as session:
+        app, key = authenticators.held(session, me.subject.id)
+    counted = authenticators.counter(me.subject, "000000")
+    world.do(lambda s: s.merge(Throttle(key=counted.key, failures=throttle.MOST)))
+    with world.store.reading() as session:
+        shown = {each.id: each for each in account.factors(session, by=me.by)}
+    assert (shown[app.id].weak, shown[key.id].only) == (True, True)
+    with pytest.raises(errors.Conflict):
+        world.do(lambda s: account.remove(s, key.id, by=me.by))
+    world.do(lambda s: account.remove(s, app.id, by=me.by))
+
+
+@pytest.mark.asvs("6.4.3")
+def test_a_forgotten_password_is_set_with_a_passkey_that_knows_its_owner_and_with_no_other(
+    world: World, me: Person
+) -> None:
+    device, found = me.device(), me.device(recognises=True)
+    with world.store.reading() as session:
+        app = authenticators.enrolled(session, me.subject.id)[0]
+    world.do(lambda s: account.remove(s, app.id, by=me.by))
+    world.do(lambda s: account.remove_recovery_codes(s, by=me.by))
+    world.do(lambda s: resets.ask(s, me.subject.email))
+    token = world.do(lambda s: resets.token_of(s, s.execute(select(PasswordReset)).scalar_one()))
+    hashed = activation.hash_password("another long enough phrase")
+
+    def use(device: Device, **lies: Any) -> None:
+        with world.store.reading() as session:
+            asked = passkeys.ask(session, me.subject.id, browser=HERE, verified=True)
+        assert asked is not None
+        answer = Answer(device.show(asked, **lies), asked.sealed, lies.get("browser", HERE))
+        world.do(lambda s: resets.complete(s, token, password_hash=hashed, answer=answer))
+
+    for device_, lies in (
+        (found, {"recognised": False}), (device, {"origin": "https://evil.example"}),
+        (device, {"browser": "another"}), (Device(ORIGIN), {}),
+    ):  # fmt: skip
+        with pytest.raises(errors.SignInFailed):
+            use(device_, **lies)
+    with pytest.raises(errors.SignInFailed):
+        world.do(lambda s: resets.complete(s, token, password_hash=hashed))
+    sessions.begin(world.store, me.subject.email, PASSWORD)
+    use(device)
+    with pytest.raises(errors.SignInFailed):
+        sessions.begin(world.store, me.subject.email, PASSWORD)
+    (entry,) = world.entries("house", "password_reset.completed")
+    assert entry["data"] == {"amr": ["pop"]}
+    with pytest.raises(errors.Unknown):
+        use(device)
 
 
 @pytest.mark.asvs("7.5.1")

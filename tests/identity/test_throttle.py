@@ -93,7 +93,8 @@ def test_the_cookie_of_a_browser_is_good_for_its_owner_alone_and_for_half_a_year
         assert guess(world, theirs.email, PASSWORD, known) == "wait"
         assert guess(world, theirs.email, PASSWORD, other) == "in"
     with clock.at(START + throttle.BROWSER_KNOWN_FOR):
-        guess(world, theirs.email)
+        for _ in range(throttle.FREE_TRIES):
+            guess(world, theirs.email)
         assert guess(world, theirs.email, PASSWORD, other) == "wait"
 
 
@@ -228,6 +229,37 @@ def test_unknown_wrong_offboarded_and_disabled_are_told_alike_however_often(worl
             assert row[-1] == "wait"
             told.update(row[:-1])
     assert len(told) == 1
+
+
+@pytest.mark.asvs("6.3.8")
+def test_after_a_quiet_month_waits_begin_anew_for_known_and_unknown_alike(world: World) -> None:
+    """Counts of addresses that nobody has were kept for good; forgetting them must not show."""
+    subject = someone(world)
+    emails = (subject.email, "nobody@people.example")
+
+    def tries(email: str) -> list[bool]:
+        return [guess(world, email) == "wait" for _ in range(throttle.FREE_TRIES + 1)]
+
+    def counts() -> list[int]:
+        with world.store.reading() as session:
+            return sorted(session.execute(select(throttle.Throttle.failures)).scalars())
+
+    with clock.at(START):
+        assert tries(emails[0]) == tries(emails[1]) == [*[False] * throttle.FREE_TRIES, True]
+        world.do(throttle.forget_quiet)
+        assert counts() == [5, 5]
+    with clock.at(START + throttle.QUIET):
+        assert [guess(world, email) == "wait" for email in emails] == [False, False]
+        assert [guess(world, email) == "wait" for email in emails] == [True, True]
+    quiet = START + 2 * throttle.QUIET + timedelta(seconds=1)
+    with clock.at(quiet):
+        assert tries(emails[0]) == tries(emails[1]) == [*[False] * throttle.FREE_TRIES, True]
+        assert counts() == [11, 11]
+    with clock.at(quiet + throttle.QUIET + timedelta(seconds=1)):
+        world.do(throttle.forget_quiet)
+        assert counts() == [11], "what is someone's is counted on, to a hundred in a row"
+        assert tries(emails[0]) == tries(emails[1])
+        assert guess(world, subject.email, PASSWORD) == "wait"
 
 
 def test_every_spelling_of_an_address_counts_as_one(world: World) -> None:

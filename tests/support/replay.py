@@ -23,8 +23,9 @@ STOPPED = {
     "read_only": {"annotate", "export", "log_hours"},
     "paused": {"read", "annotate", "export", "log_hours"},
 }
-# What each kind of authenticator meets.
-MEETS = {"totp": {"second_factor"}, "passkey": {"second_factor", "phishing_resistant"}}
+# What each kind of authenticator meets; a "key" is a passkey that may not know its owner.
+MEETS = {"totp": {"second_factor"}, "key": {"second_factor"},
+         "passkey": {"second_factor", "phishing_resistant"}}  # fmt: skip
 
 
 @dataclass
@@ -125,8 +126,9 @@ class Replay:
     def _totp_enrolled(self, refs: Entry, _: Entry) -> None:
         self.enrolled[refs["subject"]][refs["authenticator"]] = "totp"
 
-    def _passkey_enrolled(self, refs: Entry, _: Entry) -> None:
-        self.enrolled[refs["subject"]][refs["authenticator"]] = "passkey"
+    def _passkey_enrolled(self, refs: Entry, data: Entry) -> None:
+        kind = "passkey" if data.get("recognised") else "key"
+        self.enrolled[refs["subject"]][refs["authenticator"]] = kind
 
     def _authenticator_removed(self, refs: Entry, _: Entry) -> None:
         del self.enrolled[refs["subject"]][refs["authenticator"]]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, SQLColumnExpression
 
-# The authenticators that meet each: tables of intervals, of a `subject_id`.
+# The authenticators that meet each: tables of intervals, of a `subject_id`. A passkey meets a
+# demand for one if the device that made it recognised its owner.
 MEETING: dict[Factor, tuple[Any, ...]] = {
     Factor.SECOND_FACTOR: (Totp, Passkey),
     Factor.PHISHING_RESISTANT: (Passkey,),
@@ -66,6 +67,8 @@ def has(
     for table in MEETING[factor]:
         own = aliased(table)
         in_use = exists().where(own.subject_id == subject_id, moment.stands(own), moment.begun(own))
+        if factor is Factor.PHISHING_RESISTANT:
+            in_use = in_use.where(own.recognised)
         found.append(in_use.correlate_except(own))
     return or_(*found)
 

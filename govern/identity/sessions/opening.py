@@ -21,7 +21,7 @@ from govern.identity.sessions.ending import end, make_room
 from govern.identity.sessions.resuming import live, resume
 from govern.identity.sessions.tables import HALF_WAY, LIMITS, CameBy, WebSession, hash_of
 from govern.identity.subjects import Subject
-from govern.principal import SYSTEM, Kind, Principal
+from govern.principal import Kind, Principal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 # How a second factor was shown (RFC 8176): a one-time code, a recovery code, or a passkey, which is
 # the proof of possession that cannot be phished.
 SECOND = frozenset({"otp", "rec", "pop", "mfa"})
-_WRONG = "That did not work. Check what you typed and try again."
 
 
 def begin(
@@ -136,7 +135,7 @@ def begin_with_passkey(
     passkey, good = passkeys.used(session, answer, subject_id=None, verified=True)
     subject = session.get_one(Subject, passkey.subject_id) if passkey is not None else None
     if not good or subject is None or subject.ended_at is not None:
-        raise _unsigned(passkey.subject_id if passkey is not None else None)
+        raise passkeys.unsigned(passkey.subject_id if passkey is not None else None)
     return _open(session, subject, ("pop", "mfa"), old=None, browser=browser, device=device)
 
 
@@ -167,7 +166,7 @@ def show_passkey(
     first = _first(old)
     _, good = passkeys.used(session, answer, subject_id=subject.id, verified=not first)
     if not good:
-        raise _unsigned(subject.id)
+        raise passkeys.unsigned(subject.id)
     return _open(session, subject, (*first, "pop", "mfa"), old=old, browser=browser)
 
 
@@ -178,7 +177,7 @@ def authenticate(database: Database, email: str, password: str, code: str) -> Ca
     with database.reading() as session:
         found = resume(session, token)
     if found is None or found.principal.session is None:
-        raise errors.SignInFailed(_WRONG)
+        raise errors.SignInFailed(throttle.WRONG)
     name, by = found.principal.session, found.principal
     database.transaction(lambda session: end(session, name, by=by))
     return found
@@ -285,22 +284,4 @@ def _new(
 
 def _refused(counted: Counter) -> errors.SignInFailed:
     """A refusal that counts and records itself after the roll-back."""
-    return throttle.counting(errors.SignInFailed(_WRONG), counted)
-
-
-def _unsigned(subject_id: str | None) -> errors.SignInFailed:
-    """The same for a passkey, which nobody guesses: it is recorded, and slows nobody down."""
-
-    def aftermath(session: Session) -> None:
-        record(
-            session,
-            EventType.SIGN_IN_FAILED,
-            logs=[HOUSE],
-            by=SYSTEM,
-            refs={"subject": subject_id},
-            data={"factor": "passkey"},
-        )
-
-    refusal = errors.SignInFailed(_WRONG)
-    refusal.aftermath = aftermath
-    return refusal
+    return throttle.counting(errors.SignInFailed(throttle.WRONG), counted)

@@ -43,10 +43,13 @@ def anyone() -> passkeys.Asked | None:
     return passkeys.ask_anyone(settings, browser=browser())
 
 
-def ways(subject_id: str) -> dict[str, Any]:
-    """For a page that asks for a second factor: a question for a passkey, and whether for codes."""
+def ways(subject_id: str, *, verified: bool = False) -> dict[str, Any]:
+    """For a page that asks for a second factor: a question for a passkey, and whether for codes.
+
+    `verified` asks for a passkey whose device recognises its owner.
+    """
     with guard.database().reading() as reading:
-        asked = passkeys.ask(reading, subject_id, browser=browser())
+        asked = passkeys.ask(reading, subject_id, browser=browser(), verified=verified)
         return {
             "passkey": asked,
             "codes": asked is None or bool(authenticators.enrolled(reading, subject_id)),

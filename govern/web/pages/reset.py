@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from govern import errors
 from govern.identity import activation, passwords, resets
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import base, passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,17 +56,19 @@ def reset_done(token: str) -> ResponseReturnValue:
     password = request.form.get("password", "")
     if password != request.form.get("password_again", ""):
         return _reset_page(token, {"password_again": _("The two are not the same.")}, status=422)
+    answer, code = passkeys.answer(), base.typed("code")
     try:
         with guard.database().reading() as session:
             subject = resets.find(session, token)[1]
         hashed = activation.hash_password(password, of=subject)
         guard.database().transaction(
-            lambda s: resets.complete(s, token, password_hash=hashed, code=base.typed("code"))
+            lambda s: resets.complete(s, token, password_hash=hashed, code=code, answer=answer)
         )
     except errors.Invalid as error:
         return _reset_page(token, {"password": error.message}, status=422)
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _reset_page(token, {"code": error.message}))
+        field = "passkey" if answer else "code"
+        return base.refusal(error, _reset_page(token, {field: error.message}))
     except (errors.Unknown, errors.AlreadyEnded):
         return _dead()
     guard.know_browser(subject.id)
@@ -83,6 +85,7 @@ def _reset_page(token: str, wrong: Mapping[str, str], *, status: int = 200) -> R
     page = render_template(
         "auth/reset.html", step="ask", token=token, email=subject.email, errors=wrong,
         password_min=passwords.MIN_LENGTH,
+        passkey=passkeys.ways(subject.id, verified=True)["passkey"],
     )  # fmt: skip
     return page, status
 

@@ -34,14 +34,18 @@ def start() -> ResponseReturnValue:
 def step_up() -> ResponseReturnValue:
     """Ask for a fresh code before a page that needs one, then go on to it."""
     target = base.local_path(request.values.get("next", ""))
+    title = {
+        "/account/apps/new": _("Add an authenticator app"),
+        "/account/passkeys/new": _("Add a passkey"),
+    }.get(target) or _("See %(page)s", page=target)
     if request.method == "GET":
-        return base.step_up(_("Go on"), cancel="/", fields=[("next", target)], target="/step-up")
+        return base.step_up(title, cancel="/", fields=[("next", target)], target="/step-up")
     return base.act(
         base.require_fresh,
         done=lambda _nothing: redirect(target, 303),
         again=lambda errors: base.step_up(
-            _("Go on"), cancel="/", fields=[("next", target)], target="/step-up", errors=errors
+            title, cancel="/", fields=[("next", target)], target="/step-up", errors=errors
         ),
-        title=_("Go on"),
+        title=title,
         cancel="/",
     )

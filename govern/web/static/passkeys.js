@@ -27,11 +27,12 @@ function answer(credential) {
   });
 }
 
-// "get" shows a passkey, "create" makes one.
+// "get" shows a passkey, "create" makes one; where it is part of a form, the rest is filled first.
 async function ask(button) {
   const form = button.form;
   const said = form.querySelector("[data-passkey-said]");
-  if (button.dataset.passkey === "create" && !form.reportValidity()) return;
+  const whole = button.dataset.passkey === "create" || "whole" in button.dataset;
+  if (whole && !form.reportValidity()) return;
   said.hidden = true;
   button.disabled = true;
   try {
