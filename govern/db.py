@@ -470,6 +470,9 @@ def hold(session: Session, name: str, *, wait: bool = True) -> bool:
 
 # What a column is marked with whose values `seal_row` sealed, at `table.column:primary key`.
 SEALED = {"sealed": True}
+# What a column is marked with that tells of the person of its row's `subject_id`: it is emptied
+# when they are erased (`access.erasing`).
+PERSONAL = {"personal": True}
 _OF_FORMS = 0  # the id of the key of what leaves us
 
 

@@ -31,6 +31,7 @@ MAY = {
         "request:approve",
         "role:assign",
         "subject:recover",
+        "subject:erase",
         "demand:set",
         "roster:import",
         "integration:create",

@@ -54,6 +54,7 @@ WEIGHTY: dict[str | None, set[str]] = {
     "role:assign": {"/people/<subject_id>/roles", "/people/<subject_id>/roles/<role_id>/withdraw"},
     "subject:offboard": {"/people/<subject_id>/offboard"},
     "subject:recover": {"/people/<subject_id>/recovery"},
+    "subject:erase": {"/people/<subject_id>/erase"},
     "integration:create": {
         "/integrations", "/integrations/<integration_id>/registration",
         "/integrations/<integration_id>/resume", "/integrations/<integration_id>/revoke",
