@@ -397,7 +397,11 @@ def insert_many(session: OrmSession, table: Table, rows: Iterable[Sequence[Any]]
     """
     if isinstance(rows, list) and not rows:
         return
-    connection = session.connection()
+    insert_rows(session.connection(), table, rows)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """The same without a session, for what is written at every turn."""
     driver_error = connection.dialect.loaded_dbapi.Error
     insert_all = _copy if connection.dialect.name == "postgresql" else _insert_all
     try:
