@@ -64,7 +64,7 @@ NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
     "integration:create", "demand:set", "provider:write", "identity:link", "subject:recover",
-    "hold:set", "subject:erase",
+    "hold:set", "subject:erase", "roster:import",
 })  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from govern.web.pages import (
     auth,
     authenticators,
     base,
+    calendar,
     contractor,
     demanding,
     drills,
@@ -23,6 +24,7 @@ from govern.web.pages import (
     recovery,
     reset,
     roles,
+    rosters,
     single_sign_on,
     start,
     suspended,
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, authenticators, contractor, demanding, drills, effect, ending, integrations,
-    lift, overview, pause, people, projects, recovery, reset, roles, single_sign_on, start,
-    suspended,
+    auditor, auth, authenticators, calendar, contractor, demanding, drills, effect, ending,
+    integrations, lift, overview, pause, people, projects, recovery, reset, roles, rosters,
+    single_sign_on, start, suspended,
 )  # fmt: skip
 
 

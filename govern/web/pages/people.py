@@ -58,6 +58,7 @@ def search() -> ResponseReturnValue:
         rows=found.rows,
         next_url=base.next_url(found.after),
         first_url=base.first_url(),
+        may_import=base.may("roster:import", None),
     )
 
 
