@@ -29,9 +29,9 @@ MAY = {
     "api": set(EVERY)
     - {
         "request:approve",
+        "question:answer",
         "role:assign",
         "subject:recover",
-        "subject:erase",
         "demand:set",
         "roster:import",
         "integration:create",

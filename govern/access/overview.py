@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SUSPENSIONS_SHOWN = 50
 CLIENTS_SHOWN = 200
+QUESTIONS_SHOWN = 5
 EVENTS_SHOWN = 12
 # How far back in a log the last acts are looked for: first a glance, then past a long pause's
 # particulars.

@@ -31,7 +31,7 @@ class EventType(StrEnum):
     SUBJECT_CHANGED = "subject.changed"
     SUBJECT_MOVED = "subject.moved"
     SUBJECT_OFFBOARDED = "subject.offboarded"
-    SUBJECT_ERASED = "subject.erased"
+    PREFERENCE_SET = "preference.set"
     ROLE_ASSIGNED = "role.assigned"
     ROLE_WITHDRAWN = "role.withdrawn"
     DEMAND_SET = "demand.set"
@@ -92,6 +92,9 @@ class EventType(StrEnum):
     REQUEST_APPROVED = "request.approved"
     REQUEST_WITHDRAWN = "request.withdrawn"
 
+    QUESTION_ASKED = "question.asked"
+    QUESTION_ANSWERED = "question.answered"
+
     ROSTER_IMPORTED = "roster.imported"
 
     WITNESS_ADDED = "witness.added"
@@ -124,7 +127,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.SUBJECT_CHANGED: "Particulars of a person changed.",
     EventType.SUBJECT_MOVED: "A person went from one organisation to another.",
     EventType.SUBJECT_OFFBOARDED: "A person left for good; their grants and sessions ended.",
-    EventType.SUBJECT_ERASED: "What was personal of a person was erased; every proof stays whole.",
+    EventType.PREFERENCE_SET: "A person chose the time zone that their pages are in.",
     EventType.ROLE_ASSIGNED: "A role was given, over all clients or one, until an instant.",
     EventType.ROLE_WITHDRAWN: "A role was taken back.",
     EventType.DEMAND_SET: "A role, a client or a project began to demand a factor, now or later.",
@@ -179,6 +182,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.REQUEST_OPENED: "Someone asked for what takes a second person.",
     EventType.REQUEST_APPROVED: "The second person approved.",
     EventType.REQUEST_WITHDRAWN: "What was asked for was withdrawn or refused.",
+    EventType.QUESTION_ASKED: "A person asked about a project, or about their own access.",
+    EventType.QUESTION_ANSWERED: "A question was answered.",
     EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",
     EventType.WITNESS_ADDED: "Checkpoints go to a witness from here, for it to cosign.",
     EventType.WITNESS_ENDED: "Checkpoints no longer go to a witness.",

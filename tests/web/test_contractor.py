@@ -106,7 +106,11 @@ def test_a_suspended_person_sees_their_own_page_and_nothing_else(world: World, a
     assert "conduct" not in page.lower()
     assert "screen" not in page
     assert "/account" not in page
-    open_to_them = {"/", "/status", "/notices/<notice_id>/acknowledge"}
+    open_to_them = {
+        "/", "/status", "/notices", "/notices.ics", "/notices/<notice_id>/acknowledge",
+        "/questions/mine", "/questions/<question_id>",
+        "/questions/<question_id>/messages",
+    }  # fmt: skip
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         if getattr(view, "govern_guard", "signed_in") != "signed_in" or rule.endpoint == "static":

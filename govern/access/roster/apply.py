@@ -128,7 +128,6 @@ def _register(
                 made_by,
                 at,
                 None,
-                None,
             )
         )
         membership_rows.append(

@@ -156,7 +156,7 @@ def acknowledge(session: Session, notice_id: str, *, by: Principal) -> None:
     logs = None
     if notice is not None and by.kind is Kind.SUBJECT:
         suspension = session.get_one(Suspension, notice.suspension_id)
-        logs = _touching(session, suspension, by.id)
+        logs = touching(session, suspension, by.id)
     if logs is None:
         raise errors.Unknown(f"There is no notice {notice_id}.")
     if session.get(NoticeAcknowledgement, (notice_id, by.id)) is not None:
@@ -183,7 +183,7 @@ def acknowledge(session: Session, notice_id: str, *, by: Principal) -> None:
     )
 
 
-def _touching(session: OrmSession, suspension: Suspension, subject_id: str) -> list[str] | None:
+def touching(session: OrmSession, suspension: Suspension, subject_id: str) -> list[str] | None:
     """The logs in which a suspension concerns someone; None when it does not.
 
     It concerns whom it holds now, and whom it held when it was opened.

@@ -8,17 +8,19 @@ waits for mail.
 
 from govern.signals.mail.following import follow
 from govern.signals.mail.sending import send
-from govern.signals.mail.state import Told, Trouble, told, trouble
+from govern.signals.mail.state import Delivery, Told, Trouble, deliveries, told, trouble
 from govern.signals.mail.tables import MailAct, MailDelivery, MailServer, State
 from govern.signals.mail.working import work
 
 __all__ = [
+    "Delivery",
     "MailAct",
     "MailDelivery",
     "MailServer",
     "State",
     "Told",
     "Trouble",
+    "deliveries",
     "follow",
     "send",
     "told",

@@ -1,8 +1,9 @@
 """Following the logs: what people are to be told, noted once each as the cursors move.
 
 Grants come singly, by hundreds or by the roster, so what happens to a person's grants within two
-minutes is told in one mail. An act on a suspension has an entry in each log concerned, and is noted
-at the first of them. A notice that opens with its suspension is told with it.
+minutes is told in one mail, and so are answers to their questions. An act on a suspension has an
+entry in each log concerned, and is noted at the first of them. A notice that opens with its
+suspension is told with it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLLOWER = "mail"
 GRANTS = "grants"
+ANSWERS = "answers"
 ON_SUSPENSIONS = frozenset({
     EventType.SUSPENSION_OPENED, EventType.SUSPENSION_MODE_CHANGED, EventType.NOTICE_POSTED,
     EventType.SUSPENSION_RELEASED, EventType.SUSPENSION_NARROWED, EventType.SUSPENSION_LIFTED,
@@ -42,7 +44,11 @@ ON_GRANTS = frozenset({EventType.GRANT_ISSUED, EventType.GRANT_REVOKED})
 ON_ACCOUNTS = frozenset({
     EventType.IDENTITY_OFFERED, EventType.IDENTITY_LINKED, EventType.IDENTITY_UNLINKED,
 })  # fmt: skip
-_TYPES = ON_SUSPENSIONS | ON_GRANTS | ON_ACCOUNTS | accounts.ON_RECOVERY | factors.TYPES
+# What a person is told of once for two minutes of it, by the act that their mails belong to.
+_GATHERED = {GRANTS: ON_GRANTS, ANSWERS: frozenset({EventType.QUESTION_ANSWERED})}
+_TYPES = (
+    ON_SUSPENSIONS.union(*_GATHERED.values()) | ON_ACCOUNTS | accounts.ON_RECOVERY | factors.TYPES
+)
 TOGETHER = timedelta(minutes=2)
 # Every entry of a log is there, and was followed, so long after its instant.
 SETTLED = timedelta(minutes=1)
@@ -93,15 +99,12 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
             return
         since = clock.now(session) - TOO_LATE
         fresh = [entry for entry in entries if entry.at > since]
-        _note_grants(session, [entry for entry in fresh if entry.type in ON_GRANTS])
+        for kind, types in _GATHERED.items():
+            _note_gathered(session, kind, [entry for entry in fresh if entry.type in types])
         for act_id, person, at in factors.acts(session, fresh):
             _note(session, act_id, [person], at=at)
         for entry in fresh:
-            if entry.type in ON_ACCOUNTS:
-                _note_account(session, entry)
-            if entry.type in accounts.ON_RECOVERY and entry.subject_id is not None:
-                for act_id, at in accounts.acts(session, entry):
-                    _note(session, act_id, [entry.subject_id], at=at)
+            _note_own(session, entry)
             if entry.type in ON_SUSPENSIONS and not _told_with_opening(session, entry):
                 insert_if_absent(
                     session, MailAct, id=f"{entry.type}:{entry.suspension_id}:"
@@ -120,23 +123,32 @@ def _told_with_opening(session: OrmSession, entry: Row[Any]) -> bool:
 
 
 def window_of(at: datetime) -> datetime:
-    """When the time began whose grants are told of together."""
+    """When the time began whose grants, or answers, are told of together."""
     length = TOGETHER // clock.TICK
     return clock.from_micros(clock.micros(at) // length * length)
 
 
-def _note_grants(session: Session, entries: Iterable[Row[Any]]) -> None:
+def _note_gathered(session: Session, kind: str, entries: Iterable[Row[Any]]) -> None:
     windows: dict[datetime, dict[str, None]] = {}
     for entry in entries:
         if entry.subject_id is not None and entry.actor != entry.subject_id:
             windows.setdefault(window_of(entry.at), {})[entry.subject_id] = None
     for begins, people in windows.items():
-        act_id = f"{GRANTS}:{clock.micros(begins)}"
+        act_id = f"{kind}:{clock.micros(begins)}"
         insert_if_absent(
-            session, MailAct, id=act_id, type=GRANTS, suspension_id=None, actor="", at=begins,
+            session, MailAct, id=act_id, type=kind, suspension_id=None, actor="", at=begins,
             cursor="", finished_at=begins,
         )  # fmt: skip
         _note(session, act_id, people, at=begins + TOGETHER + SETTLED)
+
+
+def _note_own(session: Session, entry: Row[Any]) -> None:
+    """Note what is about someone's own way in."""
+    if entry.type in ON_ACCOUNTS:
+        _note_account(session, entry)
+    if entry.type in accounts.ON_RECOVERY and entry.subject_id is not None:
+        for act_id, at in accounts.acts(session, entry):
+            _note(session, act_id, [entry.subject_id], at=at)
 
 
 def _note_account(session: Session, entry: Row[Any]) -> None:

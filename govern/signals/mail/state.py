@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
+from govern.db import listed
 from govern.signals.mail.sending import SERVER
 from govern.signals.mail.tables import MailAct, MailDelivery, MailServer, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.orm import Session
 
 
@@ -63,3 +66,35 @@ def told(session: Session, suspension_id: str) -> Told | None:
         waiting=rows.get(State.WAITING, 0) + rows.get(State.FAILED, 0),
         given_up=rows.get(State.GIVEN_UP, 0),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One mail to one person about an act on a suspension; `ended_at` is when it left, or died."""
+
+    suspension_id: str
+    type: str
+    at: datetime
+    state: State
+    ended_at: datetime | None
+
+
+def deliveries(session: Session, subject_id: str, suspension_ids: Iterable[str]) -> list[Delivery]:
+    """How each mail to a person about some suspensions stands."""
+    among = listed(session, sorted(set(suspension_ids)))
+    rows = session.execute(
+        select(MailAct.suspension_id, MailAct.type, MailAct.at, MailDelivery.state,
+               MailDelivery.ended_at)
+        .join(among, among.c.value == MailAct.suspension_id)
+        .join(
+            MailDelivery,
+            and_(MailDelivery.act_id == MailAct.id, MailDelivery.subject_id == subject_id),
+        )
+        .order_by(MailAct.at)
+    )  # fmt: skip
+    return [
+        Delivery(
+            suspension_id=row[0] or "", type=row[1], at=row[2], state=State(row[3]), ended_at=row[4]
+        )
+        for row in rows
+    ]

@@ -32,7 +32,7 @@ from govern.db import listed
 from govern.identity import federation
 from govern.identity.subjects import Subject
 from govern.signals.mail import accounts, factors
-from govern.signals.mail.following import GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
+from govern.signals.mail.following import ANSWERS, GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,6 +64,7 @@ _TITLES: dict[str, str] = {
     **accounts.TITLES,
     **factors.TITLES,
     GRANTS: "Your access has changed",
+    ANSWERS: "An answer to your question",
 }
 # Mails about someone's own account, whose words end with what they may do themselves.
 _OWN = {
@@ -88,6 +89,8 @@ def compose(
         bodies = {each: lines for each, lines in told.items() if lines}
     elif act.type == GRANTS:
         bodies = _of_grants(session, act, people)
+    elif act.type == ANSWERS:
+        bodies = _of_answers(session, settings, act, people)
     elif act.type in ON_ACCOUNTS:
         bodies = _of_account(session, settings, act, people)
     else:
@@ -288,6 +291,39 @@ def _of_grants(session: Session, act: MailAct, people: list[str]) -> dict[str, l
         if lines:
             found[person] = lines
     return found
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+def _of_answers(
+    session: Session, settings: Settings, act: MailAct, people: list[str]
+) -> dict[str, list[str]]:
+    """That questions were answered, and about what; the answer itself is on the page alone."""
+    among = listed(session, sorted(people))
+    rows = session.execute(
+        select(Entry.subject_id, Project.code)
+        .join(among, among.c.value == Entry.subject_id)
+        .outerjoin(Project, Project.id == Entry.project_id)
+        .where(
+            Entry.type == EventType.QUESTION_ANSWERED,
+            Entry.at >= act.at,
+            Entry.at < act.at + TOGETHER,
+        )
+        .distinct()
+        .order_by(Entry.subject_id, Project.code)
+    )
+    about: dict[str | None, list[str]] = {}
+    for person, code in rows:
+        about.setdefault(person, []).append(f"  {code or 'your own access'}")
+    return {
+        person: [
+            "There is an answer to what you asked about:", "", *places, "",
+            f"Read it on your own page: {settings.public_url}/questions/mine",
+        ]
+        for person, places in about.items()
+        if person is not None
+    }  # fmt: skip
 
 
 # --- accounts ----------------------------------------------------------------------------------

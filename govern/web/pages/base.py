@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
+from babel.dates import format_date, format_time, get_datetime_format, get_timezone_name
 from flask import g, make_response, render_template, request
-from flask_babel import Babel, format_timedelta
+from flask_babel import Babel, format_timedelta, get_locale
 from flask_babel import gettext as _
 from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
 
 from govern import clock, errors, permissions, replica
 from govern.access import suspensions
-from govern.identity import sessions, throttle
+from govern.identity import preferences, sessions, throttle
 from govern.web import guard, problems
 from govern.web.pages import passkeys
 from govern.web.problems import STATUS
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from typing import Any
+    from zoneinfo import ZoneInfo
 
     from flask import Flask, Response
     from flask.typing import ResponseReturnValue
@@ -55,6 +58,7 @@ def install(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     CSRFProtect(app)
     app.jinja_env.globals["relative"] = relative
+    app.jinja_env.globals["own_time"] = own_time
 
     @app.before_request
     def refuse_nul() -> None:
@@ -137,6 +141,36 @@ def showing() -> Iterator[Session]:
 def relative(at: datetime) -> str:
     """How long ago, or in how long, in the reader's language."""
     return str(format_timedelta(at - clock.utcnow(), add_direction=True))
+
+
+def zone() -> ZoneInfo | None:
+    """The time zone that the viewer chose, if any; asked for once a request, by pages of theirs."""
+    if "zone" not in g:
+        with guard.database().reading() as session:
+            g.zone = preferences.zone(session, guard.principal().id)
+    found: ZoneInfo | None = g.zone
+    return found
+
+
+@dataclass(frozen=True)
+class OwnTime:
+    """An instant on the viewer's own clock: for a machine, with its offset, and in words."""
+
+    iso: str
+    words: str
+
+
+def own_time(at: datetime) -> OwnTime | None:
+    """The same instant in the viewer's time zone and language; None while they chose no zone."""
+    own = zone()
+    if own is None:
+        return None
+    here, locale = at.astimezone(own), get_locale()
+    time = format_time(here, "short", tzinfo=own, locale=locale)
+    named = f"{time} {get_timezone_name(here, 'short', locale=locale)}"
+    order = str(get_datetime_format("medium", locale=locale)).replace("'", "")
+    words = order.format(named, format_date(here, "medium", locale=locale))
+    return OwnTime(here.isoformat(timespec="seconds"), words)
 
 
 def held_since(session: OrmSession, subject_id: str) -> datetime | None:

@@ -5,6 +5,7 @@ Everything here is about whoever is signed in: no address names a person.
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,21 @@ from govern.access import demands, standing, suspensions, tokens
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
 from govern.identity import account as accounts
-from govern.identity import activation, authenticators, passwords, recovery, sessions, signed_in
+from govern.identity import (
+    activation,
+    authenticators,
+    passwords,
+    preferences,
+    recovery,
+    sessions,
+    signed_in,
+)
 from govern.web import guard
 from govern.web.pages import base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from flask.typing import ResponseReturnValue
 
@@ -32,6 +42,9 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 blueprint = Blueprint("contractor", __name__)
+
+# So long before access runs out, its holder is told to ask for more.
+RENEWED_BEFORE = timedelta(days=30)
 
 _ACTIONS = {
     "read": lazy_gettext("look at the data"),
@@ -68,7 +81,7 @@ def home() -> ResponseReturnValue:
         over = standing.over(session, by.id)
         owed = demands.owed(session, by.id, by.roles)
         now = clock.now(session)
-    projects = [_project(one) for one in found if one.ended is None]
+    projects = [_project(one, now) for one in found if one.ended is None]
     _place_notices(projects)
     return render_template(
         "contractor/home.html",
@@ -77,6 +90,11 @@ def home() -> ResponseReturnValue:
         own=_own(own),
         owed=owed,
         projects=projects,
+        ending=sorted(
+            (each for each in projects if each["ends_at"] - now < RENEWED_BEFORE),
+            key=lambda each: each["ends_at"],
+        ),
+        zone=base.zone(),
         over=over,
         past=[
             {"code": _code(one), "ended_at": one.ended_at, "why": _WHY_PAST[one.ended]}
@@ -125,7 +143,7 @@ def _code(one: Standing) -> str:
     return f"{one.project} · {one.dataset}" if one.dataset else one.project
 
 
-def _project(one: Standing) -> dict[str, Any]:
+def _project(one: Standing, now: datetime) -> dict[str, Any]:
     first = one.holds[0] if one.holds else None
     state = "running" if first is None else str(first.mode)
     told = {
@@ -134,9 +152,16 @@ def _project(one: Standing) -> dict[str, Any]:
         if hold.scope is not Scope.SUBJECT
     }
     hours, until = _hours(one)
+    hand_in = [
+        hold.notices[0].submit_by
+        for hold in (*one.holds, *one.parts)
+        if hold.notices and hold.notices[0].submit_by
+    ]
     parts = [_("use the dataset %(code)s", code=part.dataset) for part in one.parts]
     return {
         "code": _code(one),
+        "project": one.project,
+        "about": first.suspension_id if first else None,
         "state": state if one.begun else "scheduled",
         "since": first.since if first else None,
         "temporary": state in {"paused", "read_only"},
@@ -147,6 +172,8 @@ def _project(one: Standing) -> dict[str, Any]:
         "may_not": [*(_ACTIONS.get(action, action) for action in one.may_not), *parts],
         "hours": hours,
         "hours_until": until,
+        "today": _today(hours, until, now),
+        "submit_by": min(hand_in, default=None),
         "review_at": first.review_by if first else None,
         "entitlement": ", ".join(one.entitlements),
         "ends_at": one.ends_at,
@@ -190,6 +217,17 @@ def _hours(one: Standing) -> tuple[str, Any]:
     if "log_hours" in one.may_not and cut_off is not None:
         return "stopped", cut_off
     return "none", None
+
+
+def _today(hours: str, until: datetime | None, now: datetime) -> str:
+    """Which of today's hours count, by the day of the reader's own clock: all, until, or none."""
+    here = now.astimezone(base.zone() or UTC)
+    begins = here.replace(hour=0, minute=0, second=0, microsecond=0)
+    if hours == "count":
+        return "all" if until is None or until >= begins + timedelta(days=1) else "until"
+    if hours == "stopped" and until is not None:
+        return "until" if until > begins else "none"
+    return ""
 
 
 def _contact(text: str) -> dict[str, str] | None:
@@ -312,7 +350,7 @@ def done(message: str) -> ResponseReturnValue:
 
 def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None) -> str:
     """One's account, with what was wrong with a form of it."""
-    by, me = guard.principal(), guard.caller().subject
+    by, me, zone = guard.principal(), guard.caller().subject, base.zone()
     with guard.database().reading() as session:
         since = base.held_since(session, by.id)
         return render_template(
@@ -323,7 +361,8 @@ def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None
             new_codes=new_codes,
             tools=tokens.mine(session, by=by),
             sessions=[_session(row, by) for row in signed_in.mine(session, since=since, by=by)],
-            form={},
+            form={"time_zone": request.form.get("time_zone", str(zone or ""))},
+            zones=[(name, name) for name in preferences.zones()],
             errors=wrong,
             password_min=passwords.MIN_LENGTH,
             recovering=recovery.pending(session, by.id),

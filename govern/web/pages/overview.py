@@ -9,7 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors
-from govern.access import overview, requests, suspensions
+from govern.access import overview, questions, requests, suspensions
 from govern.access.requests import RequestKind
 from govern.audit import reading
 from govern.signals import mail
@@ -40,6 +40,7 @@ def page() -> str:
         suspensions.reading.measure(session, shown, by=by)
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
+        asked, more_asked = questions.waiting(session, limit=overview.QUESTIONS_SHOWN, by=by)
         recent = overview.recent(session, by=by)
         silent = mail.trouble(session)
         announced = demanding.announced(session, by=by)
@@ -53,6 +54,8 @@ def page() -> str:
         now=clock.utcnow(),
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
+        questions=asked,
+        more_questions=bool(more_asked),
         silent=silent,
         announced=announced,
         knows_all=base.may("suspension:read", None),

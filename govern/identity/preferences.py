@@ -1,0 +1,80 @@
+"""What a person likes their own pages to be in: their time zone. A preference opens no door."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
+
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import errors
+from govern.audit import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.db import Again, Audited, Base, Code, Id, references
+from govern.principal import Kind
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+
+class Preference(Audited, Base):
+    """One person's preferences; `time_zone` is empty while they have chosen none."""
+
+    __tablename__ = "preference"
+
+    subject_id: Mapped[Id] = mapped_column(references("subject.id"), primary_key=True)
+    time_zone: Mapped[Code]
+
+
+@cache
+def zones() -> tuple[str, ...]:
+    """The time zones to choose from, by the names of the IANA database."""
+    named = [name for name in available_timezones() if "/" in name]
+    odd = ("Etc/", "SystemV/", "posix/", "right/")
+    return ("UTC", *sorted(name for name in named if not name.startswith(odd)))
+
+
+def zone(session: OrmSession, subject_id: str) -> ZoneInfo | None:
+    """The zone that a person chose; None when they chose none, or this machine does not know it."""
+    query = select(Preference.time_zone).where(Preference.subject_id == subject_id)
+    name = session.execute(query).scalar_one_or_none()
+    return ZoneInfo(name) if name in zones() else None
+
+
+def set_time_zone(session: Session, name: str, *, by: Principal) -> None:
+    """Choose one's own time zone, or none (empty); the same again changes nothing."""
+    if by.kind is not Kind.SUBJECT:
+        raise errors.Forbidden("Only a person has preferences.")
+    if name and name not in zones():
+        raise errors.Invalid(f"“{name}” is no time zone that we know.", field="time_zone")
+    row = session.get(Preference, by.id)
+    if (row.time_zone if row is not None else "") == name:
+        return
+    fresh = row is None
+    if row is None:
+        row = Preference(subject_id=by.id, time_zone=name)
+        session.add(row)
+    row.time_zone = name
+
+    def recheck(session: OrmSession) -> None:
+        there = select(Preference.subject_id).where(Preference.subject_id == by.id)
+        if fresh and session.execute(there).first() is not None:
+            raise Again
+
+    record(
+        session,
+        EventType.PREFERENCE_SET,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": by.id},
+        private={"time_zone": name},
+        about=by.id,
+        covers=[row],
+        recheck=recheck,
+    )

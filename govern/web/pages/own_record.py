@@ -1,0 +1,43 @@
+"""What is one's own beside projects and sign-in: one's time zone, and one's whole record."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, make_response
+from flask_babel import gettext as _
+
+from govern import clock
+from govern.access import own_record
+from govern.identity import preferences
+from govern.web import guard
+from govern.web.pages import base, contractor
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+blueprint = Blueprint("own_record", __name__)
+
+
+@blueprint.post("/account/time-zone")
+def set_time_zone() -> ResponseReturnValue:
+    """Choose the time zone of one's own pages."""
+    return base.act(
+        lambda session, by: preferences.set_time_zone(session, base.typed("time_zone"), by=by),
+        done=lambda _none: contractor.done(_("Your time zone is set.")),
+        again=contractor.account_page,
+        title=_("Set my time zone"),
+        cancel="/account",
+    )
+
+
+@blueprint.get("/account/record")
+def take() -> ResponseReturnValue:
+    """Everything that is recorded of oneself, as JSON; the reading is recorded too."""
+    found = own_record.read(guard.database(), by=guard.principal())
+    response = make_response(json.dumps(found, ensure_ascii=False, indent=1))
+    response.headers["Content-Type"] = "application/json; charset=utf-8"
+    name = f"govern-record-{clock.utcnow():%Y%m%dT%H%M%SZ}.json"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
