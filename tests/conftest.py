@@ -7,6 +7,7 @@ fixture `beginning`, a function that fills a world: it is run once as well, and 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -135,11 +136,15 @@ class Templates:
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    # Workers have folders of their own in the run's one.
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all workers of the run; they have folders of their own in it."""
     own = tmp_path_factory.getbasetemp()
-    run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    return Templates(tmp_path_factory.mktemp("template"), run)
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Templates:
+    return Templates(tmp_path_factory.mktemp("template"), run_folder)
 
 
 @pytest.fixture
@@ -197,6 +202,12 @@ def _push_request_context() -> None:
 
 
 # What a process does once, and a run of a thousand databases and applications would do for each.
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _seldom_collecting() -> None:
+    """Look for lost cycles seldom: at Python's own pace that is a tenth of the run."""
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -297,9 +308,11 @@ def world(store: Database) -> World:
 
 
 @pytest.fixture(scope="session")
-def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> jinja2.BytecodeCache:
+def compiled_templates(run_folder: Path) -> jinja2.BytecodeCache:
     """Templates are compiled once a run, not once an application, which each test has."""
-    return jinja2.FileSystemBytecodeCache(str(tmp_path_factory.mktemp("jinja")))
+    folder = run_folder / "jinja"
+    folder.mkdir(exist_ok=True)
+    return jinja2.FileSystemBytecodeCache(str(folder))
 
 
 @pytest.fixture

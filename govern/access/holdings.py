@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, exists, func, literal, not_, or_, select
@@ -84,6 +85,7 @@ class Page:
 # --- grants ------------------------------------------------------------------------------------
 
 
+@cache
 def _status() -> ColumnElement[str]:
     """How a grant stands now: the first clause of the rule that it fails, in one word."""
     failing = [(not_(clause.test), _WORD[clause.reason]) for clause in grants.standing()]
@@ -140,6 +142,7 @@ def _holding(row: Any) -> Holding:
     return Holding(**dict(zip(Holding.__dataclass_fields__, row, strict=True)))
 
 
+@cache
 def _holdings() -> Select[Any]:
     return (
         grants.facts(

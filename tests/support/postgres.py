@@ -30,6 +30,9 @@ UNSAFE = [
     "synchronous_commit=off",
     "full_page_writes=off",
     "autovacuum=off",
+    # With it each new database would be written to the log too, page by page.
+    "wal_level=minimal",
+    "max_wal_senders=0",
 ]  # tests outlive no power cut
 # What an installation of this size is given: memory for its indexes, and the cost of a solid disk.
 DURABLE = ["shared_buffers=512MB", "random_page_cost=1.1", "max_wal_size=4GB"]

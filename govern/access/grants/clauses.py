@@ -124,12 +124,19 @@ def _items(request_id: SomeId) -> Select[str]:
 
 def standing(moment: Moment = NOW) -> list[Clause]:
     """The rule without actions and suspensions: what would be in force if nothing were held."""
-    return [
+    return list(_standing(moment))
+
+
+# To build clauses costs more than to ask them, so they are kept: those about now, and those about
+# an instant that is bound when a statement is run.
+@lru_cache(maxsize=64)
+def _standing(moment: Moment) -> tuple[Clause, ...]:
+    return (
         Clause("subject_offboarded", moment.unended(Subject)),
         Clause("client_ended", moment.unended(Client)),
         Clause("project_ended", moment.unended(Project)),
         *open_(moment),
-    ]
+    )
 
 
 def open_(moment: Moment = NOW) -> list[Clause]:
@@ -163,23 +170,16 @@ def unheld(
 
     `dataset` is the dataset asked about, when the question is about one.
     """
-    if moment is NOW and dataset is None:
-        return list(_unheld_now(effect, supposing))
-    return _unheld(effect, moment, dataset, supposing)
+    return list(_unheld(effect, moment, dataset, supposing))
 
 
-@lru_cache(maxsize=256)
-def _unheld_now(effect: Effect, supposing: Supposing | None) -> tuple[Clause, ...]:
-    """The same about now: building these clauses costs more than asking them, so they are kept."""
-    return tuple(_unheld(effect, NOW, None, supposing))
-
-
+@lru_cache(maxsize=128)
 def _unheld(
     effect: Effect,
     moment: Moment,
     dataset: SQLColumnExpression[str] | None,
     supposing: Supposing | None,
-) -> list[Clause]:
+) -> tuple[Clause, ...]:
     found = []
     for scope in Scope:
         holding = _holding(
@@ -193,7 +193,7 @@ def _unheld(
         # Whoever is named in a list is told no other word than who is named alone.
         reason = Scope.SUBJECT if scope is Scope.PEOPLE else scope
         found.append(Clause(reason, not_(holding.exists()), holding))
-    return found
+    return tuple(found)
 
 
 def reviewed(moment: Moment = NOW, *, dataset: SQLColumnExpression[str] | None = None) -> Clause:

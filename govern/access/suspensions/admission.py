@@ -332,19 +332,24 @@ def refuse_more_than_before(session: OrmSession, suspension: Suspension) -> None
     Else one could lay a second pause over a first, have the first lifted with an empty list, and
     take the second back alone.
     """
-    before = Moment.past(suspension.recorded_at - clock.TICK)
-    gone = Supposing(suspension=suspension.id)
-    ways = [
-        and_(
-            grants.held(effect),
-            not_(grants.held(effect, supposing=gone)),
-            grants.held(effect, before),
-        )
-        for effect in _LOOKED_AT
-    ]
-    query = grants.facts(Grant.id).where(grants.all_of(grants.standing()), or_(*ways)).limit(1)
-    if session.execute(query).first() is not None:
+    gone, values = Supposing(suspension=suspension.id).outline()
+    before = {_SHOWN_AT.key: suspension.recorded_at - clock.TICK}
+    if session.execute(_more_than_before(gone), values | before).first() is not None:
         raise errors.NeedsSecondPerson(
             "Another suspension that held the same people has ended since: to let them in takes "
             "two. Ask for a lift."
         )
+
+
+@lru_cache(maxsize=1)
+def _more_than_before(gone: Supposing) -> Select[str]:
+    ways = [
+        and_(
+            grants.held(effect),
+            not_(grants.held(effect, supposing=gone)),
+            grants.held(effect, _SHOWN),
+        )
+        for effect in _LOOKED_AT
+    ]
+    query: Select[str] = grants.facts(Grant.id)
+    return query.where(grants.all_of(grants.standing()), or_(*ways)).limit(1)

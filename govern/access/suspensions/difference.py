@@ -10,9 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, func, literal, not_, null, or_, select, union_all
+from sqlalchemy import (
+    String,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
 from govern.access import grants
 from govern.access.clients import Dataset, Project
@@ -24,6 +37,7 @@ from govern.access.suspensions import reading
 from govern.access.suspensions.admission import Way, back, goes, way
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
+from govern.clock import Utc
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -31,6 +45,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
+
+# Clauses are built once, and bound to the act that they are asked about when they are asked.
+_OF, _OPENED_AT = bindparam("of", type_=String()), bindparam("opened_at", type_=Utc())
+_OPENING = Moment(at=_OPENED_AT)
 
 GROUPS = ("returns", "expired", "revoked", "offboarded", "held_elsewhere")
 # Which group a grant falls into by the first clause of the rule that it fails now.
@@ -74,12 +92,13 @@ class Line:
 def counts(session: OrmSession, standing: Standing | None, supposing: Supposing) -> Counts:
     """Count each group, in one statement; `standing` is None for a person who moves."""
     how = way(session, supposing)
-    interest = _of_interest(standing, supposing)
-    returns = back(supposing, how).where(interest).subquery()
-    group = _group(supposing, how).label("part")
+    outlined, values = _bound(standing, supposing)
+    interest = _of_interest(standing, outlined)
+    returns = back(outlined, how).where(interest).subquery()
+    group = _group(outlined, how).label("part")
     rest = (
         grants.facts(group)
-        .where(interest, _stays(supposing, how), _touched(standing, supposing))
+        .where(interest, _stays(outlined, how), _touched(standing, outlined))
         .subquery()
     )
     rows = session.execute(
@@ -89,7 +108,7 @@ def counts(session: OrmSession, standing: Standing | None, supposing: Supposing)
             .where(rest.c.part.is_not(None))
             .group_by(rest.c.part),
         ),
-        supposing.outline()[1],
+        values,
     ).all()
     people = sum(row[2] for row in rows)
     return Counts(**{part: number for part, number, _ in rows}, returns_people=people)
@@ -108,6 +127,7 @@ def page(
     """One page of a group by grant id, where the next begins, and the titles of who else holds."""
     instant = Moment().instant
     how = way(session, supposing)
+    outlined, values = _bound(standing, supposing)
     query = grants.facts(
         Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,
         Dataset.code, Entitlement.name, Grant.ends_at,
@@ -117,18 +137,18 @@ def page(
             (Grant.ends_at <= instant, Grant.ends_at),
             else_=null(),
         ),
-        _holder(supposing, how) if group == "held_elsewhere" else null(),
+        _holder(outlined, how) if group == "held_elsewhere" else null(),
     )  # fmt: skip
     if group == "returns":
-        returns = back(supposing, how).where(_of_interest(standing, supposing), Grant.id > after)
+        returns = back(outlined, how).where(_of_interest(standing, outlined), Grant.id > after)
         first = returns.order_by(Grant.id).limit(limit + 1).subquery()
         query = query.join(first, first.c.id == Grant.id)
     else:
         query = query.where(
-            _of_interest(standing, supposing),
-            _stays(supposing, how),
-            _touched(standing, supposing),
-            _group(supposing, how) == literal(group),
+            _of_interest(standing, outlined),
+            _stays(outlined, how),
+            _touched(standing, outlined),
+            _group(outlined, how) == literal(group),
         )
     query = (
         query.join(Entitlement, Entitlement.id == Grant.entitlement_id)
@@ -137,7 +157,7 @@ def page(
         .order_by(Grant.id)
         .limit(limit + 1)
     )
-    rows = session.execute(query, supposing.outline()[1]).all()
+    rows = session.execute(query, values).all()
     lines = [
         Line(
             grant_id=row[0], subject_id=row[1], external_id=row[2], name=row[3],
@@ -150,20 +170,30 @@ def page(
     return lines, lines[-1].grant_id if len(rows) > limit else None, holders
 
 
+def _bound(standing: Standing | None, supposing: Supposing) -> tuple[Supposing, dict[str, Any]]:
+    """The act in outline, of which clauses are kept, and what to bind when they are asked."""
+    outlined, values = supposing.outline()
+    if standing is not None:
+        opened = {_OPENED_AT.key: standing.suspension.recorded_at, _OF.key: standing.suspension.id}
+        values |= opened
+    return outlined, values
+
+
 def _of_interest(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
     """Grants that the act could concern: what one may see of all that it ever covered."""
     if standing is None:
         return Grant.subject_id == supposing.moved
     parts = [part.target for part in standing.parts]
-    opening = Moment.past(standing.suspension.recorded_at)
-    return or_(covered(parts), covered(parts, opening))
+    return or_(covered(parts), covered(parts, _OPENING))
 
 
+@lru_cache(maxsize=64)
 def _stays(supposing: Supposing, how: Way) -> ColumnElement[bool]:
     """What does not come back, for the rule fails it still, or something else holds it."""
     return not_(and_(grants.all_of(grants.standing()), goes(supposing, how)))
 
 
+@lru_cache(maxsize=64)
 def _group(supposing: Supposing, how: Way) -> ColumnElement[str | None]:
     """Why a grant that was touched does not return, or NULL: by the rule's clauses."""
     failing = [
@@ -178,17 +208,21 @@ def _group(supposing: Supposing, how: Way) -> ColumnElement[str | None]:
 def _touched(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
     """What stood and was covered at the opening, as far as the act names it."""
     if standing is None:
-        return _named(standing, supposing)
-    opening = Moment.past(standing.suspension.recorded_at)
+        return _named(supposing)
+    return and_(_stood(), _named(supposing))
+
+
+@cache
+def _stood() -> ColumnElement[bool]:
     return and_(
-        opening.known(Grant),
-        grants.all_of(grants.standing(opening)),
-        affected(standing.suspension.id, opening),
-        _named(standing, supposing),
+        _OPENING.known(Grant),
+        grants.all_of(grants.standing(_OPENING)),
+        affected(_OF, _OPENING),
     )
 
 
-def _named(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
+@lru_cache(maxsize=64)
+def _named(supposing: Supposing) -> ColumnElement[bool]:
     """The grants that the act is about: a release names some, and narrowing targets."""
     if supposing.moved is not None:
         return Grant.subject_id == supposing.moved
@@ -198,10 +232,10 @@ def _named(standing: Standing | None, supposing: Supposing) -> ColumnElement[boo
         return or_(
             supposing.lets_go(), and_(Grant.dataset_id.is_(None), Grant.project_id.in_(whole))
         )
-    if supposing.narrowed is not None and standing is not None:
+    if supposing.narrowed is not None:
         return affected(
-            standing.suspension.id,
-            Moment.past(standing.suspension.recorded_at),
+            _OF,
+            _OPENING,
             only=select(RequestItem.item_id).where(RequestItem.request_id == supposing.narrowed),
         )
     return Grant.id.is_not(None)

@@ -22,7 +22,6 @@ from sqlalchemy import (
     distinct,
     false,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -73,6 +72,7 @@ PART = 1000
 _AT, _BEFORE = bindparam("at", type_=Utc()), bindparam("before", type_=Utc())
 _SUSPENSION, _CLIENT = bindparam("suspension", type_=String()), bindparam("client", type_=String())
 _CURSOR, _COUNT = bindparam("cursor", type_=String()), bindparam("count", type_=Integer())
+_THEN, _JUST_BEFORE = Moment(at=_AT), Moment(at=_BEFORE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,19 +163,33 @@ def _count(database: Database, task_id: str) -> None:
         task = session.get_one(Particulars, task_id)
         if task.total is not None:
             return
-        total = task.written + session.execute(remaining(task)).one()[1]
+        total = task.written + remaining(session, task)
     size = update(Particulars).where(Particulars.id == task_id).values(total=total)
     database.transaction(lambda session: session.execute(size))
 
 
-def remaining(task: Particulars) -> Select[Any]:
-    """A statement of a task's id and how many of its grants are behind its cursor."""
-    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
-    return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
-        Grant.client_id == task.log_id,
-        Grant.id > task.cursor,
-        touched(task.event, task.suspension_id, at, before),
+def remaining(session: OrmSession, task: Particulars) -> int:
+    """How many of a task's grants are behind its cursor."""
+    bound = _bound(task) | {_CLIENT.key: task.log_id, _CURSOR.key: task.cursor}
+    return int(session.execute(_remaining(task.event), bound).scalar_one())
+
+
+@lru_cache(maxsize=16)
+def _remaining(event: str) -> Select[int]:
+    return grants.facts(func.count(Grant.id), moment=_THEN).where(
+        Grant.client_id == _CLIENT,
+        Grant.id > _CURSOR,
+        touched(event, _SUSPENSION, _THEN, _JUST_BEFORE),
     )
+
+
+def _bound(task: Particulars) -> dict[str, Any]:
+    """What the kept statements are to be told of a task's act."""
+    return {
+        _AT.key: task.as_at,
+        _BEFORE.key: task.as_at - clock.TICK,
+        _SUSPENSION.key: task.suspension_id,
+    }
 
 
 def _look_ahead(database: Database, task_id: str, *, after: _Ahead | None = None) -> _Ahead | None:
@@ -191,19 +205,11 @@ def _look_ahead(database: Database, task_id: str, *, after: _Ahead | None = None
 
 def _find(session: OrmSession, task: Particulars, cursor: str, count: int) -> _Ahead:
     """The next grants of a task behind one of them."""
-    before = task.as_at - clock.TICK
     wanted = _next(task.event, _kinds(session, task), _holding(session, task))
     # By the connection: what the ORM does with each row would cost as much as to find it.
     result = session.connection().execute(
         wanted,
-        {
-            _AT.key: task.as_at,
-            _BEFORE.key: before,
-            _SUSPENSION.key: task.suspension_id,
-            _CLIENT.key: task.log_id,
-            _CURSOR.key: cursor,
-            _COUNT.key: count,
-        },
+        _bound(task) | {_CLIENT.key: task.log_id, _CURSOR.key: cursor, _COUNT.key: count},
     )
     # A part at a time, so that those who answer have their turn between.
     rows = [row for part in result.partitions(PART) for row in part]
@@ -322,10 +328,10 @@ def _next(event: str, kinds: frozenset[Scope], holding: frozenset[str]) -> Selec
     `kinds` are those of the suspension's own scope, `holding` those by which a grant may have been
     held already.
     """
-    at, before = Moment(at=_AT), Moment(at=_BEFORE)
     already: ColumnElement[bool] = false()
     if event != EventType.GRANT_RESUMED:
-        free = (c.test for c in grants.unheld(Effect.OBSERVE, before) if c.reason in holding)
+        unheld = grants.unheld(Effect.OBSERVE, _JUST_BEFORE)
+        free = (clause.test for clause in unheld if clause.reason in holding)
         already = not_(and_(true(), *free))
     return (
         grants.facts(
@@ -334,12 +340,12 @@ def _next(event: str, kinds: frozenset[Scope], holding: frozenset[str]) -> Selec
             Grant.project_id,
             Grant.dataset_id,
             already.label("already"),
-            moment=at,
+            moment=_THEN,
         )
         .where(
             Grant.client_id == _CLIENT,
             Grant.id > _CURSOR,
-            touched(event, _SUSPENSION, at, before, kinds),
+            touched(event, _SUSPENSION, _THEN, _JUST_BEFORE, kinds),
         )
         .order_by(Grant.id)
         .limit(_COUNT)
@@ -397,17 +403,19 @@ def counts(session: OrmSession, suspension_id: str) -> tuple[int, int]:
     )
     if not tasks:
         return 0, 0
-    task = tasks[0]
-    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
-    logs = select(Particulars.log_id).where(
-        Particulars.suspension_id == suspension_id, Particulars.as_at == task.as_at
-    )
-    row = session.execute(
-        grants.facts(func.count(Grant.id), func.count(distinct(Grant.subject_id)), moment=at).where(
-            Grant.client_id.in_(logs), touched(task.event, suspension_id, at, before)
-        )
-    ).one()
+    row = session.execute(_counts(tasks[0].event), _bound(tasks[0])).one()
     return row[0], row[1]
+
+
+@lru_cache(maxsize=16)
+def _counts(event: str) -> Select[int, int]:
+    logs = select(Particulars.log_id).where(
+        Particulars.suspension_id == _SUSPENSION, Particulars.as_at == _AT
+    )
+    numbers = func.count(Grant.id), func.count(distinct(Grant.subject_id))
+    return grants.facts(*numbers, moment=_THEN).where(
+        Grant.client_id.in_(logs), touched(event, _SUSPENSION, _THEN, _JUST_BEFORE)
+    )
 
 
 def outstanding(session: OrmSession, suspension_id: str) -> tuple[int, int, bool]:

@@ -31,8 +31,8 @@ TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
 def measure(session: OrmSession, standings: list[Standing], *, by: Principal) -> None:
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
-    Two statements for all. What is left of an unfinished record is counted, not guessed; where it
-    is long, by who writes it.
+    Two statements for all, and one for each record that is not finished: what is left of it is
+    counted, not guessed; where that is long, by who writes it.
     """
     if not standings:
         return
@@ -46,10 +46,12 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
         task for group in latest.values() for task in group if task.finished_at is None
     ][:TASKS_COUNTED]  # fmt: skip
     questions = [_held_people(standing, clients) for standing in standings if standing.is_open]
-    questions += [particulars.remaining(task) for task in unfinished if task.total is None]
     counted = (
         {row[0]: row[1] for row in session.execute(union_all(*questions))} if questions else {}
     )
+    for task in unfinished:
+        if task.total is None:
+            counted[task.id] = particulars.remaining(session, task)
     for standing in standings:
         own = latest.get(standing.suspension.id, [])
         standing.digest = _digest(standing, tasks.get(standing.suspension.id, []))
