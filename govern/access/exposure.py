@@ -103,21 +103,23 @@ def reach(
     action: str = "read",
     after: str = "",
     limit: int = 1000,
+    held: bool = False,
     by: Principal,
 ) -> list[Exposure]:
     """Who could do it to a client's projects, a project or a dataset in `begin <= t < end`.
 
-    Keyset by the grant's id. Of a range that reaches beyond now only what has happened is told.
+    Of a `subject` (their id), what they could do it to, as far as the caller may see their grants.
+    With `held`, grants that something kept from permitting it at any moment are told too. Keyset by
+    the grant's id. Of a range that reaches beyond now only what has happened is told.
     """
-    place = _placed(session, kind, code)
-    permissions.require(by, "grant:read", client=place.client)
+    place = _placed(session, kind, code, by=by)
     begin, end = within(session, begin, end)
     asked = _Asked(session, place, action, begin, end)
     found: list[Exposure] = []
     size = min(max(limit, 100), _CHUNK)
     while len(found) < limit:
         rows = asked.windowed(after, size)
-        found += asked.answered(rows)
+        found += asked.answered(rows, held=held)
         if len(rows) < size:
             break
         after, size = rows[-1][0], min(size * 4, _CHUNK)
@@ -135,23 +137,53 @@ def count(
     by: Principal,
 ) -> int:
     """How many grants `reach` would name, without a row for each."""
-    place = _placed(session, kind, code)
-    permissions.require(by, "grant:read", client=place.client)
+    place = _placed(session, kind, code, by=by)
     begin, end = within(session, begin, end)
     return _Asked(session, place, action, begin, end).counted()
 
 
+def behind(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    after: str,
+    most: int,
+    action: str = "read",
+    by: Principal,
+) -> int:
+    """How many grants `reach` with `held` would tell behind a cursor; counted up to `most`."""
+    place = _placed(session, kind, code, by=by)
+    begin, end = within(session, begin, end)
+    return _Asked(session, place, action, begin, end).behind(after, most)
+
+
 @dataclass(frozen=True)
 class _Place:
-    """What is asked about: ids."""
+    """What is asked about: ids. Of a person, `clients` are those whose grants may be seen."""
 
     kind: str
-    client: str
+    client: str = ""
     project: str | None = None
     dataset: str | None = None
+    person: str | None = None
+    clients: frozenset[str] | None = None
 
 
-def _placed(session: OrmSession, kind: str, code: str) -> _Place:
+def _placed(session: OrmSession, kind: str, code: str, *, by: Principal) -> _Place:
+    if kind == "subject":
+        seen = permissions.scope(by, "grant:read")
+        if seen is not None and not seen:
+            permissions.require(by, "grant:read")
+        return _Place(kind, person=code, clients=seen)
+    place = _thing(session, kind, code)
+    permissions.require(by, "grant:read", client=place.client)
+    return place
+
+
+def _thing(session: OrmSession, kind: str, code: str) -> _Place:
     if kind == "client":
         return _Place(kind, clients.client(session, code).id)
     if kind == "project":
@@ -183,10 +215,12 @@ class _Asked:
             self._statement.where(Grant.id > after).order_by(Grant.id).limit(limit)
         ).all()
 
+    def behind(self, after: str, most: int) -> int:
+        """How many more there are behind a cursor, of so many at most."""
+        rest = self._chosen(select(Grant.id)).where(Grant.id > after).limit(most).subquery()
+        return self._session.execute(select(func.count()).select_from(rest)).scalar_one()
+
     def _listing(self) -> Select[Any]:
-        holds = select(EntitlementAction.entitlement_id).where(
-            EntitlementAction.action == self._action, self._meets(EntitlementAction)
-        )
         columns: list[Any] = [
             Grant.id,
             Subject.id,
@@ -205,23 +239,32 @@ class _Asked:
             Grant.subject_id.in_(union_all(*self._named(true()))),
             *self._met_at_first(),
         ]
-        return (
+        return self._chosen(
             select(*columns)
             .select_from(Grant)
             .join(Subject, Subject.id == Grant.subject_id)
             .join(Project, Project.id == Grant.project_id)
             .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
-            .where(
-                self._over(),
-                self._meets(Grant),
-                Grant.starts_at < self._end,
-                Grant.ends_at > self._begin,
-                Grant.entitlement_id.in_(holds),
-            )
+        )
+
+    def _chosen(self, query: Select[Any]) -> Select[Any]:
+        """Narrow a query to the grants whose own window meets the range."""
+        holds = select(EntitlementAction.entitlement_id).where(
+            EntitlementAction.action == self._action, self._meets(EntitlementAction)
+        )
+        return query.where(
+            self._over(),
+            self._meets(Grant),
+            Grant.starts_at < self._end,
+            Grant.ends_at > self._begin,
+            Grant.entitlement_id.in_(holds),
         )
 
     def _over(self) -> ColumnElement[bool]:
         place = self._place
+        if place.person is not None:
+            theirs = Grant.subject_id == place.person
+            return theirs if place.clients is None else theirs & Grant.client_id.in_(place.clients)
         if place.project is None:
             return Grant.client_id == place.client
         return grants.covering(project=place.project, dataset=place.dataset, effect=self._effect)
@@ -334,8 +377,8 @@ class _Asked:
 
     # --- the rule, asked of one of each kind
 
-    def answered(self, rows: Sequence[Any]) -> list[Exposure]:
-        """The grants among these that permitted it at some moment, and when."""
+    def answered(self, rows: Sequence[Any], *, held: bool = False) -> list[Exposure]:
+        """The grants among these that permitted it at some moment, and when; `held` ones too."""
         times = self.times(rows)
         return [
             Exposure(
@@ -343,7 +386,7 @@ class _Asked:
                 full_name=row[4], project=row[5], dataset=row[6], entitlement_id=row[7],
                 starts_at=row[8], ends_at=row[9], intervals=tuple(times[row[0]]),
             )
-            for row in rows if times[row[0]]
+            for row in rows if held or times[row[0]]
         ]  # fmt: skip
 
     def times(self, rows: Sequence[Any]) -> dict[str, list[Interval]]:

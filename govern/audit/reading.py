@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select, union_all
+from sqlalchemy import and_, func, select, text, union_all
 
 from govern import clock, errors, permissions
 from govern.audit import decisions, leaf, log
 from govern.audit.decisions import AccessKind
-from govern.audit.log import HOUSE, Checkpoint, Entry, Value
+from govern.audit.log import ACTS, HOUSE, Checkpoint, Entry, Value
+from govern.db import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Select
@@ -70,18 +71,20 @@ def entries(
     logs: Sequence[str],
     *,
     where: Filter,
+    first: Mapping[str, int] | None = None,
     after: str = "",
     limit: int = 50,
     by: Principal,
 ) -> Page:
     """The newest entries of these logs that fit the filter, behind the cursor `after`.
 
-    `Unknown` when one of the logs is not the caller's to read. At most `MOST` logs at once.
+    `first` is the place in each log before which nothing is read. `Unknown` when one of the logs is
+    not the caller's to read. At most `MOST` logs at once.
     """
     for log_id in logs:
         _may_read(by, log_id)
     places = _places(after)
-    page = _merged(logs, where, places, limit + 1).subquery()
+    page = _merged(logs, where, first or {}, places, limit + 1).subquery()
     rows = session.execute(
         select(page).order_by(page.c.at.desc(), page.c.log_id.desc(), page.c.seq.desc())
     ).all()
@@ -98,6 +101,32 @@ def entries(
         entries=[_shown(row, values.get((row.log_id, row.seq), {})) for row in rows],
         after="~".join(f"{log_id}.{seq}" for log_id, seq in places.items()) if more else None,
     )
+
+
+def of_suspension(
+    session: Session, suspension_id: str, logs: Sequence[str], *, by: Principal, limit: int = 200
+) -> list[Shown]:
+    """The acts on one suspension as these logs have them, the newest first; particulars apart."""
+    for log_id in logs:
+        _may_read(by, log_id)
+    among = select(listed(session, logs).c.value)
+    rows = (
+        session.execute(
+            select(Entry)
+            .where(Entry.suspension_id == suspension_id, text(ACTS), Entry.log_id.in_(among))
+            .order_by(Entry.at.desc(), Entry.log_id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+    of = select(Value).join(Entry, and_(Entry.log_id == Value.log_id, Entry.seq == Value.seq))
+    values: dict[tuple[str, int], dict[str, str | None]] = {}
+    for value in session.execute(
+        of.where(Entry.suspension_id == suspension_id, text(ACTS))
+    ).scalars():
+        values.setdefault((value.log_id, value.seq), {})[value.name] = value.value
+    return [_shown(row, values.get((row.log_id, row.seq), {})) for row in rows]
 
 
 def is_known(session: Session, subject_id: str, *, by: Principal) -> bool:
@@ -153,7 +182,9 @@ def _may_read(by: Principal, log_id: str) -> None:
     permissions.require(by, "log:read", client=None if log_id == HOUSE else log_id)
 
 
-def _merged(logs: Sequence[str], where: Filter, places: dict[str, int], limit: int) -> Select[Any]:
+def _merged(
+    logs: Sequence[str], where: Filter, first: Mapping[str, int], places: dict[str, int], limit: int
+) -> Select[Any]:
     """The newest of each log, each read backwards along its key from where the cursor is."""
     heads = []
     for log_id in logs:
@@ -162,6 +193,8 @@ def _merged(logs: Sequence[str], where: Filter, places: dict[str, int], limit: i
         ).where(Entry.log_id == log_id, *where.conditions())
         if log_id in places:
             newest = newest.where(Entry.seq < places[log_id])
+        if first.get(log_id):
+            newest = newest.where(Entry.seq >= first[log_id])
         heads.append(select(newest.order_by(Entry.seq.desc()).limit(limit).subquery()))
     both = union_all(*heads).subquery()
     merged = select(both).order_by(both.c.at.desc(), both.c.log_id.desc(), both.c.seq.desc())

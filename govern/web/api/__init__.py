@@ -12,6 +12,7 @@ from govern.web.api import (
     drills,
     effect,
     grants,
+    histories,
     lifting,
     log,
     openapi,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 PLACES = (
     clients, projects, datasets, subjects, grants, suspensions, effect, people_lists, drills,
-    lifting, requests, log, who,
+    lifting, requests, log, who, histories,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 

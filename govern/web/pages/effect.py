@@ -101,6 +101,7 @@ def show(suspension_id: str) -> ResponseReturnValue:
         ],
         picture=picture(seen),
         clients=clients,
+        readable=base.may_anywhere("log:read"),
     )
 
 

@@ -170,6 +170,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         lifting=any(item.kind == "lift" for item in found.waiting),
         resume=resume,
         just_opened="opened" in request.args,
+        may_read_log=base.may_anywhere("log:read"),
         moved=_moved(standing),
         take_back_until=found.take_back_until if acting else None,
         other_modes=[

@@ -40,13 +40,13 @@ PLAIN: dict[str, Any] = {
     "full_name": "New One", "kind": "annotator", "country": "KE", "email": "new@people.example",
     "external_id": "NEW", "organisation": "direct", "subjects": ["ASTER-person"],
     "review_by": "2036-01-01T00:00:00Z", "known": "words",
-    "names": ["ASTER-person"], "leave_out_unknown": True,
+    "size": 0, "names": ["ASTER-person"], "leave_out_unknown": True,
 }  # fmt: skip
 # Parts that may be left out, and are.
 LEFT_OUT = {
     "limit", "after", "at", "action", "since", "until", "format", "state", "status", "starts_at",
     "outcome", "group", "digest", "mode_version", "version", "internal_reason", "ordered_by",
-    "wait", "from", "to", "actor",
+    "wait", "from", "to", "actor", "checkpoint",
     "ordered_at", "incident", "hours_until", "preview_digest", "expertise", "contact",
     "not_known", "next_update_by", "submit_by", "seen",
 }  # fmt: skip
@@ -85,7 +85,7 @@ class Route:
             given[part] = [things["target"]] if part == "targets" else things[NAMES[part]]
         if self.method != "get":
             return caller.send(self.method.upper(), path, given)
-        wanted = {changed, "code", "type"} if "code" in self.parts else {changed}
+        wanted = {changed, "size"} | ({"code", "type"} if "code" in self.parts else set())
         return caller.get(path, query_string={name: given[name] for name in wanted & given.keys()})
 
 

@@ -14,7 +14,7 @@ from flask import render_template, request
 from flask_babel import gettext as _
 
 from govern import errors, permissions
-from govern.access import names
+from govern.access import histories, names
 from govern.audit import reading
 from govern.audit.events import SENTENCES, EventType
 from govern.audit.export import Filter
@@ -25,7 +25,7 @@ from govern.web.pages import base
 from govern.web.pages.auditor.filters import PAGE, Asked, asked_for, blueprint, hidden, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from flask.typing import ResponseReturnValue
 
@@ -58,7 +58,7 @@ def log() -> ResponseReturnValue:
                 session, asked.logs, where=where, after=request.args.get("after", ""),
                 limit=PAGE, by=by,
             )  # fmt: skip
-        shown = _entries(session, page)
+        shown = listing(session, page)
     may_export = base.may_anywhere("log:export")
     return render_template(
         "auditor/log.html",
@@ -82,23 +82,30 @@ def _redacted(by: Principal, asked: Asked) -> str:
     return " ".join(said)
 
 
-def _entries(session: Session, page: Page | None) -> dict[str, Any]:
+def listing(session: Session, page: Page | None) -> dict[str, Any]:
     """What auditor/_entries.html shows."""
     if page is None:
         return {"entries": [], "next_url": None, "first_url": None}
-    ids = {one for entry in page.entries for one in (entry.actor, *entry.refs.values())}
-    ids |= {one for entry in page.entries for one in (entry.log, *_named_in(entry.data))}
-    called = names.of(session, ids)
+    called = names.of(session, named_in(page.entries))
     return {
-        "entries": [_entry(entry, called) for entry in page.entries],
+        "entries": [told(entry, called) for entry in page.entries],
         "next_url": base.next_url(page.after),
         "first_url": base.first_url(),
     }
 
 
-def _entry(entry: Shown, called: dict[str, str]) -> dict[str, Any]:
+def named_in(rows: Iterable[Shown]) -> set[str]:
+    """The ids that some entries hold, to be called by their names."""
+    ids: set[str] = set()
+    for entry in rows:
+        ids |= {entry.actor, entry.log, *entry.refs.values(), *_named_in(entry.data)}
+    return ids
+
+
+def told(entry: Shown, called: Mapping[str, str]) -> dict[str, Any]:
+    """One entry in words, its exact bytes beside them."""
     about = [called[one] for one in entry.refs.values() if one in called]
-    told = [
+    values = [
         f"{name}: {_('erased') if value is None else value}"
         for name, value in entry.values.items()
         if name != "actor"
@@ -110,7 +117,9 @@ def _entry(entry: Shown, called: dict[str, str]) -> dict[str, Any]:
         "seq": entry.seq,
         "at": entry.at,
         "type": entry.type,
-        "text": " · ".join(part for part in (sentence, ", ".join([*about, *plain, *told])) if part),
+        "text": " · ".join(
+            part for part in (sentence, ", ".join([*about, *plain, *values])) if part
+        ),
         "by": entry.values.get("actor") or called.get(entry.actor, entry.actor),
         "leaf": entry.leaf,
     }
@@ -164,7 +173,8 @@ def history(subject_id: str) -> ResponseReturnValue:
             session, ids[: reading.MOST], where=where, after=request.args.get("after", ""),
             limit=PAGE, by=by,
         )  # fmt: skip
-        shown = _entries(session, page)
+        shown = listing(session, page)
+        decided = histories.decided(session, subject_id, begin=where.begin, end=where.end, by=by)
     read = [codes.get(one, _("the house") if one == HOUSE else one) for one in ids]
     scoped = permissions.scope(by, "log:read") is not None
     return render_template(
@@ -177,6 +187,8 @@ def history(subject_id: str) -> ResponseReturnValue:
         },
         logs_read=read,
         redacted=hidden(read) if scoped else "",
+        decided=decided,
+        timeline=base.may_anywhere("grant:read"),
         filter={name: request.args.get(name, "") for name in ("from", "to")},
         **shown,
     )

@@ -1,0 +1,200 @@
+"""The timeline: grants as bars, pauses as bands, releases as gaps; a picture, and a table of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask import render_template, request
+from flask_babel import gettext as _
+
+from govern import clock, errors, permissions
+from govern.access import holdings, timeline
+from govern.audit import reading
+from govern.identity import subjects
+from govern.web import guard
+from govern.web.pages import base
+from govern.web.pages.auditor.filters import blueprint, instant
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+    from govern.access.timeline import Band, Bar, Timeline
+    from govern.db import Session
+    from govern.principal import Principal
+
+_FIELDS = ("target", "from", "to")
+_USUAL = timedelta(days=30)
+_NARROWEST = 0.4  # per cent of the width: what is shorter is drawn as long, so that it shows
+_TICKS = 4  # words of the axis at most: they fit on a phone
+_STEPS = tuple(
+    timedelta(minutes=each)
+    for each in (1, 5, 15, 60, 180, 360, 720, 1440, 2880, 10080, 20160, 43200, 129600, 525600)
+)
+_ZERO = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday: weeks begin on one
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One rectangle: where it begins and how wide it is, in per cent, its look and its words."""
+
+    x: float
+    width: float
+    look: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One grant: `window` is the bar's outline, `could` fills it, `bands` lie below it."""
+
+    label: str
+    told: str
+    window: Piece
+    could: list[Piece]
+    bands: list[Piece]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """All bars on one axis."""
+
+    ticks: list[tuple[float, str]]
+    rows: list[Row]
+
+
+@blueprint.get("/timeline")
+def show() -> ResponseReturnValue:
+    """The timeline of a person, a client, a project or a dataset over a range."""
+    by = guard.principal()
+    if not base.may_anywhere("grant:read"):
+        permissions.require(by, "grant:read")
+    form = {name: request.args.get(name, "").strip() for name in _FIELDS}
+    wrong: dict[str, str] = {}
+    found, title, of_person = None, "", False
+    if form["target"]:
+        begin, end = (instant(request.args, name, wrong) for name in ("from", "to"))
+        try:
+            if not wrong:
+                found, title, of_person = _asked(form["target"], begin, end, by=by)
+        except errors.Unknown:
+            wrong["target"] = _("There is nothing of that name, or you may not know of it.")
+        except errors.Invalid as error:
+            wrong[error.field if error.field in _FIELDS else "target"] = error.message
+    page = render_template(
+        "auditor/timeline.html",
+        form=form,
+        errors=wrong,
+        found=found,
+        of_person=of_person,
+        question=title,
+        most=timeline.MOST_COUNTED,
+        picture=picture(found, of_person=of_person) if found else None,
+        next_url=base.next_url(found.after) if found else None,
+        first_url=base.first_url(),
+    )
+    return page, 422 if wrong else 200
+
+
+def _asked(
+    target: str, begin: datetime | None, end: datetime | None, *, by: Principal
+) -> tuple[Timeline, str, bool]:
+    """The answer, its question in words, and whether it is about a person."""
+    kind, colon, code = target.partition(":")
+    kind, code = (kind.strip().lower(), code.strip()) if colon else ("project", target)
+    with base.showing() as session:
+        end = min(end or clock.now(session), clock.now(session))
+        begin = begin or end - _USUAL
+        name, person = code, None
+        if kind in {"person", "subject"}:
+            person = _person(session, code, by=by)
+            kind, code, name = "subject", person.id, person.full_name
+        found = timeline.of(
+            session, kind, code, begin=begin, end=end, after=request.args.get("after", ""), by=by
+        )
+        reading.note(
+            guard.database(), "timeline", subject=person.id if person else None,
+            detail={"kind": kind, "from": clock.text(found.begin), "to": clock.text(found.end)},
+            by=by,
+        )  # fmt: skip
+    title = _(
+        "%(what)s from %(begin)s to %(end)s UTC",
+        what=name if person else f"{kind}:{name}",
+        begin=found.begin.strftime("%Y-%m-%d %H:%M"), end=found.end.strftime("%Y-%m-%d %H:%M"),
+    )  # fmt: skip
+    return found, str(title), person is not None
+
+
+def _person(session: Session, reference: str, *, by: Principal) -> Any:
+    known = subjects.lookup(session, reference)
+    return holdings.person(session, known.id if known is not None else reference, by=by)
+
+
+def picture(found: Timeline, *, of_person: bool) -> Picture:
+    """Put the bars on one axis of time; widths are true, but for what would be too thin to see."""
+    span = found.end - found.begin
+
+    def piece(begin: datetime, end: datetime, look: str, words: str) -> Piece:
+        x = min(100 * ((begin - found.begin) / span), 100 - _NARROWEST)
+        width = min(max(100 * ((end - begin) / span), _NARROWEST), 100 - x)
+        return Piece(round(x, 3), round(width, 3), look, words)
+
+    def row(bar: Bar) -> Row:
+        grant = bar.grant
+        place = f"{grant.project}/{grant.dataset}" if grant.dataset else grant.project
+        return Row(
+            label=place if of_person else grant.full_name,
+            told=_told(bar),
+            window=piece(bar.begin, bar.end, "window", _("given") + _range(bar.begin, bar.end)),
+            could=[
+                piece(first, last, "could", _("could look") + _range(first, last))
+                for first, last in grant.intervals
+            ],
+            bands=[
+                piece(band.begin, band.end, "gap" if band.gap else band.mode.value, _words(band))
+                for band in bar.bands
+            ],
+        )
+
+    return Picture(ticks=_ticks(found), rows=[row(bar) for bar in found.bars])
+
+
+def _told(bar: Bar) -> str:
+    """What of the range a grant permitted, in a word or two."""
+    could = sum((last - first for first, last in bar.grant.intervals), timedelta())
+    given = bar.end - bar.begin
+    if not could:
+        return str(_("at no moment"))
+    if could == given:
+        return str(_("all the time"))
+    return str(_("%(part)s %% of its time", part=f"{100 * could / given:.1f}"))
+
+
+def _words(band: Band) -> str:
+    mode = {
+        "paused": _("paused"), "read_only": _("read-only"), "under_review": _("under review"),
+    }[band.mode.value]  # fmt: skip
+    said = _("released from it") if band.gap else mode
+    return f"{said}{_range(band.begin, band.end)}"
+
+
+def _range(begin: datetime, end: datetime) -> str:
+    return f" {begin:%Y-%m-%d %H:%M:%S} – {end:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ticks(found: Timeline) -> list[tuple[float, str]]:
+    """Instants of the axis at even steps, in the words that this span needs."""
+    span = found.end - found.begin
+    step = next((each for each in _STEPS if span <= each * _TICKS), span / _TICKS)
+    form = "%H:%M" if step < timedelta(days=1) else "%Y-%m-%d"
+    if step < timedelta(days=1) and span > timedelta(days=1):
+        form = "%m-%d %H:%M"
+    at = _ZERO + -((_ZERO - found.begin) // step) * step
+    if at < found.begin:
+        at += step
+    ticks = []
+    while at <= found.end:
+        ticks.append((round(100 * ((at - found.begin) / span), 2), at.strftime(form)))
+        at += step
+    return ticks[: _TICKS + 1]
