@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench import (
     crash,
+    damage,
     decide,
     evidence,
     failover,
@@ -34,6 +35,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "signin": signin.run,
     "histories": histories.run,
     "evidence": evidence.run,
+    "damage": damage.run,
     "who": who.run,
     "crash": crash.run,
     "failover": failover.run,

@@ -9,6 +9,7 @@ damage shows, with a client's grants or the authenticators of all.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -33,10 +34,11 @@ from govern.identity.passkeys import Passkey
 from govern.identity.roles import RoleAssignment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy.orm import Session
 
+    from govern.audit.signer import Signer
     from govern.db import Database
 
 _BATCH = 4096
@@ -53,6 +55,17 @@ _THINGS: dict[str, tuple[str, Any]] = {
     "demand": ("Demand", FactorDemand),
 }
 _ENDS = {EventType.SUSPENSION_LIFTED, EventType.ROLE_WITHDRAWN, EventType.DEMAND_ENDED}
+
+
+def check(
+    database: Database, signer: Signer, progress: Callable[[int], None] | None = None
+) -> fsck.Report:
+    """Check every log, and the present state against what they say: all that `log fsck` does."""
+    report = fsck.run(database, signer, progress=progress)
+    differing = differences(database)
+    return replace(
+        report, ok=report.ok and not differing, damage=(*report.damage, *differing)
+    )  # fmt: skip
 
 
 def differences(database: Database) -> list[fsck.Damage]:
@@ -88,7 +101,12 @@ def _entries(
     )
     for batch in rows.partitions():
         parsed = [(log, leaf.parse(body)) for log, body in batch]
-        yield [(log, str(fields["time"]), fields) for log, fields in parsed if fields]
+        # What an entry is says its leaf; a column that says otherwise is named where logs are.
+        yield [
+            (log, str(fields["time"]), fields)
+            for log, fields in parsed
+            if fields and fields.get("type") in types
+        ]
 
 
 # --- grants

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,7 +13,7 @@ import click
 
 from govern import clock, config, errors
 from govern.access import clients, deriving, evidence, uses
-from govern.audit import EventType, decisions, expiry, export, fsck, ocsf, searching, verify
+from govern.audit import EventType, decisions, expiry, export, ocsf, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
 from govern.audit.log import known
@@ -262,11 +262,7 @@ def fsck_(desk: Desk) -> None:
             advance(checked - done)
             done = checked
 
-        report = fsck.run(database, Signer(desk.settings), progress=progress)
-        differing = deriving.differences(database)
-    report = replace(
-        report, ok=report.ok and not differing, damage=(*report.damage, *differing)
-    )  # fmt: skip
+        report = deriving.check(database, Signer(desk.settings), progress=progress)
     words = [f"damage: {damage.message}" for damage in report.damage]
     if report.unnamed:
         words.append(f"and {report.unnamed:,} more")

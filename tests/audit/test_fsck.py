@@ -1,4 +1,8 @@
-"""Whatever is changed in the database behind govern's back is named, entry by entry."""
+"""Whatever is changed behind govern's back is named, at the edges of tiles and roots too.
+
+The kinds of damage stand together in tests/support/damage; these are the places where one kind is
+named otherwise than elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -107,17 +111,15 @@ def test_what_govern_wrote_is_in_order(world: World) -> None:
     assert fsck.run(world.store).ok
 
 
-@pytest.mark.parametrize("seq", [0, 150, 255, 256, 580, 650])
+@pytest.mark.parametrize("seq", [255, 256, 580])
 @pytest.mark.parametrize("rehash", [False, True])
 def test_a_changed_entry_is_named(world: World, seq: int, rehash: bool) -> None:
     rewrite(world.store, seq, another_salt, rehash=rehash)
     if seq < 512 or not rehash:
         assert named(world.store) == {("entry", seq)}
-    elif seq < 600:
+    else:
         # No tile holds it yet, so the next checkpoint tells that something before it was changed.
         assert named(world.store) >= {("root", None)}
-    else:
-        assert named(world.store) == set()  # nobody signed it yet
 
 
 @pytest.mark.asvs("16.4.2")
@@ -133,44 +135,14 @@ def test_a_leaf_that_is_no_leaf_is_named(world: World) -> None:
     assert named(world.store) >= {("leaf", 7), ("leaf", 8), ("entry", 7), ("entry", 8)}
 
 
-@pytest.mark.parametrize("seqs", [[5], [300, 301], [512], [599], [650]])
+@pytest.mark.parametrize("seqs", [[300, 301], [599], [650]])
 def test_a_missing_entry_is_named(world: World, seqs: list[int]) -> None:
     for seq in seqs:
         tamper(world.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq = :seq", seq=seq)
     assert ("missing", seqs[0]) in named(world.store)
 
 
-def test_a_tail_cut_off_is_found_by_checkpoint_signer_and_head(world: World) -> None:
-    tamper(world.store, "DELETE FROM log_entry WHERE log_id = 'house' AND seq >= 550")
-    assert named(world.store) >= {("tail", 550), ("head", None)}
-    tamper(world.store, "DELETE FROM log_checkpoint WHERE log_id = 'house' AND size > 550")
-    tamper(world.store, "UPDATE log SET size = 550 WHERE id = 'house'")
-    assert ("tail", 550) in named(world.store)
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [("type", "grant.revoked"), ("actor", "sub_x"), ("subject_id", None), ("project_id", "prj_x"),
-     ("suspension_id", "sus_x")],
-)  # fmt: skip
-def test_a_column_that_says_otherwise_is_named(
-    world: World, column: str, value: str | None
-) -> None:
-    tamper(
-        world.store,
-        f"UPDATE log_entry SET {column} = :value WHERE log_id = 'house' AND seq = 40",
-        value=value,
-    )
-    assert named(world.store) == {("column", 40)}
-
-
-def test_an_instant_that_says_otherwise_is_named(world: World) -> None:
-    later = "at + interval '1 day'" if world.store.is_postgresql else "at + 1000000"
-    tamper(world.store, f"UPDATE log_entry SET at = {later} WHERE log_id = 'house' AND seq = 40")
-    assert named(world.store) == {("column", 40)}
-
-
-@pytest.mark.parametrize("seq", [40, 255, 580, 650])
+@pytest.mark.parametrize("seq", [255, 650])
 def test_a_wrong_hash_beside_an_entry_is_named(world: World, seq: int) -> None:
     tamper(
         world.store, "UPDATE log_entry SET hash = :hash WHERE log_id = 'house' AND seq = :seq",
@@ -189,11 +161,6 @@ def test_a_wrong_tile_is_told_from_a_wrong_entry(world: World) -> None:
         hashes=broken,
     )  # fmt: skip
     assert named(world.store) == {("hash", 256 + 10)}
-
-
-def test_a_missing_tile_is_named(world: World) -> None:
-    tamper(world.store, "DELETE FROM log_tile WHERE log_id = 'house' AND number = 1")
-    assert named(world.store) == {("tile", None)}
 
 
 def test_a_tile_above_is_made_of_those_below(world: World) -> None:
@@ -231,20 +198,6 @@ def test_a_changed_removed_or_foreign_value_is_named(world: World) -> None:
         "INSERT INTO log_value (log_id, seq, name, salt, value) "
         "VALUES ('house', 9000, 'note', 's', 'v')"
     ) == expected  # fmt: skip
-
-
-def test_a_head_that_says_otherwise_is_named(world: World) -> None:
-    tamper(world.store, "UPDATE log SET size = size + 1 WHERE id = 'house'")
-    assert named(world.store) == {("head", None)}
-
-
-def test_a_changed_checkpoint_is_named(world: World) -> None:
-    tamper(
-        world.store,
-        "UPDATE log_checkpoint SET note = replace(note, '/logs/', '/lags/') "
-        "WHERE log_id = 'house' AND size > 300 AND size < 550",
-    )
-    assert named(world.store) == {("checkpoint", None)}
 
 
 def test_an_entry_in_a_far_place_is_no_endless_search(world: World) -> None:

@@ -275,7 +275,7 @@ class LogCheck:
     def _upper_tiles(self, size: int) -> None:
         """Compare every tile above the lowest level with those below it, and find what is missing.
 
-        The lowest was compared with the entries.
+        The lowest was compared with the entries. Of tiles that nothing asks for none may be there.
         """
         signed = log.latest_checkpoint(self._session, self._log)
         for level, number in tiles.full_tiles(0, min(size, signed.size) if signed else 0):
@@ -288,6 +288,15 @@ class LogCheck:
                 )
             elif len(stored) != tiles.TILE_SIZE:
                 self._name("tile", f"The tile {number} of level {level} is no tile.")
+        # A signer that was stopped may have kept tiles of what it had not signed yet.
+        kept = self._session.execute(
+            select(Tile.level, Tile.number)
+            .where(Tile.log_id == self._log)
+            .execution_options(yield_per=_BATCH)
+        )
+        for level, number in kept:
+            if level < 0 or not 0 <= number < tiles.hashes_at(level, size) // tiles.WIDTH:
+                self._name("tile", f"The tile {number} of level {level} stands where none belongs.")
 
     def _tile_from_below(self, level: int, number: int) -> bytes:
         first = number * tiles.WIDTH
