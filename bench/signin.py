@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 PEOPLE = 2_000
 SECONDS = 20
+WARM = 5  # seconds of decisions before those that are timed
 RATE = 200  # decisions a second
 CONNECTIONS = 4  # of people who sign in
 TRIES = 150  # of each kind of refusal, unless they take longer than
@@ -69,6 +70,7 @@ def _measured(kind: str, database: Database, people: list[str]) -> Iterator[Figu
     floor = _floor()
     with servers.govern(database) as url:
         decisions = f"{url}/access/v1/evaluation"
+        load.paced(decisions, asked, headers, rate=RATE, connections=16, seconds=WARM)
         alone = _paced(decisions, asked, headers)
         with _paced_apart(decisions, asked, headers) as beside:
             rate, count = _sign_ins(url, [f"{who.lower()}@people.example" for who in people[:50]])

@@ -397,7 +397,11 @@ def insert_many(session: OrmSession, table: Table, rows: Iterable[Sequence[Any]]
     """
     if isinstance(rows, list) and not rows:
         return
-    connection = session.connection()
+    insert_rows(session.connection(), table, rows)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """The same without a session, for what is written at every turn."""
     driver_error = connection.dialect.loaded_dbapi.Error
     insert_all = _copy if connection.dialect.name == "postgresql" else _insert_all
     try:
@@ -470,6 +474,9 @@ def hold(session: Session, name: str, *, wait: bool = True) -> bool:
 
 # What a column is marked with whose values `seal_row` sealed, at `table.column:primary key`.
 SEALED = {"sealed": True}
+# What a column is marked with that tells of the person of its row's `subject_id`: it is emptied
+# when they are erased (`access.erasing`).
+PERSONAL = {"personal": True}
 _OF_FORMS = 0  # the id of the key of what leaves us
 
 

@@ -21,7 +21,7 @@ FRESH = timedelta(minutes=5)
 
 _ADMIN = frozenset({
     "catalogue:write", "project:read", "project:end",
-    "subject:read", "subject:write", "subject:offboard", "subject:recover",
+    "subject:read", "subject:write", "subject:offboard", "subject:recover", "subject:erase",
     "role:assign", "demand:set", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
     "request:read", "request:approve", "question:answer", "roster:import", "integration:create",
@@ -65,7 +65,7 @@ NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
     "integration:create", "demand:set", "provider:write", "identity:link", "subject:recover",
-    "hold:set",
+    "hold:set", "subject:erase", "roster:import",
 })  # fmt: skip
 
 

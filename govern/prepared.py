@@ -10,6 +10,7 @@ import json
 import re
 from contextlib import closing
 from itertools import count
+from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"%\((\w+)\)s|%%")
 _GIVEN = "given_{}"
-_PLAIN = "-"
 _ESCAPED = re.compile(r'["\\]')
-_encoded = json.JSONEncoder(default=text, ensure_ascii=False).encode
 _numbers = count()
 
 
@@ -200,15 +199,25 @@ def _literal(value: str | int | datetime | None) -> str:
 def _array(values: Sequence[Any]) -> str:
     """A column of parameters as PostgreSQL writes an array.
 
-    Both quote a string alike, and spell null, numbers and truth so; but what JSON escapes by a
-    letter or number stands for itself in an array, so that such strings are written without it.
+    Most columns are of one kind, and need no look at each value.
     """
-    written = _encoded(values)
-    if "\\" in written:
-        written = _encoded([_PLAIN if isinstance(v, str) else v for v in values])
-        strings = (_ESCAPED.sub(r"\\\g<0>", v) for v in values if isinstance(v, str))
-        written = re.sub(re.escape(f'"{_PLAIN}"'), lambda _: f'"{next(strings)}"', written)
-    return "{" + written[1:-1] + "}"
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        written = '","'.join(values)
+        if "\\" in written or written.count('"') != 2 * (len(values) - 1):
+            written = '","'.join(_ESCAPED.sub(r"\\\g<0>", value) for value in values)
+        return '{"' + written + '"}'
+    if kinds == {NoneType}:
+        return "{" + ",".join(["NULL"] * len(values)) + "}"
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + _ESCAPED.sub(r"\\\g<0>", value) + '"'
+    return str(value) if isinstance(value, int) else text(value)
 
 
 def _compiled(
@@ -221,13 +230,13 @@ def _compiled(
         dialect=own, compile_kwargs={"render_postcompile": True}
     )
 
-    def adapted(name: str, value: Any) -> Any:
-        bound = compiled.binds.get(name)
+    def adapting(bound: Any) -> Callable[[Any], Any]:
         adapt = None if bound is None else bound.type.dialect_impl(own).bind_processor(own)
-        return value if adapt is None or value is None else adapt(value)
+        return lambda value: value if adapt is None or value is None else adapt(value)
 
     def present(bound: Any) -> Callable[[], Any]:
-        return lambda: adapted(bound.key, bound.effective_value)
+        adapt = adapting(bound)
+        return lambda: adapt(bound.effective_value)
 
     living = {
         name: present(bound)
@@ -235,6 +244,8 @@ def _compiled(
         if (bound := compiled.binds.get(name)) is not None and bound.callable is not None
     }
     fixed = {
-        name: adapted(name, value) for name, value in compiled.params.items() if name not in living
+        name: adapting(compiled.binds.get(name))(value)
+        for name, value in compiled.params.items()
+        if name not in living
     }
     return compiled.string, fixed, living

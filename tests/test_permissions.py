@@ -32,6 +32,7 @@ MAY = {
         "question:answer",
         "role:assign",
         "subject:recover",
+        "subject:erase",
         "demand:set",
         "roster:import",
         "integration:create",

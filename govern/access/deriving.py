@@ -1,9 +1,9 @@
 """The present state, derived from the logs: what the tables say that no entry says is named.
 
-Grants, suspensions with their modes and targets, lists of people, roles, demands, and the apps and
-passkeys that meet these are held against the entries that made and ended them. Logs are streamed;
-what is kept in memory grows with the number of suspensions, roles and demands, and, only once
-damage shows, with a client's grants or the authenticators of all.
+Grants, suspensions with their modes and targets, lists of people, roles, demands, the apps and
+passkeys that meet these, and erasures are held against the entries that made and ended them. Logs
+are streamed; what is kept in memory grows with the number of suspensions, roles, demands and
+erasures, and, only once damage shows, with a client's grants or the authenticators of all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from govern import clock
 from govern.access import suspensions
@@ -27,14 +27,16 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.audit import EventType, fsck, leaf
-from govern.audit.log import HOUSE, Entry
+from govern.audit.log import ERASURES, HOUSE, Entry
 from govern.db import listed
 from govern.identity.authenticators import Totp
 from govern.identity.passkeys import Passkey
 from govern.identity.roles import RoleAssignment
+from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -77,6 +79,7 @@ def differences(database: Database) -> list[fsck.Damage]:
         _things(session, found)
         _lists(session, found)
         _authenticators(session, found)
+        _erasures(session, found)
     return found.damage
 
 
@@ -359,3 +362,29 @@ def _enrolled(row: Any, word: str, time: str, fields: dict[str, Any], found: _Fo
 
 def _ended(row: Any) -> str | None:
     return clock.text(row.ended_at) if row.ended_at is not None else None
+
+
+# --- erasures
+
+
+def _erasures(session: Session, found: _Found) -> None:
+    """Who was erased by the log is erased by their row, and nobody else."""
+    query = select(Entry.subject_id, func.max(Entry.at)).where(
+        Entry.log_id == HOUSE, text(ERASURES)
+    )
+    told = {str(subject): at for subject, at in session.execute(query.group_by(Entry.subject_id))}
+    given = listed(session, sorted(told))
+    either = Subject.erased_at.is_not(None) | Subject.id.in_(select(given.c.value))
+    for row in session.execute(select(Subject).where(either)).scalars():
+        now, then = row.erased_at, told.pop(row.id, None)
+        if now != then:
+            found.name(f"Subject {row.id} was erased by their row: {_when(now)}; by the log: "
+                       f"{_when(then)}.")  # fmt: skip
+        elif {row.external_id, row.email} != {row.id}:
+            found.name(f"Subject {row.id} was erased, and their row still says who they are.")
+    for name in told:
+        found.name(f"Subject {name} was erased, and has no row.")
+
+
+def _when(at: datetime | None) -> str:
+    return clock.text(at) if at is not None else "never"

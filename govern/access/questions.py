@@ -30,7 +30,6 @@ from govern.identity.subjects import Subject
 from govern.principal import Kind
 
 if TYPE_CHECKING:
-
     from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 

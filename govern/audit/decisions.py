@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, config, errors
 from govern.clock import Utc
-from govern.db import AccessBase, Code, Id, insert_many, new_id
+from govern.db import AccessBase, Code, Id, insert_rows, new_id
 from govern.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -118,9 +118,8 @@ class Writer:
             ids = [row_id(settings, writer, number) for _, number, *_ in numbered]
             try:
                 if not self._database.is_postgresql:
-                    self._database.access_transaction(
-                        lambda session: insert_many(session, _TABLE, numbered)
-                    )
+                    with self._database.access_writer.begin() as own:
+                        insert_rows(own, _TABLE, numbered)
                 elif connection is not None:
                     _INSERT.rows(connection, numbered)
                 else:

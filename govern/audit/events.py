@@ -31,6 +31,7 @@ class EventType(StrEnum):
     SUBJECT_CHANGED = "subject.changed"
     SUBJECT_MOVED = "subject.moved"
     SUBJECT_OFFBOARDED = "subject.offboarded"
+    SUBJECT_ERASED = "subject.erased"
     PREFERENCE_SET = "preference.set"
     ROLE_ASSIGNED = "role.assigned"
     ROLE_WITHDRAWN = "role.withdrawn"
@@ -127,6 +128,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.SUBJECT_CHANGED: "Particulars of a person changed.",
     EventType.SUBJECT_MOVED: "A person went from one organisation to another.",
     EventType.SUBJECT_OFFBOARDED: "A person left for good; their grants and sessions ended.",
+    EventType.SUBJECT_ERASED: "What was personal of a person was erased; every proof stays whole.",
     EventType.PREFERENCE_SET: "A person chose the time zone that their pages are in.",
     EventType.ROLE_ASSIGNED: "A role was given, over all clients or one, until an instant.",
     EventType.ROLE_WITHDRAWN: "A role was taken back.",

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, text
 
 from govern import clock, errors, permissions, prepared, replica
 from govern.audit import decisions, lines, log, ocsf, witnessing
 from govern.audit.decisions import AccessKind
-from govern.audit.log import Entry, Value
+from govern.audit.log import ERASURES, Entry, Value
 from govern.audit.signer import Signer
 from govern.tlog import tiles
 from govern.tlog.errors import TileError
@@ -157,7 +157,7 @@ def write(
     none of them was signed yet, `LogDamaged` when what the filter leaves out cannot be hashed.
     """
     _check_form(form)
-    heads, unsigned = _heads(session, logs)
+    heads, unsigned = _heads(session, logs, where)
     if not heads:
         raise errors.Unavailable("Nothing of these logs is signed yet: try again in a moment.")
     fields = {"made_at": clock.text(replica.as_of(session)), "filter": where.words(), "logs": heads}
@@ -167,7 +167,10 @@ def write(
         for head in heads:
             file.write([lines.begin(head["log"])])
             try:
-                _write_log(session, file, head["log"], head["size"], where)
+                _write_log(
+                    session, file, head["log"], head["size"], where,
+                    erasures="erasures" in head,
+                )  # fmt: skip
             except TileError as error:
                 raise errors.LogDamaged(
                     f"Of the log {head['log']} entries are missing: run govern log fsck."
@@ -181,7 +184,9 @@ def write(
     )
 
 
-def _heads(session: Session, logs: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+def _heads(
+    session: Session, logs: Sequence[str], where: Filter
+) -> tuple[list[dict[str, Any]], list[str]]:
     """What the header says of each log that was signed, and the ids of the others."""
     heads: list[dict[str, Any]] = []
     unsigned = []
@@ -194,13 +199,34 @@ def _heads(session: Session, logs: Sequence[str]) -> tuple[list[dict[str, Any]],
         through = session.execute(
             select(Entry.at).where(Entry.log_id == log_id, Entry.seq == signed.size - 1)
         ).scalar_one_or_none()
+        erasures = _erasures(session, log_id, signed.size, where)
         witnessed = witnessing.newest(session, log_id)
         heads.append({
             "log": log_id, "origin": origin, "size": signed.size, "checkpoint": signed.note,
             **({"through": clock.text(through)} if through is not None else {}),
             **({"cosigned": witnessed} if witnessed else {}),
+            **({"erasures": erasures} if erasures else {}),
         })  # fmt: skip
     return heads, unsigned
+
+
+def _accounting(where: Filter) -> list[ColumnElement[bool]]:
+    """Which entries account for erased values among those that a filter shows.
+
+    They stand in the file whatever else is filtered: else nobody could tell them from damage.
+    """
+    return [text(ERASURES), *([Entry.subject_id == where.subject] if where.subject else [])]  # type: ignore[list-item]  # words that are a condition
+
+
+def _erasures(session: Session, log_id: str, size: int, where: Filter) -> int:
+    """How many of these there are; `Unavailable` while one of them is not signed yet."""
+    query = select(func.count(), func.max(Entry.seq)).where(
+        Entry.log_id == log_id, *_accounting(where)
+    )
+    count, last = session.execute(query).one()
+    if count and last >= size:
+        raise errors.Unavailable("An erasure is not signed yet: try again in a moment.")
+    return int(count)
 
 
 class _File:
@@ -255,10 +281,16 @@ class _File:
         self._out.write(data)
 
 
-def _write_log(session: Session, file: _File, log_id: str, size: int, where: Filter) -> None:
+def _write_log(
+    session: Session, file: _File, log_id: str, size: int, where: Filter, *, erasures: bool
+) -> None:
     """Write the pieces that cover [0, size) of one log."""
     tree = log.Tree(session, log_id)
-    conditions = [Entry.log_id == log_id, Entry.seq < size, *where.conditions()]
+    conditions = [Entry.log_id == log_id, Entry.seq < size]
+    if erasures and where.words():
+        conditions.append(or_(and_(*where.conditions()), and_(*_accounting(where))))
+    else:
+        conditions += where.conditions()
     # An entry that is missing from a whole log is not hidden behind a hash: the reader will see it.
     may_skip = bool(where.words())
     place = 0

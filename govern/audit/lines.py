@@ -5,8 +5,10 @@ An export is JSON Lines, one object a line:
     header   {"filter":{…},"govern":"export/1","logs":[{"checkpoint":signed note,"log":id,
              "origin":…,"size":n,"through":instant of entry n-1}…],"made_at":…,"withheld":[…]},
              canonical; `unsigned` names the logs of which nothing was signed yet, a log's
-             `cosigned` are the newest checkpoints that witnesses cosigned, and `withheld` says
-             what the reader may not see: `other_logs` exist and are not in the file
+             `cosigned` are the newest checkpoints that witnesses cosigned, its `erasures` how
+             many of its entries account for erased values: these stand in the file whatever the
+             filter; and `withheld` says what the reader may not see: `other_logs` exist and are
+             not in the file
     log      {"log":id}, then the pieces that cover [0, size) of its checkpoint, in order:
     entry    {"seq":n,"hash":leaf hash,"values":{name:[salt,value]…},"entry":the exact leaf};
              a value that was erased is null

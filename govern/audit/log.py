@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 HOUSE = "house"
 # Entries that are acts of their own, not the particulars of one: in SQL as the index below has it.
 ACTS = "type NOT IN ('grant.suspended', 'grant.review_required', 'grant.resumed')"
+# Entries that account for erased values, likewise.
+ERASURES = "type = 'subject.erased'"
 
 
 class Log(Base):
@@ -64,6 +66,13 @@ class Entry(Base):
             "at",
             sqlite_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
             postgresql_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
+        ),
+        Index(
+            "ix_log_entry_erasures",
+            "log_id",
+            "seq",
+            sqlite_where=text(ERASURES),
+            postgresql_where=text(ERASURES),
         ),
         {"sqlite_with_rowid": False},
     )

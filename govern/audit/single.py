@@ -25,6 +25,7 @@ _MODULES = {
     "audit/leaf": "leaf",
     "audit/lines": "lines",
     "audit/roots": "roots",
+    "audit/redactions": "redactions",
     "audit/verify/report": "report",
     "audit/verify/keys": "keys",
     "audit/verify/source": "source",

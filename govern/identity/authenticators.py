@@ -21,6 +21,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import (
+    PERSONAL,
     SEALED,
     Audited,
     Base,
@@ -58,8 +59,8 @@ class Totp(Audited, Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
-    name: Mapped[str] = mapped_column(text_column(80), default="")
-    seed: Mapped[bytes] = mapped_column(LargeBinary, info=SEALED)
+    name: Mapped[str] = mapped_column(text_column(80), default="", info=PERSONAL)
+    seed: Mapped[bytes] = mapped_column(LargeBinary, info=SEALED | PERSONAL)
     last_step: Mapped[int] = mapped_column(default=0)
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
@@ -74,7 +75,7 @@ class RecoveryCode(Audited, Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     handle: Mapped[str] = mapped_column(text_column(4))
-    hash: Mapped[str] = mapped_column(text_column(200))
+    hash: Mapped[str] = mapped_column(text_column(200), info=PERSONAL)
     recorded_at: Mapped[datetime | None] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 

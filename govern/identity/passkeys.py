@@ -33,6 +33,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import (
+    PERSONAL,
     Audited,
     Base,
     Id,
@@ -72,13 +73,13 @@ class Passkey(Audited, Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
-    credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True, info=PERSONAL)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary, info=PERSONAL)
     sign_count: Mapped[int] = mapped_column(BigInteger, default=0)
-    transports: Mapped[str] = mapped_column(text_column(80), default="")
+    transports: Mapped[str] = mapped_column(text_column(80), default="", info=PERSONAL)
     backed_up: Mapped[bool]
     recognised: Mapped[bool]
-    name: Mapped[str] = mapped_column(text_column(80))
+    name: Mapped[str] = mapped_column(text_column(80), info=PERSONAL)
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     used_at: Mapped[datetime | None] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())

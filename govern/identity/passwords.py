@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from govern import errors
 from govern.audit.record import RECORDED
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, references, text_column
+from govern.db import PERSONAL, Audited, Base, Id, references, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,7 +65,7 @@ class Password(Audited, Base):
     __tablename__ = "password"
 
     subject_id: Mapped[Id] = mapped_column(references("subject.id"), primary_key=True)
-    hash: Mapped[str] = mapped_column(text_column(200))
+    hash: Mapped[str] = mapped_column(text_column(200), info=PERSONAL)
     recorded_at: Mapped[datetime] = mapped_column(Utc())
 
 

@@ -22,6 +22,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import (
+    PERSONAL,
     SEALED,
     Audited,
     Base,
@@ -61,7 +62,7 @@ class Recovery(Audited, Base):
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
     cancel_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
-    links: Mapped[bytes | None] = mapped_column(LargeBinary, info=SEALED)
+    links: Mapped[bytes | None] = mapped_column(LargeBinary, info=SEALED | PERSONAL)
     asked_by: Mapped[str] = mapped_column(text_column(200))
     approved_by: Mapped[str] = mapped_column(text_column(200))
     works_from: Mapped[datetime] = mapped_column(Utc())

@@ -19,7 +19,18 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
-from govern.db import SEALED, Audited, Base, Id, new_id, references, seal_row, text_column, unseal
+from govern.db import (
+    PERSONAL,
+    SEALED,
+    Audited,
+    Base,
+    Id,
+    new_id,
+    references,
+    seal_row,
+    text_column,
+    unseal,
+)
 from govern.identity import authenticators, passkeys, sessions, subjects, throttle
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
@@ -50,9 +61,9 @@ class PasswordReset(Audited, Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     subject_id: Mapped[Id | None] = mapped_column(references("subject.id"))
-    asked_for: Mapped[str] = mapped_column(text_column(64))
+    asked_for: Mapped[str] = mapped_column(text_column(64), info=PERSONAL)
     token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
-    token: Mapped[bytes | None] = mapped_column(LargeBinary, info=SEALED)
+    token: Mapped[bytes | None] = mapped_column(LargeBinary, info=SEALED | PERSONAL)
     expires_at: Mapped[datetime] = mapped_column(Utc())
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
@@ -92,6 +103,15 @@ def ask(session: Session, email: str) -> None:
         by=SYSTEM,
         refs={"subject": whose, "reset": row.id},
         stamps=[(row, "recorded_at")],
+    )
+
+
+def forget(session: Session, email: str) -> None:
+    """Forget that an address was ever asked for: its hash could be guessed."""
+    of_it = update(PasswordReset).where(PasswordReset.asked_for == _hash(email))
+    session.execute(
+        of_it.values(asked_for=""),
+        execution_options={"synchronize_session": False, **RECORDED},
     )
 
 

@@ -157,7 +157,7 @@ def _resealed(database: Database, column: Column[bytes], key_id: int) -> int:
     def work(session: Session) -> tuple[str, int]:
         rows = session.execute(
             select(name, column)
-            .where(name > after, func.substr(column, 1, 1) != mark)
+            .where(name > after, func.length(column) > 0, func.substr(column, 1, 1) != mark)
             .order_by(name)
             .limit(CHUNK)
             .with_for_update()

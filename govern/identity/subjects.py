@@ -65,7 +65,10 @@ class Organisation(Base):
 
 
 class Subject(Audited, Base):
-    """One who may hold access. `created_by` is whom a second person must not be."""
+    """One who may hold access. `created_by` is whom a second person must not be.
+
+    Of whom was erased (`access.erasing`) id and kind are left, in the place of their particulars.
+    """
 
     __tablename__ = "subject"
 
@@ -79,6 +82,7 @@ class Subject(Audited, Base):
     created_by: Mapped[str] = mapped_column(text_column(200))
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
+    erased_at: Mapped[datetime | None] = mapped_column(Utc())
 
 
 class Membership(Audited, Base):

@@ -134,18 +134,33 @@ def test_a_machine_without_the_key_exports_what_is_signed_but_no_manifest(world:
 def test_an_erased_value_leaves_its_place_in_the_file(world: World) -> None:
     client = world.client("ASTER")
     fill(world.store, client.id, 6)
-    signed(world.store)
     erase = f"UPDATE log_value SET salt = NULL, value = NULL WHERE log_id = '{client.id}' AND seq ="
     with world.store.reading() as session:
         seqs = session.execute(
             select(log.Value.seq).where(log.Value.log_id == client.id, log.Value.name == "note")
         ).scalars().all()  # fmt: skip
+    whose = next(
+        str(one["refs"]["subject"]) for one in world.entries(client.id) if one["seq"] == max(seqs)
+    )
     world.do(lambda session: session.execute(text(f"{erase} {max(seqs)}")))
-    file, _ = exported(world.store)
-    assert b'"note":null' in file
-    report = checked(world.store, file)
-    assert report.ok, report.damage
-    assert any("1 personal value said: erased" in words for words in report.does_not_prove)
+    signed(world.store)
+    damaged, _ = exported(world.store)
+    assert [(each.kind, each.seq) for each in checked(world.store, damaged).damage] == [
+        ("erased", max(seqs)),
+    ]  # fmt: skip
+    account = record.Line(type="subject.erased", refs={"subject": whose})
+    world.do(lambda s: record.append_many(s, client.id, [account], by=SYSTEM))
+    with pytest.raises(errors.Unavailable, match="not signed"):
+        exported(world.store)
+    signed(world.store)
+    for where in (None, Filter(types=("grant.issued",)), Filter(subject=whose)):
+        file, _ = exported(world.store, where)
+        assert b'"note":null' in file
+        assert b'"erasures":1' in file.splitlines()[0]
+        report = checked(world.store, file)
+        assert report.ok, report.damage
+        assert any("1 personal value said: erased" in words for words in report.does_not_prove)
+        assert any("by 1 entry of type" in words for words in report.does_not_prove)
 
 
 def test_every_line_is_what_the_format_says_whichever_way_it_was_written(world: World) -> None:

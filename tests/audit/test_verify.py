@@ -289,11 +289,34 @@ def test_a_manifest_signed_by_another_or_for_another_file_is_named() -> None:
 def test_a_value_that_was_erased_is_counted_and_is_no_damage() -> None:
     made = log(10)
     made.values[5]["note"] = None  # type: ignore[assignment]  # as an erased value is written
+    made.add(type="subject.erased", refs={"subject": "sub_2"})
     file = export(made)
-    report = check(finish(file.splitlines(keepends=True)[:-1], 10, erased=1))
-    assert report.ok
+    report = check(finish(file.splitlines(keepends=True)[:-1], 11, erased=1))
+    assert report.ok, report.damage
     assert any("erased" in words for words in report.does_not_prove)
-    assert found(file) == [("end", None, at(10) + 1)]
+    assert found(file) == [("end", None, at(11) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "account", "message"),
+    [
+        ("note", None, "no later entry accounts for"),
+        ("note", {"subject": "sub_1"}, "no later entry accounts for"),
+        ("actor", {"subject": "sub_2"}, "nobody may erase"),
+    ],
+)
+def test_a_value_that_nothing_accounts_for_is_damage(
+    name: str, account: dict[str, str] | None, message: str
+) -> None:
+    made = log(10)
+    made.values[5][name] = None  # type: ignore[assignment]  # as an erased value is written
+    if account is not None:
+        made.add(type="subject.erased", refs=account)
+    rows = len(made.leaves)
+    file = finish(export(made).splitlines(keepends=True)[:-1], rows, erased=1)
+    [damage] = check(file).damage
+    assert (damage.kind, damage.seq) == ("erased", 5)
+    assert message in damage.message
 
 
 def test_what_follows_the_last_line_is_named() -> None:

@@ -155,6 +155,25 @@ def test_offboarding_takes_the_number_of_grants_typed(world: World, ada: Visitor
     assert ada.post(path, {"reason": "left", "number": "0"}).status_code == 409
 
 
+def test_an_erased_person_is_shown_as_erased(world: World, ada: Visitor) -> None:
+    project, person = world.project(), world.subject("Quetzal-7")
+    grant = world.grant(person, project)
+    path = f"/people/{person.id}"
+    assert "offboard them first" in told(ada.get(path).text)
+    refused = ada.post(f"{path}/erase", {"reason": "kept words"})
+    assert refused.status_code == 409
+    assert 'href="#f-erase_reason"' in refused.text
+    world.revoke(grant)
+    assert ada.post(f"{path}/erase", {"reason": ""}).status_code == 422
+    assert ada.post(f"{path}/erase", {"reason": "by law"}).status_code == 303
+    page = told(ada.get(path).text)
+    assert "erased" in page
+    assert person.id in page
+    for where in (path, "/people", "/people?q=quetzal", "/projects/Kingfisher"):
+        assert person.email not in ada.get(where).text
+        assert person.full_name not in ada.get(where).text
+
+
 def test_a_move_is_at_once_where_nothing_holds_the_firm(world: World, ada: Visitor) -> None:
     person = world.subject(organisation="Firm")
     path = f"/people/{person.id}/organisation"

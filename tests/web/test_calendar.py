@@ -1,55 +1,50 @@
-"""The calendar file: as RFC 5545 has it, whatever an admin typed."""
+"""The calendar: what ends, by day, as far as the reader may know of it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import timedelta
+from html import unescape
+from typing import TYPE_CHECKING
 
-from hypothesis import given
-from hypothesis import strategies as st
+from govern import clock
+from tests.web.desks import desk, told
 
-from govern.web import calendar
+if TYPE_CHECKING:
+    from flask import Flask
 
-AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
-
-
-def lines(file: bytes) -> list[str]:
-    """The content lines, unfolded (RFC 5545, 3.1)."""
-    assert file.endswith(b"\r\n")
-    physical = file[:-2].split(b"\r\n")
-    assert all(len(each) <= 75 for each in physical)
-    for each in physical:
-        each.decode()  # no character is split between two lines
-    return file[:-2].replace(b"\r\n ", b"").decode().split("\r\n")
+    from tests.factory import World
 
 
-def unescaped(value: str) -> str:
-    found, rest = "", iter(value)
-    for char in rest:
-        found += {"n": "\n"}.get(after := next(rest), after) if char == "\\" else char
-    return found
-
-
-def one(title: str) -> list[str]:
-    date = calendar.Date(uid="hours-sus_1@host", at=AT, title=title, revision=3)
-    return lines(calendar.render([date], name="Mine", made_at=AT))
-
-
-def test_a_date_has_all_that_the_format_demands() -> None:
-    assert one("Hand in") == [
-        "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//govern//access//EN", "METHOD:PUBLISH",
-        "X-WR-CALNAME:Mine", "BEGIN:VEVENT", "UID:hours-sus_1@host", "DTSTAMP:20261121T093000Z",
-        "SEQUENCE:3", "DTSTART:20261121T093000Z", "TRANSP:TRANSPARENT", "SUMMARY:Hand in",
-        "END:VEVENT", "END:VCALENDAR",
-    ]  # fmt: skip
-
-
-@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=200))
-def test_any_text_comes_out_as_it_went_in_on_lines_that_are_short_enough(title: str) -> None:
-    (summary,) = [each for each in one(title) if each.startswith("SUMMARY:")]
-    assert unescaped(summary.removeprefix("SUMMARY:")) == title
-
-
-def test_no_text_adds_a_line_of_its_own() -> None:
-    found = one("x\r\nEND:VEVENT\rATTENDEE:a;b,c\\\x00\x1b")
-    assert "SUMMARY:x\\nEND:VEVENT\\nATTENDEE:a\\;b\\,c\\\\" in found
-    assert len(found) == len(one("x"))
+def test_a_month_tells_what_ends_on_each_day_and_a_day_lists_its_grants(
+    world: World, app: Flask
+) -> None:
+    client = world.client("ASTER")
+    project = world.project("Kingfisher", client=client)
+    other = world.project("Cinnabar")
+    end = clock.utcnow().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=40)
+    people = [world.subject(f"Q{number:03}") for number in range(27)]
+    for place, person in enumerate(people):
+        world.grant(person, project, until=end + timedelta(minutes=place))
+    world.grant(people[0], other, until=end)
+    revoked = world.grant(people[1], project, until=end)
+    world.revoke(revoked)
+    held = world.suspend("project:Cinnabar", review_by=end + timedelta(hours=3))
+    ada = desk(app, world)
+    month, day = f"{end:%Y-%m}", f"{end:%Y-%m-%d}"
+    words = told(ada.get(f"/calendar?month={month}").text)
+    assert "28 grants end" in words
+    assert "Review due: Cinnabar" in words
+    page = ada.get(f"/calendar?day={day}")
+    assert f'href="/suspensions/{held.id}"' in page.text
+    assert "Q000 ·" in told(page.text)
+    link = re.search(r'href="([^"]*after=[^"]*)" rel="next"', page.text)
+    assert link
+    rest = ada.get(unescape(link[1]))
+    assert told(rest.text).count(" · direct") == 3
+    scoped = desk(app, world, client=client)
+    words = told(scoped.get(f"/calendar?day={day}").text)
+    assert "27 grants end" in words
+    assert "Cinnabar" not in words
+    for wrong in ("month=soon", "day=2026-02-30", "month=9999-01"):
+        assert ada.get(f"/calendar?{wrong}").status_code == 422

@@ -54,11 +54,13 @@ WEIGHTY: dict[str | None, set[str]] = {
     "role:assign": {"/people/<subject_id>/roles", "/people/<subject_id>/roles/<role_id>/withdraw"},
     "subject:offboard": {"/people/<subject_id>/offboard"},
     "subject:recover": {"/people/<subject_id>/recovery"},
+    "subject:erase": {"/people/<subject_id>/erase"},
     "integration:create": {
         "/integrations", "/integrations/<integration_id>/registration",
         "/integrations/<integration_id>/resume", "/integrations/<integration_id>/revoke",
         "/integrations/<integration_id>/rotate", "/integrations/<integration_id>/suspend",
     },
+    "roster:import": {"/roster"},
     "demand:set": {"/demands", "/demands/<demand_id>/end"},
     None: {
         "/account/password", "/account/passkeys", "/account/recovery-codes",
@@ -81,6 +83,8 @@ LIGHT = {
     "/suspensions/<suspension_id>/notice": "it tells, and stops or starts nothing",
     "/suspensions/<suspension_id>/review": "it reminds, and stops or starts nothing",
     "/notices/<notice_id>/acknowledge": "one's own having read it",
+    "/roster/preview": "it judges a file, and nothing is written by it",
+    "/roster/rejected": "it gives back rows of the file that was sent",
     "/pause": "a choice, and nothing is paused by it",
     "/log/verify": "it reads what was brought along",
     "/oauth/authorize": "tokens ask for a factor of twelve hours' age: access.tokens",
@@ -249,8 +253,8 @@ def test_no_file_is_brought_along_to_a_form_that_asks_for_a_fresh_factor(
     """A browser does not send a file twice: what takes one keeps it, or is no weighty act."""
     templates = paths.TEMPLATES
     taking = {one.name for one in templates.rglob("*.html") if 'type="file"' in one.read_text()}
-    assert taking == {"scope.html", "verify.html"}
-    assert {"/pause", "/log/verify"} <= set(LIGHT)
+    assert taking == {"roster.html", "scope.html", "verify.html"}
+    assert {"/pause", "/log/verify", "/roster/preview"} <= set(LIGHT)
     me, who = world.staff(), world.subject()
     world.activate(me)
     world.grant(who, world.project())

@@ -24,6 +24,7 @@ class Grant(Audited, Base):
         Index("ix_access_grant_project", "project_id", "id"),
         Index("ix_access_grant_reach", "project_id", "subject_id"),
         Index("ix_access_grant_client", "client_id", "id"),
+        Index("ix_access_grant_ends", "ends_at", "id"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)

@@ -128,6 +128,7 @@ def _register(
                 made_by,
                 at,
                 None,
+                None,
             )
         )
         membership_rows.append(

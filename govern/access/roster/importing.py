@@ -9,17 +9,19 @@ An import revokes nothing, never changes an address, and never lets anyone out o
 
 from __future__ import annotations
 
+import io
 from typing import IO, TYPE_CHECKING
 
 from sqlalchemy import exc as sa_exc
 
-from govern import errors, permissions
+from govern import clock, errors, permissions
 from govern.access.roster.apply import apply
-from govern.access.roster.judge import COLUMNS, Judge, Outcome, records
+from govern.access.roster.judge import COLUMNS, Judge, Outcome, Rejected, records
+from govern.access.roster.previewing import Preview, previewed
 from govern.identity import subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from govern.db import Database
     from govern.principal import Principal
@@ -31,18 +33,25 @@ def load(
     *,
     dry_run: bool = False,
     skip_rejected: bool = False,
+    expected: str | None = None,
     by: Principal,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Judge a file whole, then take in what is new.
 
     `Invalid` when it is no roster at all. With `dry_run`, or with a rejected row and no
-    `skip_rejected`, nothing is written and `applied` stays false.
+    `skip_rejected`, nothing is written and `applied` stays false. `Stale` when it would do
+    something else than the preview of the digest `expected` said.
     """
-    permissions.require(by, "roster:import")
     with database.reading() as session:
+        permissions.require(by, "roster:import", now=None if dry_run else clock.now(session))
         judge = Judge(session)
         rows, outcome = judge.file(stream)
+        if expected is not None and previewed(judge, outcome).digest != expected:
+            raise errors.Stale(
+                "Since the preview something changed that this file depends on. Nothing was "
+                "written; look at the new preview."
+            )
     if dry_run or (outcome.rejected and not skip_rejected):
         return outcome
     try:
@@ -54,6 +63,26 @@ def load(
         ) from error
     outcome.applied = True
     return outcome
+
+
+def preview(database: Database, stream: IO[bytes], *, by: Principal) -> Preview:
+    """Say what `load` would do with a file now; it judges by the same rules, and writes nothing."""
+    permissions.require(by, "roster:import")
+    with database.reading() as session:
+        judge = Judge(session)
+        _, outcome = judge.file(stream)
+        return previewed(judge, outcome)
+
+
+def rejected(
+    database: Database, given: bytes, *, by: Principal
+) -> Iterator[tuple[Rejected, list[str]]]:
+    """Each row that would be rejected now, with its cells as they stand in the file."""
+    faults = load(database, io.BytesIO(given), dry_run=True, by=by).rejected
+    by_line = {fault.line: fault for fault in faults}
+    for line, cells in records(io.BytesIO(given)):
+        if line in by_line:
+            yield by_line[line], cells
 
 
 def people(stream: IO[bytes]) -> list[str]:

@@ -111,6 +111,15 @@ class Person:
     changed: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What one row does beyond what is there: a person comes, is changed (`was`), or is granted."""
+
+    what: str  # new, changed or granted
+    row: Row
+    was: Particulars | None = None
+
+
 @dataclass(frozen=True)
 class Holds:
     """What is suspended, and how: (scope, target) → the strictest mode."""
@@ -172,6 +181,7 @@ class Judge:
         self.people: dict[str, Person] = {}
         self.addresses: dict[str, str] = {}
         self.keys: set[Key] = set()
+        self.effects: list[Effect] = []
 
     def file(self, stream: IO[bytes]) -> tuple[list[Row], Outcome]:
         """Judge every row; rows that will be written come back beside what is told of all."""
@@ -292,7 +302,7 @@ class Judge:
                 "An import never changes an address: it would change who can sign in.",
                 field="email",
             )
-        changed = set() if person is None else _differences(person.particulars, given)
+        changed = set() if person is None else differences(person.particulars, given)
         if "organisation" in changed and person is not None:
             self._refuse_escape(person)
         subject_id = person.id if person is not None else ""
@@ -305,10 +315,14 @@ class Judge:
             person = Person(id=new_id("sub"), particulars=given, known=False)
             self.people[given.external_id] = person
             self.addresses[given.email] = given.external_id
+            self.effects.append(Effect(what="new", row=row))
         if changed:
+            self.effects.append(Effect(what="changed", row=row, was=person.particulars))
             person.particulars = given
             person.changed |= changed
         self.keys.add(row.key(person.id))
+        if not known_grant:
+            self.effects.append(Effect(what="granted", row=row))
         return not known_grant or bool(changed)
 
     def _refuse_escape(self, person: Person) -> None:
@@ -332,7 +346,8 @@ class Judge:
         ]
 
 
-def _differences(old: Particulars, new: Particulars) -> set[str]:
+def differences(old: Particulars, new: Particulars) -> set[str]:
+    """The particulars that a row changes; an address never is one."""
     names = ("full_name", "kind", "organisation", "country", "expertise")
     return {name for name in names if getattr(old, name) != getattr(new, name)}
 

@@ -15,6 +15,7 @@ from govern import clock
 from govern.audit import leaf, log, verify
 from govern.audit.fsck.report import MOST_NAMED, Damage
 from govern.audit.log import Checkpoint, Entry, Log, Tile, Value
+from govern.audit.redactions import Redactions
 from govern.audit.roots import Roots
 from govern.tlog import checkpoint, merkle, tiles
 from govern.tlog.errors import TlogError
@@ -46,6 +47,7 @@ class LogCheck:
         self._memory = memory
         self._keys = keys
         self._roots = Roots()
+        self._redactions = Redactions()
         self._tile, self._tile_number = b"", -1
         # Whether every entry so far was there, or its hash at least.
         self._whole = True
@@ -86,6 +88,8 @@ class LogCheck:
                 self._name("value", f"Values stand beside entry {seq}, which is not there.", seq)
             yield self.entries
         self._ends(place, last_at, upcoming, marks)
+        for seq, words in self._redactions.unaccounted():
+            self._name("erased", f"Entry {seq} {words}.", seq)
         self._upper_tiles(place)
 
     def _batches(self) -> Iterator[Sequence[Any]]:
@@ -105,8 +109,8 @@ class LogCheck:
         )
         found: dict[int, dict[str, Any]] = {}
         for seq, name, salt, value in rows:
-            if salt is not None or value is not None:
-                found.setdefault(seq, {})[name] = [salt, value]
+            erased = salt is None and value is None
+            found.setdefault(seq, {})[name] = None if erased else [salt, value]
         return found
 
     # --- entries ---
@@ -122,6 +126,8 @@ class LogCheck:
         faults = leaf.faults(fields, log=self._log, seq=row.seq, after=last)
         for kind, words in faults + leaf.value_faults(fields, values):
             self._name(kind, f"Entry {row.seq} {words}.", row.seq)
+        for words in self._redactions.add(row.seq, fields, values):
+            self._name("erased", f"Entry {row.seq} {words}.", row.seq)
         if any(kind == "version" for kind, _ in faults):
             return last
         time = str(fields.get("time"))

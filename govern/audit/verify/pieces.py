@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from govern.audit import leaf, lines
+from govern.audit.redactions import ERASED, Redactions
 from govern.audit.roots import Roots
 from govern.audit.verify.report import MOST_NAMED
 from govern.tlog import merkle, note
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from govern.audit.verify.report import Findings
     from govern.audit.verify.source import Lines
     from govern.tlog.checkpoint import Checkpoint
+
+
+# No other entry holds these bytes: within a text the quotes would be escaped.
+_ERASURE = b'"type":"%s"' % ERASED.encode()
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Head:
     # Checkpoints that witnesses cosigned, of which the log's own signature was verified.
     cosigned: list[tuple[bytes, Checkpoint]] = field(default_factory=list)
     roots: Roots = field(default_factory=Roots)
+    redactions: Redactions = field(default_factory=Redactions)
+    erasures: int = 0
     place: int = 0
     last: str = ""
     shown: int = 0
@@ -113,6 +120,7 @@ class Pieces:
                 or time <= last
                 or int(seq) != head.place
                 or b2a_base64(digest, newline=False) != stated
+                or _ERASURE in body
                 or ((values or commit) and not _plainly_opened(values, commit))
             ):
                 break
@@ -200,13 +208,16 @@ class Pieces:
                 faults += leaf.faults(fields, log=head.log, seq=head.place, after=head.last)
                 if not faults:
                     head.last = fields["time"]
+            beside = {} if values is None else leaf.parse(values)
             if values is not None or "commit" in fields:
-                beside = {} if values is None else leaf.parse(values)
                 if beside is None or (values is not None and leaf.canonical(beside) != values):
                     faults.append(("value", "has values that are not canonical JSON"))
                 else:
                     faults += leaf.value_faults(fields, beside)
                     self.erased += sum(each is None for each in beside.values())
+            if own:
+                redacted = head.redactions.add(head.place, fields, beside or {})
+                faults += [("erased", words) for words in redacted]
         for kind, words in faults:
             self._name(kind, f"Entry {head.place} of {head.log} {words}.",
                        log=head.log, seq=head.place)  # fmt: skip
@@ -337,6 +348,12 @@ class Pieces:
             self._name("line", f"{what}: {self.lines.fault}.", log=log, seq=seq)
 
     def _close(self, head: Head) -> None:
+        if head.redactions.entries < head.erasures and head.whole:
+            self._name("erased", f"The header says that {head.erasures} entries of {head.log} "
+                       "account for erased values; "
+                       f"{head.redactions.entries} stand here.", log=head.log)  # fmt: skip
+        for seq, words in head.redactions.unaccounted():
+            self._name("erased", f"Entry {seq} of {head.log} {words}.", log=head.log, seq=seq)
         if head.place < head.size:
             self._gap(head, head.size, "tail", "at the end")
         if not head.whole or head.place != head.size or head.root is None:

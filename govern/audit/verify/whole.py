@@ -183,6 +183,7 @@ class _Check:
             if kept.origin == origin and kept.size <= size
         }
         head = Head(log_id, origin, size, root, trusted, marks)
+        head.erasures = int(fields.get("erasures", 0))
         for each in fields.get("cosigned", []):
             self._cosigned(head, each.encode())
         return head
@@ -374,7 +375,11 @@ class _Check:
             self.doubts.append("Anything about logs that the reader of this file may not see.")
         if self.erased:
             count = f"{self.erased} personal value" + "s" * (self.erased != 1)
-            self.doubts.append(f"What {count} said: erased, as the file says, before it was made.")
+            entries = sum(head.redactions.entries for head in self.heads)
+            self.doubts.append(
+                f"What {count} said: erased before the file was made. The log accounts for it, by "
+                f"{entries} entr{'y' if entries == 1 else 'ies'} of type subject.erased."
+            )
         if self.vouched:
             self.proves.append(
                 "The file is as it was made, to the byte: its filter, time and counts are signed."

@@ -9,7 +9,17 @@ from sqlalchemy import Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
-from govern.db import SEALED, Audited, Base, Code, Id, Instant, references, text_column
+from govern.db import (
+    PERSONAL,
+    SEALED,
+    Audited,
+    Base,
+    Code,
+    Id,
+    Instant,
+    references,
+    text_column,
+)
 
 _IN_USE = text("ended_at IS NULL")
 
@@ -75,7 +85,7 @@ class IdentityLink(Audited, Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     provider_id: Mapped[Id] = mapped_column(references("identity_provider.id"))
-    sub: Mapped[str] = mapped_column(text_column(255))
+    sub: Mapped[str] = mapped_column(text_column(255), info=PERSONAL)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     linked_by: Mapped[str] = mapped_column(text_column(200))
     recorded_at: Mapped[Instant]
@@ -93,9 +103,9 @@ class LinkOffer(Audited, Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
-    sealed: Mapped[bytes] = mapped_column(LargeBinary, info=SEALED)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary, info=SEALED | PERSONAL)
     provider_id: Mapped[Id] = mapped_column(references("identity_provider.id"))
-    sub: Mapped[str] = mapped_column(text_column(255))
+    sub: Mapped[str] = mapped_column(text_column(255), info=PERSONAL)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     expires_at: Mapped[Instant]
     recorded_at: Mapped[Instant]

@@ -10,7 +10,7 @@ from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, references, text_column
+from govern.db import PERSONAL, Audited, Base, Id, references, text_column
 
 # (absolute, idle): SP 800-63B-4 §2.2.3; those with a role are held shorter.
 LIMITS = {
@@ -40,14 +40,14 @@ class WebSession(Audited, Base):
     token_hash: Mapped[str] = mapped_column(text_column(64), unique=True)
     subject_id: Mapped[Id] = mapped_column(references("subject.id"))
     amr: Mapped[str] = mapped_column(text_column(40))
-    device: Mapped[str | None] = mapped_column(text_column(40))
+    device: Mapped[str | None] = mapped_column(text_column(40), info=PERSONAL)
     factor_at: Mapped[datetime | None] = mapped_column(Utc())
     signed_in_at: Mapped[datetime] = mapped_column(Utc())
     expires_at: Mapped[datetime] = mapped_column(Utc())
     seen_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
     link_id: Mapped[Id | None] = mapped_column(references("identity_link.id"))
-    provider_sid: Mapped[str | None] = mapped_column(text_column(255))
+    provider_sid: Mapped[str | None] = mapped_column(text_column(255), info=PERSONAL)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sqlalchemy import Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
-from govern.db import Base, Code, Id, references, text_column
+from govern.db import PERSONAL, Base, Code, Id, references, text_column
 
 
 class State(StrEnum):
@@ -64,7 +64,7 @@ class MailDelivery(Base):
     attempts: Mapped[int] = mapped_column(Integer)
     next_try_at: Mapped[datetime | None] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
-    error: Mapped[str] = mapped_column(text_column(200))
+    error: Mapped[str] = mapped_column(text_column(200), info=PERSONAL)
 
 
 class MailServer(Base):

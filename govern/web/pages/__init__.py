@@ -9,6 +9,7 @@ from govern.web.pages import (
     auth,
     authenticators,
     base,
+    calendar,
     contractor,
     demanding,
     drills,
@@ -26,6 +27,7 @@ from govern.web.pages import (
     recovery,
     reset,
     roles,
+    rosters,
     single_sign_on,
     start,
     suspended,
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, authenticators, contractor, demanding, drills, effect, ending, integrations,
-    lift, notices, overview, own_record, pause, people, projects, questions, recovery, reset,
-    roles, single_sign_on, start, suspended,
+    auditor, auth, authenticators, calendar, contractor, demanding, drills, effect, ending,
+    integrations, lift, notices, overview, own_record, pause, people, projects, questions,
+    recovery, reset, roles, rosters, single_sign_on, start, suspended,
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from govern import clock
 from govern.access import standing, told
 from govern.audit import EventType
 from govern.signals import mail
-from govern.web import calendar, guard
+from govern.web import guard, ics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,11 +64,11 @@ def show() -> ResponseReturnValue:
 def dates() -> ResponseReturnValue:
     """What one must not miss, as a calendar file."""
     settings = guard.database().settings
-    file = calendar.render(
+    file = ics.render(
         _dates(_found(), settings.public_url), name=_("My projects"), made_at=clock.utcnow()
     )
     response = make_response(file)
-    response.headers["Content-Type"] = calendar.MEDIA_TYPE
+    response.headers["Content-Type"] = ics.MEDIA_TYPE
     response.headers["Content-Disposition"] = 'attachment; filename="my-projects.ics"'
     return response
 
@@ -103,7 +103,7 @@ def _mail(
 # --- the calendar ------------------------------------------------------------------------------
 
 
-def _dates(found: Iterable[told.Told], url: str) -> Iterator[calendar.Date]:
+def _dates(found: Iterable[told.Told], url: str) -> Iterator[ics.Date]:
     """The dates of what is still open; of each suspension those that its newest notice says."""
     host = urlsplit(url).hostname
     for one in found:
@@ -118,7 +118,7 @@ def _dates(found: Iterable[told.Told], url: str) -> Iterator[calendar.Date]:
         )
         for kind, at, title in dated:
             if at is not None:
-                yield calendar.Date(
+                yield ics.Date(
                     uid=f"{kind}-{one.suspension_id}@{host}", at=at, title=title,
                     words=_("How things stand now is on your own page."), url=f"{url}/status",
                     revision=newest.number,

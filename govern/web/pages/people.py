@@ -9,7 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, permissions
-from govern.access import holdings, names, offboarding, recovering, suspensions
+from govern.access import erasing, holdings, names, offboarding, recovering, suspensions
 from govern.identity import activation, recovery, signed_in, subjects
 from govern.identity import roles as assignable
 from govern.web import guard
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.erasing import Erased
     from govern.access.requests import Request
     from govern.db import Session
     from govern.identity.sessions import WebSession
@@ -57,6 +58,7 @@ def search() -> ResponseReturnValue:
         rows=found.rows,
         next_url=base.next_url(found.after),
         first_url=base.first_url(),
+        may_import=base.may("roster:import", None),
     )
 
 
@@ -98,6 +100,7 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
             since=subject.ended_at,
             last_sign_in=found.last_sign_in,
             activated=found.activated,
+            erased_at=subject.erased_at,
         ),
         grants=[
             SimpleNamespace(
@@ -145,6 +148,9 @@ def page(subject_id: str, wrong: Mapping[str, str], link: str | None = None) -> 
         assignable=[(role, role) for role in assignable.ASSIGNABLE],
         over=None if over is None else [(code, code) for code in over_codes],
         may_offboard=here and base.may("subject:offboard", None) and subject.id != by.id,
+        may_erase=subject.erased_at is None
+        and base.may("subject:erase", None)
+        and subject.id != by.id,
         may_link=here and everything and not found.activated,
         may_recover=here
         and base.may("subject:recover", None)
@@ -223,6 +229,26 @@ def offboard(subject_id: str) -> ResponseReturnValue:
     )
 
 
+@blueprint.post("/people/<subject_id>/erase")
+def erase(subject_id: str) -> ResponseReturnValue:
+    """Erase what is personal of a person, for good."""
+
+    def work(session: Session, by: Principal) -> Erased:
+        subject = holdings.profile(session, subject_id, by=by).subject
+        return erasing.erase(session, subject, reason=words.reason(), by=by)
+
+    def done(_erased: Erased) -> ResponseReturnValue:
+        flash(_("Erased. What is left of them is an id."), "success")
+        return redirect(f"/people/{subject_id}", 303)
+
+    def again(wrong: dict[str, str]) -> ResponseReturnValue:
+        return page(subject_id, {_ERASE.get(name, name): told for name, told in wrong.items()})
+
+    return base.act(
+        work, done=done, again=again, title=_("Erase a person"), cancel=f"/people/{subject_id}"
+    )
+
+
 @blueprint.post("/people/<subject_id>/organisation")
 def move(subject_id: str) -> ResponseReturnValue:
     """Move a person to another firm: at once, or by a request where a suspension holds them."""
@@ -248,8 +274,9 @@ def move(subject_id: str) -> ResponseReturnValue:
     )
 
 
-# The page has two forms that ask for a reason; the error belongs to the one that was sent.
+# The page has several forms that ask for a reason; the error belongs to the one that was sent.
 _MOVE = {"reason": "move_reason"}
+_ERASE = {"reason": "erase_reason", "": "erase_reason"}
 
 
 @blueprint.post("/people/<subject_id>/activation-link")

@@ -8,8 +8,8 @@ from alembic import op
 from govern.clock import Utc
 from govern.db import text_column
 
-revision = "0029"
-down_revision = "0028"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,15 @@
+"""Holdings: who holds which grants, in lists to search and page; how each stands, the rule says.
+
+Lists are paged by their keys. Whoever is admitted to some clients alone sees the people who hold or
+held something there, and of those nothing that concerns other clients.
+"""
+
+from govern.access.holdings.given import SORTS, STATUSES, Holding, one, search
+from govern.access.holdings.known import PAGE, Page
+from govern.access.holdings.people import STATES, Person, organisations, people
+from govern.access.holdings.profile import Profile, Role, person, profile
+
+__all__ = [
+    "PAGE", "SORTS", "STATES", "STATUSES", "Holding", "Page", "Person", "Profile", "Role", "one",
+    "organisations", "people", "person", "profile", "search",
+]  # fmt: skip

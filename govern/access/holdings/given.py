@@ -1,0 +1,178 @@
+"""Grants in lists: of a project, of a person, or those that end in a time, and how each stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, case, literal, not_, or_
+
+from govern import clock, errors
+from govern.access import grants
+from govern.access.clients import Client, Dataset, Project
+from govern.access.entitlements import Entitlement
+from govern.access.grants import Grant
+from govern.access.holdings.known import PAGE, Page, clients_of, matching
+from govern.access.modes import Effect
+from govern.identity.subjects import Membership, Organisation, Subject
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+STATUSES = ("in_force", "held", "scheduled", "expired", "revoked", "ended")
+SORTS = ("", "ends")  # oldest first unless told
+# What a grant's failing clause is called in one word.
+_WORD = {
+    "subject_offboarded": "revoked",
+    "client_ended": "ended",
+    "project_ended": "ended",
+    "grant_revoked": "revoked",
+    "grant_not_started": "scheduled",
+    "grant_expired": "expired",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """One grant, whose it is and how it stands now."""
+
+    id: str
+    subject_id: str
+    external_id: str
+    name: str
+    organisation: str
+    client: str
+    project: str
+    dataset: str | None
+    entitlement: str
+    starts_at: datetime
+    ends_at: datetime
+    recorded_at: datetime
+    ended_at: datetime | None
+    status: str
+
+
+@cache
+def status_now() -> ColumnElement[str]:
+    """How a grant stands now: the first clause of the rule that it fails, in one word."""
+    failing = [(not_(clause.test), _WORD[clause.reason]) for clause in grants.standing()]
+    # What read-only stops, pausing stops too.
+    return case(*failing, (grants.held(Effect.CHANGE), "held"), else_="in_force")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which grants: of a project or a person (ids), of people found by `query`, or in a state."""
+
+    project: str | None = None
+    subject: str | None = None
+    query: str = ""
+    status: str = ""
+    entitlement: str = ""
+    ends: tuple[datetime, datetime] | None = None
+
+    def conditions(self, *, by: Principal) -> list[ColumnElement[bool]]:
+        """What to ask of each, that the caller may see it first; `Forbidden` who may see none."""
+        if self.status and self.status not in STATUSES:
+            raise errors.Invalid(f"“{self.status}” is no state of a grant.", field="status")
+        clients = clients_of(by, "grant:read")
+        found: list[ColumnElement[bool]] = []
+        if clients is not None:
+            found.append(Grant.client_id.in_(clients))
+        if self.project is not None:
+            found.append(Grant.project_id == self.project)
+        if self.subject is not None:
+            found.append(Grant.subject_id == self.subject)
+        if self.query:
+            found.append(matching(self.query))
+        if self.entitlement:
+            found.append(Entitlement.name == self.entitlement)
+        if self.status:
+            found.append(status_now() == literal(self.status))
+        if self.ends:
+            found.append(_ending(*self.ends))
+        return found
+
+
+def _ending(start: datetime, end: datetime) -> ColumnElement[bool]:
+    """Those whose window ends between two instants, and that were not revoked before."""
+    return and_(Grant.ends_at >= start, Grant.ends_at < end, Grant.ended_at.is_(None))
+
+
+def search(
+    session: OrmSession,
+    *,
+    project: Project | None = None,
+    subject: str | None = None,
+    query: str = "",
+    status: str = "",
+    entitlement: str = "",
+    ends: tuple[datetime, datetime] | None = None,
+    sort: str = "",
+    after: str = "",
+    limit: int = PAGE,
+    by: Principal,
+) -> Page:
+    """The grants that the caller may see, oldest first: of a project, of a person's id, or all.
+
+    `query` finds people as `people` does; `status` and `entitlement` are words that a page shows.
+    `ends` are those that end by their window from one instant until another, and were not revoked.
+    """
+    where = Where(
+        project=project.id if project else None, subject=subject, query=query, status=status,
+        entitlement=entitlement, ends=ends,
+    )  # fmt: skip
+    wanted = _holdings().where(*where.conditions(by=by))
+    if sort == "ends":
+        wanted = _behind(wanted.order_by(Grant.ends_at, Grant.id), after)
+    else:
+        wanted = wanted.where(Grant.id > after).order_by(Grant.id)
+    found = session.execute(wanted.limit(limit + 1)).all()
+    rows = [_holding(row) for row in found[:limit]]
+    if len(found) <= limit:
+        return Page(rows=rows, after=None)
+    last = rows[-1]
+    key = f"{clock.text(last.ends_at)}~{last.id}" if sort == "ends" else last.id
+    return Page(rows=rows, after=key)
+
+
+def _behind(wanted: Select[Any], after: str) -> Select[Any]:
+    """Those behind a key of the order by end: the instant, then the id."""
+    if not after:
+        return wanted
+    text, _, last = after.partition("~")
+    instant = clock.parse(text, field="after")
+    same = and_(Grant.ends_at == instant, Grant.id > last)
+    return wanted.where(Grant.ends_at >= instant, or_(Grant.ends_at > instant, same))
+
+
+def one(session: OrmSession, grant_id: str, *, by: Principal) -> Holding:
+    """One grant and how it stands; `Unknown` where the caller may not know of it."""
+    grant = grants.find(session, grant_id, by=by)
+    return _holding(session.execute(_holdings().where(Grant.id == grant.id)).one())
+
+
+def _holding(row: Any) -> Holding:
+    return Holding(**dict(zip(Holding.__dataclass_fields__, row, strict=True)))
+
+
+@cache
+def _holdings() -> Select[Any]:
+    return (
+        grants.facts(
+            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Organisation.name,
+            Client.code, Project.code, Dataset.code, Entitlement.name, Grant.starts_at,
+            Grant.ends_at, Grant.recorded_at, Grant.ended_at, status_now(),
+        )
+        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
+        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+        .join(Membership, and_(Membership.subject_id == Subject.id, Membership.ended_at.is_(None)))
+        .join(Organisation, Organisation.id == Membership.organisation_id)
+    )  # fmt: skip

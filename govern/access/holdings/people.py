@@ -1,0 +1,158 @@
+"""The list of people: searched, filtered, and with the first projects that each may reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, case, exists, func, literal, select
+from sqlalchemy.orm import aliased
+
+from govern import errors
+from govern.access import grants
+from govern.access.clients import Project
+from govern.access.grants import Grant
+from govern.access.holdings.known import PAGE, Page, clients_of, known_to, matching
+from govern.access.modes import Mode
+from govern.access.suspension_tables import SuspensionMode, SuspensionTarget, naming
+from govern.db import listed
+from govern.identity.subjects import Membership, Organisation, Subject
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+PROJECTS_SHOWN = 3
+STATES = ("active", "suspended", "offboarded")
+
+
+@dataclass(kw_only=True)
+class Person:
+    """One line of the list of people; `more` counts the projects beyond those named."""
+
+    id: str
+    external_id: str
+    name: str
+    email: str
+    kind: str
+    organisation: str
+    state: str
+    projects: list[str] = field(default_factory=list)
+    more: int = 0
+
+
+def people(
+    session: OrmSession,
+    *,
+    query: str = "",
+    kind: str = "",
+    state: str = "",
+    organisation: str = "",
+    after: str = "",
+    limit: int = PAGE,
+    by: Principal,
+) -> Page:
+    """People by external id, searched by the beginning of id or address, or within the name.
+
+    Ids and addresses are found by their indexes; a part of a name has none, and is looked for
+    from the first person on until a page is full.
+    """
+    clients = clients_of(by, "subject:read")
+    wanted = (
+        select(
+            Subject.id, Subject.external_id, Subject.full_name, Subject.email, Subject.kind,
+            Organisation.name, state_now(),
+        )
+        .join(Membership, and_(Membership.subject_id == Subject.id, Membership.ended_at.is_(None)))
+        .join(Organisation, Organisation.id == Membership.organisation_id)
+        .where(Subject.external_id > after)
+        .order_by(Subject.external_id)
+        .limit(limit + 1)
+    )  # fmt: skip
+    if clients is not None:
+        wanted = wanted.where(known_to(clients))
+    if query:
+        wanted = wanted.where(matching(query))
+    if kind:
+        wanted = wanted.where(Subject.kind == kind)
+    if organisation:
+        wanted = wanted.where(Organisation.name == organisation)
+    if state:
+        if state not in STATES:
+            raise errors.Invalid(f"“{state}” is no state of a person.", field="state")
+        wanted = wanted.where(state_now() == literal(state))
+    found = session.execute(wanted).all()
+    rows = [
+        Person(
+            id=row[0], external_id=row[1], name=row[2], email=row[3], kind=row[4],
+            organisation=row[5], state=row[6],
+        )
+        for row in found[:limit]
+    ]  # fmt: skip
+    _add_projects(session, {row.id: row for row in rows}, clients)
+    return Page(rows=rows, after=rows[-1].external_id if len(found) > limit else None)
+
+
+def organisations(session: OrmSession, *, by: Principal, limit: int = 500) -> list[str]:
+    """The names of the organisations that the people of whom the caller may know belong to."""
+    clients = clients_of(by, "subject:read")
+    wanted = select(Organisation.name).order_by(Organisation.name).limit(limit)
+    if clients is not None:
+        theirs = (
+            select(Membership.organisation_id)
+            .join(Subject, Subject.id == Membership.subject_id)
+            .where(Membership.ended_at.is_(None), known_to(clients))
+        )
+        wanted = wanted.where(Organisation.id.in_(theirs))
+    return list(session.execute(wanted).scalars())
+
+
+def _add_projects(
+    session: OrmSession, people: dict[str, Person], clients: frozenset[str] | None
+) -> None:
+    """The first projects that each of some people may reach or is held from, and how many more."""
+    if not people:
+        return
+    among = listed(session, sorted(people))
+    pairs = (
+        grants.facts(Grant.subject_id.label("subject_id"), Project.code.label("code"))
+        .join(among, among.c.value == Grant.subject_id)
+        .where(grants.all_of(grants.standing()))
+        .distinct()
+    )
+    if clients is not None:
+        pairs = pairs.where(Grant.client_id.in_(clients))
+    each = pairs.subquery()
+    ranked = select(
+        each.c.subject_id,
+        each.c.code,
+        func.row_number().over(partition_by=each.c.subject_id, order_by=each.c.code).label("place"),
+        func.count().over(partition_by=each.c.subject_id).label("number"),
+    ).subquery()
+    rows = session.execute(
+        select(ranked).where(ranked.c.place <= PROJECTS_SHOWN).order_by(ranked.c.place)
+    )
+    for subject_id, code, _, number in rows:
+        people[subject_id].projects.append(code)
+        people[subject_id].more = max(0, number - PROJECTS_SHOWN)
+
+
+def state_now() -> ColumnElement[str]:
+    """How a person stands: a suspension of themselves counts, one of a project does not."""
+    target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
+    suspended = (
+        exists()
+        .where(
+            naming(target, Subject.id),
+            target.ended_at.is_(None),
+            mode.suspension_id == target.suspension_id,
+            mode.ended_at.is_(None),
+            mode.mode != Mode.UNDER_REVIEW,
+        )
+        .correlate(Subject)
+    )
+    return case(
+        (Subject.ended_at.is_not(None), "offboarded"), (suspended, "suspended"), else_="active"
+    )
