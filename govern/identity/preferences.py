@@ -13,7 +13,7 @@ from govern import errors
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import Again, Audited, Base, Code, Id, references
+from govern.db import PERSONAL, Again, Audited, Base, Id, references, text_column
 from govern.principal import Kind
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Preference(Audited, Base):
     __tablename__ = "preference"
 
     subject_id: Mapped[Id] = mapped_column(references("subject.id"), primary_key=True)
-    time_zone: Mapped[Code]
+    time_zone: Mapped[str] = mapped_column(text_column(80), info=PERSONAL)
 
 
 @cache
