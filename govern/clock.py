@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import TIMESTAMP, BigInteger, bindparam, func, literal_column, select
@@ -93,6 +94,7 @@ def _before_sqlite(element: _Before, compiler: SQLCompiler, **options: Any) -> s
     return f"({when} - 1000000 * {seconds})"
 
 
+@cache
 def instant() -> ColumnElement[datetime]:
     """Now, as part of a statement: what windows are compared with."""
     test_clock = bindparam(None, callable_=lambda: _set_to, type_=Utc())

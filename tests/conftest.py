@@ -11,7 +11,7 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -315,13 +315,30 @@ def compiled_templates(run_folder: Path) -> jinja2.BytecodeCache:
     return jinja2.FileSystemBytecodeCache(str(folder))
 
 
-@pytest.fixture
-def app(settings: Settings, compiled_templates: jinja2.BytecodeCache) -> Iterator[Flask]:
-    """The web application over the test's own database."""
-    from govern import create_app
+@pytest.fixture(scope="session")
+def applications() -> dict[Settings, Flask]:
+    """This worker's applications: to build one takes longer than many a test."""
+    return {}
 
-    made = create_app(settings)
-    made.config.update(TESTING=True, SERVER_NAME="localhost")
-    made.jinja_env.bytecode_cache = compiled_templates
+
+@pytest.fixture
+def app(
+    settings: Settings,
+    applications: dict[Settings, Flask],
+    compiled_templates: jinja2.BytecodeCache,
+) -> Iterator[Flask]:
+    """The web application over the test's own database; built once for each kind of settings."""
+    from govern import create_app, web
+
+    kind = replace(settings, data_dir=Path(), database_url="")
+    made = applications.get(kind)
+    if made is None:
+        made = applications[kind] = create_app(settings)
+        made.config.update(TESTING=True, SERVER_NAME="localhost")
+        made.jinja_env.bytecode_cache = compiled_templates
+    else:
+        web.answer_from(made, settings)
+        for limiter in made.extensions["limiter"]:
+            limiter.reset()
     yield made
     made.extensions["govern"].dispose()

@@ -230,6 +230,7 @@ def test_a_database_behind_its_signer_is_not_opened(
         ("no-such-command",),
     ],
 )
+@pytest.mark.web_alone
 def test_what_cannot_be_understood_ends_with_2_and_opens_nothing(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -720,6 +721,7 @@ def test_a_catalogue_and_a_roster_are_read_once(run: Callable[..., Ran], tmp_pat
     assert (again.status, again.json["accepted"], again.json["unchanged"]) == (0, 0, 1)
 
 
+@pytest.mark.web_alone
 def test_a_catalogue_that_is_no_json_is_refused(run: Callable[..., Ran], tmp_path: Path) -> None:
     file = tmp_path / "catalogue.json"
     file.write_bytes(b'{"clients": [\xff')

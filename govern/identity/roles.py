@@ -8,9 +8,10 @@ Contractors need no role: what they may see follows from their grants.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, or_, select
+from sqlalchemy import Index, String, bindparam, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -49,6 +50,7 @@ class RoleAssignment(Audited, Base):
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 
 
+@cache
 def in_force() -> Select[RoleAssignment]:
     """The assignments that count now."""
     return select(RoleAssignment).where(
@@ -59,8 +61,14 @@ def in_force() -> Select[RoleAssignment]:
 
 def held(session: OrmSession, subject_id: str) -> tuple[RoleHeld, ...]:
     """The roles that a subject holds now."""
-    rows = session.execute(in_force().where(RoleAssignment.subject_id == subject_id)).scalars()
+    rows = session.execute(_held(), {"subject": subject_id}).scalars()
     return tuple(RoleHeld(row.role, row.client_id) for row in rows)
+
+
+@cache
+def _held() -> Select[RoleAssignment]:
+    """Built once: every page asks it."""
+    return in_force().where(RoleAssignment.subject_id == bindparam("subject", type_=String()))
 
 
 def assign(

@@ -65,6 +65,7 @@ def test_changed_actions_are_taken_over(world: World) -> None:
          errors.AlreadyExists, "dataset"),
     ],
 )  # fmt: skip
+@pytest.mark.web_alone
 def test_a_document_that_makes_no_sense_is_refused_whole(
     world: World, document: Any, error: type[errors.GovernError], field: str
 ) -> None:

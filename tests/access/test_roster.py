@@ -175,6 +175,7 @@ def test_line_ends_and_a_byte_order_mark_do_not_matter(house: World) -> None:
         (b"PK\x03\x04\x00\x00", "file"),
     ],
 )
+@pytest.mark.web_alone
 def test_what_is_no_roster_at_all_is_refused_as_a_whole(
     house: World, content: bytes, field: str
 ) -> None:

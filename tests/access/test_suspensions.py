@@ -459,6 +459,7 @@ def test_a_window_that_opens_during_a_pause_is_neither_lost_nor_in(world: World)
         ("note", {"note": "x" * 4001}, errors.Invalid),
     ],
 )
+@pytest.mark.web_alone
 def test_what_makes_no_sense_is_refused_by_the_name_of_its_field(
     world: World, field: str, more: dict[str, Any], error: type[errors.GovernError]
 ) -> None:

@@ -413,6 +413,7 @@ def test_who_links_an_account_is_one_of_its_makers_and_never_its_own_person(desk
     {"assures": Assurance.MFA}, {"amr_values": ("mfa",)},
     {"assures": Assurance.MFA, "acr_values": ("two words",)},
 ])  # fmt: skip
+@pytest.mark.web_alone
 def test_a_provider_that_makes_no_sense_is_refused(change: dict[str, Any], world: World) -> None:
     sound = {"issuer": "https://id.example.com", "client_id": "x", "client_secret": "y" * 16}
     with pytest.raises(errors.Invalid):
@@ -466,6 +467,7 @@ def test_a_logout_token_ends_the_sessions_that_it_names_and_counts_once(desk: De
 # --- what we ask -------------------------------------------------------------------------------
 
 
+@pytest.mark.web_alone
 def test_metadata_that_leads_elsewhere_or_names_another_is_not_believed(desk: Desk) -> None:
     issuer, path = desk.issuer, "/.well-known/openid-configuration"
     json_type = {"Content-Type": "application/json"}
@@ -497,6 +499,7 @@ def test_metadata_that_leads_elsewhere_or_names_another_is_not_believed(desk: De
     desk.come()
 
 
+@pytest.mark.web_alone
 def test_a_new_key_is_asked_for_when_a_token_names_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

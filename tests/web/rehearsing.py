@@ -151,8 +151,11 @@ def leaks(answer: TestResponse, things: Things, sent: str) -> list[str]:
     for word in sorted(set(re.findall(r"[\w-]+", sent)), key=len, reverse=True):
         told = told.replace(word, "")
     ids = {one for one in things.values() if re.fullmatch(r"[a-z]{3}_\w{20,}", one)}
-    near = re.compile(f".{{0,80}}{things['name']}.{{0,80}}", re.IGNORECASE)
-    return near.findall(told) + [one for one in ids if one in told] + re.findall(r"wri_\w+", told)
+    near = [
+        told[max(0, found.start() - 80) : found.end() + 80]
+        for found in re.finditer(things["name"], told, re.IGNORECASE)
+    ]
+    return near + [one for one in ids if one in told] + re.findall(r"wri_\w+", told)
 
 
 # --- asking ------------------------------------------------------------------------------------

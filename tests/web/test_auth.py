@@ -63,6 +63,7 @@ def test_both_steps_lead_to_a_session_and_to_the_page_that_was_asked_for(
 
 
 @pytest.mark.asvs("3.3.2", "3.3.4", "63B-5.1")
+@pytest.mark.web_alone
 def test_the_cookie_is_for_this_host_alone_and_out_of_reach_of_scripts(
     world: World, visitor: Visitor
 ) -> None:
@@ -228,6 +229,7 @@ def test_signing_in_again_ends_the_session_before(world: World, visitor: Visitor
         assert sessions.resume(session, before) is None
 
 
+@pytest.mark.web_alone
 def test_only_paths_of_ours_are_gone_on_to(world: World, app: Flask) -> None:
     person = world.subject()
     world.activate(person)
@@ -353,6 +355,7 @@ def test_a_link_that_never_was_says_no_more_than_one_that_was_used(visitor: Visi
 
 
 @pytest.mark.asvs("3.5.1")
+@pytest.mark.web_alone
 def test_no_unsafe_route_works_without_the_forms_token(world: World, app: Flask) -> None:
     person = world.staff("admin")
     world.activate(person)

@@ -24,6 +24,7 @@ PATHS = ["/sign-in", "/", "/nowhere", "/healthz", "/access/v1/evaluation", "/api
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.web_alone
 def test_every_answer_carries_the_headers(app: Flask, path: str) -> None:
     headers = app.test_client().get(path).headers
     assert headers["Content-Security-Policy"] == POLICY
@@ -38,12 +39,14 @@ def test_every_answer_carries_the_headers(app: Flask, path: str) -> None:
         assert headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.web_alone
 def test_over_https_browsers_are_told_to_stay_there(data_dir: Path, url: str) -> None:
     settings = Settings(data_dir=data_dir, database_url=url, public_url="https://gov.example")
     headers = create_app(settings).test_client().get("/healthz").headers
     assert headers["Strict-Transport-Security"] == "max-age=63072000"
 
 
+@pytest.mark.web_alone
 def test_a_static_file_is_kept_for_as_long_as_its_address_names_its_content(app: Flask) -> None:
     with app.test_request_context():
         address = app.url_for("static", filename="govern.css", _external=False)
@@ -57,6 +60,7 @@ def test_a_static_file_is_kept_for_as_long_as_its_address_names_its_content(app:
     assert client.get("/static/nowhere.css?v=None").headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.web_alone
 def test_a_request_id_that_is_not_plain_is_replaced(app: Flask) -> None:
     for given in ("", "two\tparts", "x" * 201, "ünïcode", " "):
         answer = app.test_client().get("/healthz", headers={"X-Request-ID": given})

@@ -120,6 +120,7 @@ def test_an_auditor_may_read_it_in_a_browser_too(world: World, app: Flask, store
 
 
 @pytest.mark.parametrize("path", ["tile/0/001", "tile/9/000", "..%2fcheckpoint", "tile/0/000.p/0"])
+@pytest.mark.web_alone
 def test_what_is_no_file_of_a_log_is_not_there(
     path: str, world: World, app: Flask, store: Database
 ) -> None:

@@ -10,14 +10,18 @@ import pytest
 from markupsafe import escape
 from sqlalchemy import select, text
 
-from govern import errors
+from govern import create_app, errors
 from govern.audit.decisions import Access, AccessKind
 from govern.web import guard, problems
 from tests.factory import World
 from tests.web.visitor import Visitor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Flask
+
+    from govern.config import Settings
 
 
 def tree(root: type[errors.GovernError]) -> list[type[errors.GovernError]]:
@@ -36,8 +40,10 @@ KINDS = [kind for kind in tree(errors.GovernError) if kind is not errors.GovernE
 
 
 @pytest.fixture
-def app(app: Flask) -> Flask:
+def app(settings: Settings) -> Iterator[Flask]:
     """With routes that only fail: `/fail/…`, `/api/fail/…` and `/access/fail/…`."""
+    app = create_app(settings)
+    app.config.update(TESTING=True, SERVER_NAME="localhost")
 
     def fail(kind: str) -> Any:
         if kind in vars(errors) and kind != "UnauditedChange":
@@ -52,7 +58,8 @@ def app(app: Flask) -> Flask:
             f"{prefix}/fail/<kind>", f"fail{prefix}", guard.public(fail), methods=["GET", "POST"]
         )
     app.add_url_rule("/own/<code>", "own", own)
-    return app
+    yield app
+    app.extensions["govern"].dispose()
 
 
 def refusals(world: World) -> list[Access]:
@@ -66,6 +73,7 @@ def test_the_table_names_every_error_and_nothing_else() -> None:
     assert all(400 <= status < 600 for status in problems.STATUS.values())
 
 
+@pytest.mark.web_alone
 def test_every_error_is_told_to_callers_of_the_api_as_a_problem(app: Flask) -> None:
     for kind in KINDS:
         answer = app.test_client().get(f"/api/fail/{kind.__name__}")
@@ -81,6 +89,7 @@ def test_every_error_is_told_to_callers_of_the_api_as_a_problem(app: Flask) -> N
         assert body["request_id"] == answer.headers["X-Request-ID"]
 
 
+@pytest.mark.web_alone
 def test_every_error_is_told_to_enforcement_points_as_one_sentence(app: Flask) -> None:
     for kind in KINDS:
         answer = app.test_client().get(f"/access/fail/{kind.__name__}")
@@ -90,6 +99,7 @@ def test_every_error_is_told_to_enforcement_points_as_one_sentence(app: Flask) -
         assert ("WWW-Authenticate" in answer.headers) is (status == 401)
 
 
+@pytest.mark.web_alone
 def test_every_error_is_a_page_for_people(app: Flask) -> None:
     for kind in KINDS:
         answer = app.test_client().get(f"/fail/{kind.__name__}")
@@ -101,17 +111,20 @@ def test_every_error_is_a_page_for_people(app: Flask) -> None:
         assert escape(make(kind).message) in answer.text
 
 
+@pytest.mark.web_alone
 def test_a_form_without_its_token_is_refused_before_anything_is_looked_at(app: Flask) -> None:
     answer = app.test_client().post("/fail/Held")
     assert (answer.status_code, answer.mimetype) == (400, "text/html")
 
 
+@pytest.mark.web_alone
 def test_who_tried_too_often_is_told_how_long_to_wait(app: Flask) -> None:
     for prefix in ("", "/api", "/access"):
         answer = app.test_client().get(f"{prefix}/fail/TooManyAttempts")
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "17")
 
 
+@pytest.mark.web_alone
 def test_a_page_sends_whoever_is_not_signed_in_to_sign_in_and_back(app: Flask) -> None:
     client = app.test_client()
     answer = client.get("/own/Kingfisher?tab=people&q=a%20b")
@@ -125,12 +138,14 @@ def test_a_page_sends_whoever_is_not_signed_in_to_sign_in_and_back(app: Flask) -
 
 
 @pytest.mark.parametrize("path", ["//evil.example/x", "/\\evil.example", "///evil.example"])
+@pytest.mark.web_alone
 def test_no_address_leads_away_from_here_after_signing_in(app: Flask, path: str) -> None:
     assert problems._local(path) == problems._local(f"{path}?next={path}") == "/"
     answer = app.test_client().get(path)
     assert "evil" not in answer.headers.get("Location", "").partition("?next=")[0]
 
 
+@pytest.mark.web_alone
 def test_werkzeugs_errors_have_the_same_shapes(app: Flask) -> None:
     client = app.test_client()
     assert client.get("/api/nowhere").json["code"] == "not_found"
@@ -143,6 +158,7 @@ def test_werkzeugs_errors_have_the_same_shapes(app: Flask) -> None:
 
 
 @pytest.mark.asvs("16.3.4", "16.5.1", "16.5.4")
+@pytest.mark.web_alone
 def test_what_nobody_foresaw_is_500_without_details_and_logged_under_its_id(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:

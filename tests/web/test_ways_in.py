@@ -17,6 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "sign-in.md"
 
 
 @pytest.mark.asvs("6.3.4")
+@pytest.mark.web_alone
 def test_every_way_in_stands_on_the_page_with_its_strength(app: Flask) -> None:
     (section,) = re.findall(r"(?s)## Ways in\n(.*?)\n## ", PAGE.read_text())
     named = set(re.findall(r"`((?:GET|POST) /[^`]*)`", section))

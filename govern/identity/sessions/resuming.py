@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import String, bindparam, select, update
 
 from govern import clock
 from govern.audit.record import RECORDED
@@ -16,6 +17,7 @@ from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal, RoleHeld
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
@@ -105,18 +107,7 @@ def live(
 
     It is `lock`ed where it will be ended: of two acts that would, the second finds none.
     """
-    query = (
-        select(WebSession, Subject, clock.instant())
-        .join(Subject, Subject.id == WebSession.subject_id)
-        .where(
-            WebSession.token_hash == hash_of(token),
-            WebSession.ended_at.is_(None),
-            Subject.ended_at.is_(None),
-        )
-    )
-    if lock:
-        query = query.with_for_update(of=WebSession)
-    found = session.execute(query).one_or_none()
+    found = session.execute(_live(lock=lock), {"hash": hash_of(token)}).one_or_none()
     if found is None:
         return None
     row, subject, now = found
@@ -125,3 +116,18 @@ def live(
     if now >= row.expires_at or now - row.seen_at > idle:
         return None
     return row, subject, held, now
+
+
+@cache
+def _live(*, lock: bool) -> Select[Any]:
+    """Built once: every page asks it."""
+    query: Select[Any] = (
+        select(WebSession, Subject, clock.instant())
+        .join(Subject, Subject.id == WebSession.subject_id)
+        .where(
+            WebSession.token_hash == bindparam("hash", type_=String()),
+            WebSession.ended_at.is_(None),
+            Subject.ended_at.is_(None),
+        )
+    )
+    return query.with_for_update(of=WebSession) if lock else query

@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +27,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield method.upper(), path, operation
 
 
+@pytest.mark.web_alone
 def test_every_route_of_the_api_is_described_and_nothing_else(app: Flask) -> None:
     served = {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
@@ -36,6 +39,7 @@ def test_every_route_of_the_api_is_described_and_nothing_else(app: Flask) -> Non
     assert len(served) > 30
 
 
+@pytest.mark.web_alone
 def test_the_description_is_one_that_a_stranger_can_read(app: Flask) -> None:
     document = described(app)
     assert document["openapi"] == "3.1.0"
@@ -51,6 +55,7 @@ def test_the_description_is_one_that_a_stranger_can_read(app: Flask) -> None:
         assert in_path == set(re.findall(r"{(\w+)}", path))
 
 
+@pytest.mark.web_alone
 def test_every_route_says_how_to_prove_oneself_and_how_it_refuses(app: Flask) -> None:
     document = described(app)
     flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
@@ -65,6 +70,7 @@ def test_every_route_says_how_to_prove_oneself_and_how_it_refuses(app: Flask) ->
         assert {"401", "403", "404", "422", "503"} <= operation["responses"].keys()
 
 
+@pytest.mark.web_alone
 def test_every_write_takes_an_idempotency_key_and_no_reading_does(app: Flask) -> None:
     for method, path, operation in operations(described(app)):
         keys = [one for one in operation["parameters"] if one["name"] == "Idempotency-Key"]

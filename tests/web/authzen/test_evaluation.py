@@ -92,6 +92,7 @@ def test_a_subject_of_another_type_is_known_to_nobody(tool: Tool) -> None:
     assert answer.json["context"]["code"] == "subject_unknown"
 
 
+@pytest.mark.web_alone
 def test_unknown_members_are_ignored_at_every_level(tool: Tool) -> None:
     asked = question() | {"foo": "bar", "futureField": {"nested": True}}
     asked["subject"]["properties"] = {"department": "Sales"}
@@ -118,6 +119,7 @@ TIMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.web_alone
 def test_an_unreadable_instant_of_work_is_a_bad_request_for_hours_alone(tool: Tool) -> None:
     for time in TIMES:
         answer = tool.send(ONE, question(action="log_hours", time=time))
@@ -144,12 +146,14 @@ def test_a_batch_answers_in_order_and_is_recorded_by_one_write(tool: Tool, world
     assert ids == [row_id(world.store.settings, row.writer, row.number) for row in written]
 
 
+@pytest.mark.web_alone
 def test_a_batch_without_defaults(tool: Tool) -> None:
     answer = tool.send(MANY, {"evaluations": [question(), question("Osprey")]})
     assert said(answer) == [True, False]
 
 
 @pytest.mark.parametrize("evaluations", [{}, {"evaluations": []}])
+@pytest.mark.web_alone
 def test_without_items_a_batch_is_one_question(tool: Tool, evaluations: dict[str, Any]) -> None:
     answer = tool.send(MANY, question() | evaluations)
     assert answer.status_code == 200
@@ -159,6 +163,7 @@ def test_without_items_a_batch_is_one_question(tool: Tool, evaluations: dict[str
     assert tool.send(MANY, broken | evaluations).status_code == 400
 
 
+@pytest.mark.web_alone
 def test_a_member_of_an_item_replaces_the_whole_default(tool: Tool) -> None:
     items = [{"resource": {"id": "Osprey"}}, {"resource": {"type": "project", "id": "Kingfisher"}}]
     answer = tool.send(MANY, question() | {"evaluations": items})
@@ -167,6 +172,7 @@ def test_a_member_of_an_item_replaces_the_whole_default(tool: Tool) -> None:
     assert error == {"status": 400, "message": "resource.type is missing."}
 
 
+@pytest.mark.web_alone
 def test_the_default_context_holds_for_items_that_bring_none(tool: Tool, world: World) -> None:
     now = clock.utcnow()
     world.suspend("project:Kingfisher")
@@ -246,6 +252,7 @@ SHAPES: list[Any] = [
 
 
 @pytest.mark.parametrize("path", [ONE, MANY])
+@pytest.mark.web_alone
 def test_a_malformed_question_is_a_bad_request(tool: Tool, path: str) -> None:
     for body in SHAPES:
         answer = tool.raw(path, json.dumps(body).encode())
@@ -260,6 +267,7 @@ BATCHES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.web_alone
 def test_a_malformed_batch_is_a_bad_request(tool: Tool) -> None:
     for wrong in BATCHES:
         answer = tool.send(MANY, question() | {"evaluations": [{}]} | wrong)
@@ -378,6 +386,7 @@ def test_when_the_database_is_gone_nothing_is_permitted(tool: Tool, world: World
 # --- around it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.web_alone
 def test_the_metadata_names_what_is_served_and_nothing_else(tool: Tool) -> None:
     answer = tool.app.test_client().get("/.well-known/authzen-configuration")
     base = "http://127.0.0.1:8000"
