@@ -6,6 +6,7 @@
     python3 dev.py check                   format, lint, types, contracts, migrations, docs
     python3 dev.py bench [NAME] [--json]   measure, beside the floors of the same run
     python3 dev.py pictures                take the pictures of the README of the real pages
+    python3 dev.py words                   bring the translations up to the sentences of the code
     python3 dev.py lock [--upgrade]        compile requirements/*.in, hash-pinned
     python3 dev.py sbom > govern.cdx.json  the bill of materials (CycloneDX 1.6), from those
 
@@ -286,6 +287,12 @@ def pictures() -> None:
     become([str(PYTHON), "-m", "tests.journeys.pictures"])
 
 
+def words() -> None:
+    """Gather the sentences of the code into the catalogues; name what is not translated yet."""
+    set_up(everything=True)
+    become([str(PYTHON), "-m", "tests.words"])
+
+
 def lock(*, upgrade: bool) -> None:
     """Compile requirements/*.in; versions stay as they are unless an upgrade is asked for.
 
@@ -388,6 +395,7 @@ def main(words: list[str]) -> None:
     commands.add_parser("check", help="format, lint, types, contracts, migrations, docs")
     commands.add_parser("bench", help="measure beside the floors", add_help=False)
     commands.add_parser("pictures", help="take the README's pictures of the real pages")
+    commands.add_parser("words", help="bring the translations up to the sentences of the code")
     commands.add_parser("sbom", help="print the bill of materials (CycloneDX 1.6)")
     locks = commands.add_parser("lock", help="compile requirements/*.in")
     locks.add_argument("--upgrade", action="store_true", help="take newer versions")
@@ -411,6 +419,7 @@ PLAIN = {
     "run": run,
     "check": check,
     "pictures": pictures,
+    "words": words,
     "sbom": sbom,
     "_requirements": check_requirements,
     "_migrations": check_migrations,

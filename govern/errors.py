@@ -41,15 +41,19 @@ if TYPE_CHECKING:
 class GovernError(Exception):
     """Root of all that a user can meet. `code` is the stable name, `message` one plain sentence.
 
+    A sentence that people meet in their own language is given with named places, `%(wait)d`, and
+    what stands there (`values`): `template` is what its translation is looked up by.
+
     `aftermath` is what a refusal itself leaves behind (a counter, a record): it is committed in a
     transaction of its own, after the refused one was rolled back and before this is raised on.
     """
 
     aftermath: Callable[[Any], None] | None = None
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, *, field: str | None = None, **values: object) -> None:
+        self.template, self.values = message, values
+        self.message = message % values if values else message
+        super().__init__(self.message)
         self.field = field
 
     @property
@@ -105,8 +109,10 @@ class SignInFailed(Unauthenticated):
 class TooManyAttempts(Unauthenticated):
     """Too many wrong tries for this person; `retry_after` is in seconds."""
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, retry_after: int, field: str | None = None, **values: object
+    ) -> None:
+        super().__init__(message, field=field, **values)
         self.retry_after = retry_after
 
 
@@ -165,8 +171,10 @@ class Unavailable(GovernError):
 class Busy(Unavailable):
     """As many as may do this at once; `retry_after` is in seconds."""
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, retry_after: int, field: str | None = None, **values: object
+    ) -> None:
+        super().__init__(message, field=field, **values)
         self.retry_after = retry_after
 
 

@@ -100,6 +100,7 @@ def _you(session: OrmSession, subject_id: str) -> dict[str, Any]:
         "kind": me.kind, "country": me.country, "expertise": me.expertise,
         "known_since": clock.text(me.recorded_at),
         "time_zone": preference.time_zone if preference else "",
+        "language": me.language or "",
         "organisations": [
             {"name": name, "since": clock.text(since), "until": _text(until)}
             for name, since, until in firms

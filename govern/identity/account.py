@@ -167,8 +167,9 @@ def _named(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise errors.Invalid(
-            f"Give it a name of at most {LONGEST_NAME} characters, such as “Blue key”.",
+            "Give it a name of at most %(most)d characters, such as “Blue key”.",
             field="name",
+            most=LONGEST_NAME,
         )
     return name
 
@@ -176,7 +177,7 @@ def _named(name: str) -> str:
 def _room(session: OrmSession, by: Principal) -> None:
     if len(authenticators.held(session, by.id)) >= MOST:
         raise errors.Conflict(
-            f"{MOST} are the most one person has: remove one that you no longer use."
+            "%(most)d are the most one person has: remove one that you no longer use.", most=MOST
         )
 
 

@@ -77,7 +77,10 @@ def hashed(password: str, *, about: Iterable[str] = ()) -> str:
     password = unicodedata.normalize("NFC", password)
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise errors.Invalid(
-            f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password"
+            "A password has %(least)d to %(most)d characters.",
+            field="password",
+            least=MIN_LENGTH,
+            most=MAX_LENGTH,
         )
     if _is_expected(password.casefold(), about):
         raise errors.Invalid(

@@ -1,4 +1,4 @@
-"""What a person likes their own pages to be in: their time zone. A preference opens no door."""
+"""What a person likes their pages to be in: their time zone and language; neither opens a door."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo, available_timezones
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from govern import errors
+from govern import errors, languages
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import PERSONAL, Again, Audited, Base, Id, references, text_column
+from govern.identity.subjects import Subject
 from govern.principal import Kind
 
 if TYPE_CHECKING:
@@ -77,4 +78,26 @@ def set_time_zone(session: Session, name: str, *, by: Principal) -> None:
         about=by.id,
         covers=[row],
         recheck=recheck,
+    )
+
+
+def set_language(session: Session, language: str, *, by: Principal) -> None:
+    """Choose what language one reads, or "" for what one's browser asks for."""
+    if by.kind is not Kind.SUBJECT:
+        raise errors.Forbidden("Only a person has preferences.")
+    if language and language not in languages.NAMES:
+        raise errors.Invalid("Choose one of the languages of the list.", field="language")
+    person = session.get_one(Subject, by.id)
+    if (person.language or "") == language:
+        return
+    person.language = language or None
+    record(
+        session,
+        EventType.PREFERENCE_SET,
+        logs=[HOUSE],
+        by=by,
+        refs={"subject": by.id},
+        private={"language": language},
+        about=by.id,
+        covers=[person],
     )

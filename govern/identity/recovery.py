@@ -167,7 +167,8 @@ def find(session: OrmSession, token: str) -> tuple[Recovery, Subject]:
     """Whose link this is; `Unknown` when it is used or called off or over, `Stale` too early."""
     row, subject = _find(session, Recovery.token_hash == _hash(token))
     if clock.now(session) < row.works_from:
-        raise errors.Stale(f"This link works from {row.works_from:%Y-%m-%d %H:%M} UTC on.")
+        at = f"{row.works_from:%Y-%m-%d %H:%M}"
+        raise errors.Stale("This link works from %(at)s UTC on.", at=at)
     return row, subject
 
 

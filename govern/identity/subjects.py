@@ -83,6 +83,8 @@ class Subject(Audited, Base):
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
     erased_at: Mapped[datetime | None] = mapped_column(Utc())
+    # What they like to read (`govern.languages`); None is whatever their browser asks for.
+    language: Mapped[str | None] = mapped_column(text_column(8))
 
 
 class Membership(Audited, Base):

@@ -102,7 +102,7 @@ def allow(session: OrmSession, counted: Counter, *, lock: bool = True) -> bool:
     if row.blocked_until is not None and now < row.blocked_until:
         wait = int((row.blocked_until - now).total_seconds()) + 1
         raise errors.TooManyAttempts(
-            f"Too many wrong tries. Please wait {wait} seconds.", retry_after=wait
+            "Too many wrong tries. Please wait %(wait)d seconds.", retry_after=wait, wait=wait
         )
     return row.failures < counted.most
 

@@ -233,4 +233,8 @@ def _refuse_bound(view: View | None) -> None:
         if not getattr(view, "govern_while_suspended", False):
             raise errors.Forbidden("Your own access is suspended: only your status is open to you.")
     elif owed is not None and not request.path.startswith(_ENROLLING):
-        raise errors.FactorRequired(f"Your role demands {demands.SENTENCES[owed]}.")
+        raise errors.FactorRequired(
+            "Your role demands a passkey."
+            if owed is demands.Factor.PHISHING_RESISTANT
+            else "Your role demands a second factor: an authenticator app or a passkey."
+        )

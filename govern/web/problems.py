@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flask import Response, g, make_response, redirect, render_template, request
+from flask_babel import gettext
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from markupsafe import escape
@@ -99,6 +100,11 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unforeseen)
 
 
+def in_words(error: errors.GovernError) -> str:
+    """The error's sentence as the reader of a page speaks; programs are told in English."""
+    return str(gettext(error.template, **error.values)) if error.template else ""
+
+
 # --- what happened -----------------------------------------------------------------------------
 
 
@@ -112,8 +118,8 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
         if isinstance(error, errors.FreshFactorRequired) and _is_read():
             return _go_first("/step-up")  # a form's own page asks for the code: see pages.base.act
     answer = _tell(Problem(
-        status=STATUS[type(error)], code=error.code, sentence=error.message, field=error.field,
-        ours=True,
+        status=STATUS[type(error)], code=error.code, field=error.field, ours=True,
+        sentence=in_words(error) if _shape() is _page else error.message,
     ))  # fmt: skip
     if isinstance(error, errors.TooManyAttempts | errors.Busy):
         answer.headers["Retry-After"] = str(error.retry_after)

@@ -85,18 +85,24 @@ def find() -> tuple[Path, dict[str, str]]:
     }
 
 
+def cache() -> Path:
+    """Where what was fetched is kept for the next run."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "govern"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _fetched() -> Path:
     """Unpack the pinned browser into the cache, once a machine; workers wait for the first."""
     pin = hashlib.sha256((LOCKED / "package-lock.json").read_bytes()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "govern"
-    home = cache / f"chromium-{pin}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "chromium.lock").open("w") as lock:
+    folder = cache()
+    home = folder / f"chromium-{pin}"
+    with (folder / "chromium.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if home.exists():
             return home
         # Renamed when whole: a fetch that was cut off leaves no browser.
-        work = cache / "chromium.part"
+        work = folder / "chromium.part"
         shutil.rmtree(work, ignore_errors=True)
         modules = nodejs.install(LOCKED, work / "npm")
         packed = modules / "@sparticuz" / "chromium" / "bin"

@@ -26,7 +26,7 @@ from govern.identity import (
     sessions,
 )
 from govern.identity.passkeys import Answer
-from govern.web import device, guard
+from govern.web import device, guard, problems
 from govern.web.pages import base, passkeys
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def sign_in_done() -> ResponseReturnValue:
             device=device.word(),
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _sign_in_page({"": error.message}))
+        return base.refusal(error, _sign_in_page({"": problems.in_words(error)}))
     end_present()
     guard.become(token)
     return redirect(url_for(".code", next=_next()), 303)
@@ -88,7 +88,7 @@ def sign_in_with_passkey() -> ResponseReturnValue:
             lambda s: sessions.begin_with_passkey(s, answer, browser=browser, device=seen)
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _sign_in_page({"": error.message}))
+        return base.refusal(error, _sign_in_page({"": problems.in_words(error)}))
     end_present()
     session.clear()  # forms opened before the sign-in no longer count
     guard.become(token)
@@ -121,7 +121,7 @@ def code_done() -> ResponseReturnValue:
     try:
         token = guard.database().transaction(show)
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _code_page({field: error.message}))
+        return base.refusal(error, _code_page({field: problems.in_words(error)}))
     session.clear()  # forms opened before the sign-in no longer count
     guard.become(token)
     guard.know_browser()
@@ -223,7 +223,9 @@ def _choose_password(token: str) -> ResponseReturnValue:
     except (errors.Unknown, errors.Stale) as error:
         return _dead(error)
     except errors.Invalid as error:
-        return _activation_page(token, "password", {"password": error.message}, status=422)
+        return _activation_page(
+            token, "password", {"password": problems.in_words(error)}, status=422
+        )
     kept = {"hash": hashed, "seed": authenticators.new_seed()}
     return _activation_page(token, "authenticator", kept=kept)
 
@@ -238,7 +240,7 @@ def _confirm_authenticator(token: str) -> ResponseReturnValue:
         )
     except errors.Invalid as error:
         return _activation_page(
-            token, "authenticator", {"code": error.message}, kept=kept, status=422
+            token, "authenticator", {"code": problems.in_words(error)}, kept=kept, status=422
         )
     except (errors.Unknown, errors.Conflict) as error:
         return _dead(error)
@@ -297,7 +299,7 @@ def _recovery_page(
 
 
 def _dead(error: errors.GovernError) -> ResponseReturnValue:
-    early = error.message if isinstance(error, errors.Stale) else ""
+    early = problems.in_words(error) if isinstance(error, errors.Stale) else ""
     page = render_template(
         "auth/activate.html", step="dead", token="", email="", early=early, errors={}
     )

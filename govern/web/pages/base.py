@@ -17,12 +17,12 @@ from urllib.parse import urlencode
 
 from babel.dates import format_date, format_time, get_datetime_format, get_timezone_name
 from flask import g, make_response, render_template, request
-from flask_babel import Babel, format_timedelta, get_locale
+from flask_babel import Babel, Domain, format_timedelta, get_locale
 from flask_babel import gettext as _
 from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
 
-from govern import clock, errors, permissions, replica
+from govern import clock, errors, languages, permissions, replica
 from govern.access import suspensions
 from govern.identity import preferences, sessions, throttle
 from govern.web import guard, problems
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LANGUAGES = ("en",)
 # Fields that belong to one sending of a form, and are never carried to the next.
 _OWN_FIELDS = {"csrf_token", "code", "step_up"} | passkeys.FIELDS
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
@@ -53,12 +52,14 @@ _SEPARATORS = re.compile(r"[\s,.'’_\u00a0\u202f\u2009]")
 
 def install(app: Flask) -> None:
     """Languages, forgery protection, what templates may use, and the session's cookie."""
-    Babel(app, default_locale="en", default_timezone="UTC", locale_selector=_language)
+    speaking = Babel(app, default_locale=languages.DEFAULT, locale_selector=_language)
+    speaking.domain_instance = Catalogues()
     # A token lives as long as the browser's form cookie: a form left open over lunch still works.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     CSRFProtect(app)
-    app.jinja_env.globals["relative"] = relative
-    app.jinja_env.globals["own_time"] = own_time
+    app.jinja_env.globals.update(
+        exact_words=exact, day_words=day, relative=relative, own_time=own_time
+    )
 
     @app.before_request
     def refuse_nul() -> None:
@@ -78,6 +79,8 @@ def install(app: Flask) -> None:
     def everywhere() -> dict[str, Any]:
         return {
             "viewer": viewer(),
+            "lang": str(get_locale()),
+            "dir": get_locale().text_direction,
             "owed_by_role": owed_by_role(),
             "copy_seen": g.get("copy_seen"),
             "example_world": guard.database().settings.example_accounts.exists(),
@@ -94,8 +97,20 @@ def install(app: Flask) -> None:
         return response
 
 
+class Catalogues(Domain):  # type: ignore[misc]  # Flask-Babel has no types
+    """Where Flask-Babel finds the sentences of the reader's language."""
+
+    def get_translations(self) -> Any:
+        """The catalogue of this request's language; English outside a request."""
+        return languages.catalogue(str(get_locale() or languages.DEFAULT))
+
+
 def _language() -> str:
-    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+    """What the reader chose, if they did; else the best that their browser asks for."""
+    user = g.get("_login_user")  # a page about a failure may be drawn before anyone was looked up
+    if user is not None and user.is_authenticated and user.caller.subject.language:
+        return str(user.caller.subject.language)
+    return request.accept_languages.best_match(languages.NAMES) or languages.DEFAULT
 
 
 # --- what templates see ------------------------------------------------------------------------
@@ -136,6 +151,20 @@ def showing() -> Iterator[Session]:
         if late is not None:
             g.copy_seen = {"as_of": replica.as_of(session), "seconds": late.total_seconds()}
         yield session
+
+
+def exact(at: datetime, *, seconds: bool = False) -> str:
+    """An instant in UTC to the minute, or the second, as the reader's language writes one."""
+    if get_locale().language == languages.DEFAULT:
+        return f"{at:%Y-%m-%d %H:%M:%S}" if seconds else f"{at:%Y-%m-%d %H:%M}"
+    return f"{day(at)}, {at:%H:%M:%S}" if seconds else f"{day(at)}, {at:%H:%M}"
+
+
+def day(at: datetime) -> str:
+    """A day in UTC, as the reader's language writes one."""
+    if get_locale().language == languages.DEFAULT:
+        return f"{at:%Y-%m-%d}"
+    return format_date(at, "medium", locale=get_locale())
 
 
 def relative(at: datetime) -> str:
@@ -264,7 +293,7 @@ def act(
         _take_code()
     except errors.Unauthenticated as error:
         if isinstance(error, (errors.SignInFailed, errors.TooManyAttempts)):
-            told = {"passkey" if passkeys.answer() else "code": error.message}
+            told = {"passkey" if passkeys.answer() else "code": problems.in_words(error)}
             if "step_up" in request.form:
                 return refusal(error, step_up(title, cancel=cancel, errors=told))
             return refusal(error, again(told))
@@ -279,7 +308,7 @@ def act(
     except (
         errors.Invalid, errors.Conflict, errors.SamePerson, errors.TooManyAttempts,
     ) as error:  # fmt: skip
-        return refusal(error, again({error.field or "": error.message}))
+        return refusal(error, again({error.field or "": problems.in_words(error)}))
     return done(result)
 
 

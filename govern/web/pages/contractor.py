@@ -13,7 +13,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
-from govern import clock
+from govern import clock, languages
 from govern.access import demands, standing, suspensions, tokens
 from govern.access.modes import STOPS, Effect
 from govern.access.suspensions import Reason, Scope
@@ -184,9 +184,7 @@ def _project(one: Standing, now: datetime) -> dict[str, Any]:
 def _reasons(one: Standing, first: Hold | None) -> list[str]:
     said = []
     if not one.begun:
-        said.append(
-            _("Your access begins on %(day)s (UTC).", day=one.starts_at.strftime("%Y-%m-%d %H:%M"))
-        )
+        said.append(_("Your access begins on %(day)s (UTC).", day=base.exact(one.starts_at)))
     if first is not None:
         said += {
             Scope.ORGANISATION: [
@@ -367,6 +365,8 @@ def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None
             password_min=passwords.MIN_LENGTH,
             recovering=recovery.pending(session, by.id),
             sessions_most=sessions.MOST,
+            languages=languages.NAMES,
+            language=guard.caller().subject.language or "",
         )
 
 

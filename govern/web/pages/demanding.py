@@ -12,7 +12,7 @@ from govern import errors
 from govern.access import demands
 from govern.access.demands import Factor
 from govern.identity import roles
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base, words
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _new_page(wrong: Mapping[str, str]) -> str:
             over, factor, starts = _asked(form, by=by)
             shown = _shown(over, factor, by=by) | {"starts_at": starts}
         except (errors.Invalid, errors.Unknown) as error:
-            wrong.setdefault(error.field or "over", error.message)
+            wrong.setdefault(error.field or "over", problems.in_words(error))
     return render_template(
         "admin/demand_new.html",
         roles=roles.ASSIGNABLE,

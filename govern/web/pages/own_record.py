@@ -1,4 +1,4 @@
-"""What is one's own beside projects and sign-in: one's time zone, and one's whole record."""
+"""What is one's own beside projects and sign-in: one's time zone, language and whole record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, make_response
 from flask_babel import gettext as _
+from flask_babel import refresh
 
 from govern import clock
 from govern.access import own_record
@@ -30,6 +31,24 @@ def set_time_zone() -> ResponseReturnValue:
         title=_("Set my time zone"),
         cancel="/account",
     )
+
+
+@blueprint.post("/account/language")
+def set_language() -> ResponseReturnValue:
+    """Choose the language of the pages, which speak it from the next on."""
+    return base.act(
+        lambda session, by: preferences.set_language(session, base.typed("language"), by=by),
+        done=lambda _none: _spoken(),
+        again=contractor.account_page,
+        title=_("Choose my language"),
+        cancel="/account",
+    )
+
+
+def _spoken() -> ResponseReturnValue:
+    guard.become(guard.token())  # looked up anew, so that what follows is said in it
+    refresh()
+    return contractor.done(_("The pages speak your language now."))
 
 
 @blueprint.get("/account/record")

@@ -16,7 +16,7 @@ from govern import clock, errors, permissions
 from govern.access import overview, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import Reason
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def preview() -> ResponseReturnValue:
             parts = _parts(session, targets, people, by=guard.principal())
             return _preview_page(session, parts, {})
     except errors.Invalid as error:
-        return base.refusal(error, _scope_page({error.field or "": error.message}))
+        return base.refusal(error, _scope_page({error.field or "": problems.in_words(error)}))
 
 
 def _parts(

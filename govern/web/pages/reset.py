@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from govern import errors
 from govern.identity import activation, passwords, resets
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base, passkeys
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def reset_done(token: str) -> ResponseReturnValue:
             lambda s: resets.complete(s, token, password_hash=hashed, code=code, answer=answer)
         )
     except errors.Invalid as error:
-        return _reset_page(token, {"password": error.message}, status=422)
+        return _reset_page(token, {"password": problems.in_words(error)}, status=422)
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         field = "passkey" if answer else "code"
-        return base.refusal(error, _reset_page(token, {field: error.message}))
+        return base.refusal(error, _reset_page(token, {field: problems.in_words(error)}))
     except (errors.Unknown, errors.AlreadyEnded):
         return _dead()
     guard.know_browser(subject.id)

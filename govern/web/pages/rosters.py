@@ -18,7 +18,7 @@ from flask_babel import ngettext
 
 from govern import errors, permissions
 from govern.access import roster
-from govern.web import guard, sheets
+from govern.web import guard, problems, sheets
 from govern.web.pages import base
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def preview() -> ResponseReturnValue:
     try:
         return _preview_page(_uploaded(), {}, by)
     except errors.Invalid as error:
-        return base.refusal(error, _page({"file": error.message}))
+        return base.refusal(error, _page({"file": problems.in_words(error)}))
 
 
 def _uploaded() -> bytes:

@@ -23,7 +23,7 @@ from flask_login import current_user
 
 from govern import errors
 from govern.identity import federation
-from govern.web import device, guard
+from govern.web import device, guard, problems
 from govern.web.pages import auth, base
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def install(app: Flask) -> None:
 
 
 def _refused(error: errors.SignInFailed) -> Response:
-    return base.refusal(error, render_template("auth/refused.html", detail=error.message))
+    return base.refusal(
+        error, render_template("auth/refused.html", detail=problems.in_words(error))
+    )
 
 
 def _over(response: ResponseReturnValue) -> Response:

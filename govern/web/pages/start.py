@@ -1,12 +1,17 @@
-"""`/` leads everyone to where their work is, and /step-up takes a fresh code for a page to come."""
+"""`/` leads everyone to where their work is, and /step-up takes a fresh code for a page to come.
+
+`/components` shows what all pages are made of.
+"""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint, redirect, render_template, request
 from flask_babel import gettext as _
 
+from govern import clock, errors
 from govern.web import guard
 from govern.web.pages import base, overview
 
@@ -28,6 +33,36 @@ def start() -> ResponseReturnValue:
     if "approver" in roles:
         return redirect("/requests")
     return redirect("/status")
+
+
+@blueprint.get("/components")
+def components() -> ResponseReturnValue:
+    """Show all that pages are made of, for whoever builds or judges them; it tells of nobody."""
+    if "admin" not in base.roles_of(guard.principal()):
+        raise errors.Unknown(_("It does not exist, or it is not yours to know about."))
+    picture = SimpleNamespace(
+        zero=50,
+        ticks=[(50, "0"), (80, "1 s")],
+        rows=[
+            SimpleNamespace(
+                label=look,
+                told=look,
+                look=look,
+                silent=80 if look == "unknown" else None,
+                marks=[
+                    SimpleNamespace(x=20 + 15 * place, shape=shape)
+                    for place, shape in enumerate(("order", "permit", "deny", "record", "false"))
+                ],
+            )
+            for look in ("confirmed", "failed", "unknown")
+        ],
+    )
+    return render_template(
+        "components.html",
+        now=clock.utcnow(),
+        picture=picture,
+        asked=SimpleNamespace(options="{}", sealed=""),
+    )
 
 
 @blueprint.route("/step-up", methods=["GET", "POST"])

@@ -149,7 +149,7 @@ def typed(field: str, value: str) -> Iterator[str]:
     try:
         yield value
     except errors.Unknown as error:
-        raise errors.Invalid(error.message, field=field) from None
+        raise errors.Invalid(error.template, field=field, **error.values) from None
 
 
 def reason() -> str:

@@ -12,7 +12,7 @@ from govern import errors, permissions
 from govern.access import evaluation, names, uses
 from govern.audit import decisions, searching
 from govern.audit.decisions import AccessKind
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import PAGE, blueprint, instant
 
@@ -71,7 +71,9 @@ def _page(
             kind=AccessKind(typed["kind"]) if typed["kind"] else None, begin=begin, end=end, by=by,
         )  # fmt: skip
     except errors.Unknown as error:
-        wrong["person" if error.field == "subject" else error.field or ""] = error.message
+        wrong["person" if error.field == "subject" else error.field or ""] = problems.in_words(
+            error
+        )
         return None
     return searching.search(
         guard.database(),

@@ -11,7 +11,7 @@ from govern import errors, permissions
 from govern.access import histories, names
 from govern.audit import reading
 from govern.audit.log import HOUSE
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.entries import listing
 from govern.web.pages.auditor.filters import PAGE, blueprint, hidden, instant
@@ -43,7 +43,7 @@ def changes() -> ResponseReturnValue:
             try:
                 found = _since(session, form, wrong, by=by)
             except (errors.Invalid, errors.LogDamaged) as error:
-                wrong[_field(error)] = error.message
+                wrong[_field(error)] = problems.in_words(error)
             except errors.Unknown:
                 wrong["log"] = _("There is no such log, or you may not know of it.")
         if found is not None:

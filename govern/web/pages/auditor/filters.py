@@ -14,6 +14,7 @@ from govern.audit import reading
 from govern.audit.events import EventType
 from govern.audit.export import Filter
 from govern.audit.log import HOUSE
+from govern.web import problems
 from govern.web.pages import base
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _named(
     try:
         return find(session, typed[name], by=by) if typed[name] else None
     except errors.Unknown as error:
-        wrong[name] = error.message
+        wrong[name] = problems.in_words(error)
         return None
 
 
@@ -95,7 +96,7 @@ def instant(given: Mapping[str, str], name: str, wrong: dict[str, str]) -> datet
     try:
         return base.instant(name, given=given)
     except errors.Invalid as error:
-        wrong[name] = error.message
+        wrong[name] = problems.in_words(error)
         return None
 
 

@@ -13,7 +13,7 @@ from govern.audit import reading, verify
 from govern.audit.events import EventType
 from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
-from govern.web import exports, guard
+from govern.web import exports, guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import FILTERS, asked_for, blueprint
 
@@ -130,7 +130,7 @@ def verify_done() -> ResponseReturnValue:
             kept=[kept.stream.read()] if kept is not None and kept.filename else [],
         )
     except errors.Invalid as error:
-        return _verify_page({error.field or "": error.message}, None), 422
+        return _verify_page({error.field or "": problems.in_words(error)}, None), 422
     return _verify_page({}, _result(report, file.filename))
 
 

@@ -13,7 +13,7 @@ from govern import clock, errors, permissions
 from govern.access import holdings, timeline
 from govern.audit import reading
 from govern.identity import subjects
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import blueprint, instant
 
@@ -81,7 +81,7 @@ def show() -> ResponseReturnValue:
         except errors.Unknown:
             wrong["target"] = _("There is nothing of that name, or you may not know of it.")
         except errors.Invalid as error:
-            wrong[error.field if error.field in _FIELDS else "target"] = error.message
+            wrong[error.field if error.field in _FIELDS else "target"] = problems.in_words(error)
     page = render_template(
         "auditor/timeline.html",
         form=form,

@@ -14,7 +14,7 @@ from flask_babel import gettext as _
 from govern import clock, errors, permissions
 from govern.access import clients, entitlements, evaluation, exposure, names
 from govern.audit import lines, reading
-from govern.web import guard
+from govern.web import guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import blueprint, instant
 
@@ -58,7 +58,7 @@ def who() -> ResponseReturnValue:
         except errors.Unknown:
             wrong["target"] = _("There is nothing of that name, or you may not know of it.")
         except errors.Invalid as error:
-            wrong[error.field if error.field in _FIELDS else "target"] = error.message
+            wrong[error.field if error.field in _FIELDS else "target"] = problems.in_words(error)
     page = render_template("auditor/who.html", form=form, errors=wrong, people=None, **answer)
     return page, 422 if wrong else 200
 
@@ -84,7 +84,7 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
         "asked": True,
         "question": _(
             "Who could look at %(target)s at %(at)s UTC",
-            target=f"{kind}:{code}", at=asked.strftime("%Y-%m-%d %H:%M"),
+            target=f"{kind}:{code}", at=base.exact(asked),
         ),
         "log": log_name,
         "as_of": size,
