@@ -11,6 +11,8 @@ from govern.cli.frame import Desk, day, govern, json_option, pass_desk
 from govern.identity import federation, subjects
 from govern.identity.federation import Assurance, IdentityProvider
 
+_reason_option = click.option("--reason", default="", help="Why, for the record.")
+
 
 @govern.group()
 def provider() -> None:
@@ -28,6 +30,7 @@ def provider() -> None:
 @click.option("--acr", "acr_values", multiple=True, metavar="VALUE", help="An acr that proves it.")
 @click.option("--amr", "amr_values", multiple=True, metavar="VALUE", help="An amr that proves it.")
 @click.option("--inside", is_flag=True, help="Its host may have a private address.")
+@_reason_option
 @json_option
 @pass_desk
 def create(
@@ -41,6 +44,7 @@ def create(
     acr_values: tuple[str, ...],
     amr_values: tuple[str, ...],
     inside: bool,
+    reason: str,
 ) -> None:
     """Let people come by a provider, and print the addresses to register there.
 
@@ -60,7 +64,7 @@ def create(
         lambda session: federation.create(
             session, name, issuer=issuer, client_id=client_id, client_secret=secret,
             assures=Assurance(assures), acr_values=acr_values, amr_values=amr_values,
-            inside=inside, by=desk.by,
+            inside=inside, reason=reason, by=desk.by,
         )
     )  # fmt: skip
     found = _described(desk, row)
@@ -89,12 +93,13 @@ def listing(desk: Desk) -> None:
 
 @provider.command()
 @click.argument("provider_id", metavar="ID")
+@_reason_option
 @json_option
 @pass_desk
-def end(desk: Desk, /, *, provider_id: str) -> None:
+def end(desk: Desk, /, *, provider_id: str, reason: str) -> None:
     """Let nobody come by a provider any more; who came by it is signed out at once."""
     row = desk.database.transaction(
-        lambda session: federation.end(session, provider_id, by=desk.by)
+        lambda session: federation.end(session, provider_id, reason=reason, by=desk.by)
     )
     desk.tell(_described(desk, row), f"{row.id}\tended")
 
@@ -103,9 +108,10 @@ def end(desk: Desk, /, *, provider_id: str) -> None:
 @click.argument("subject")
 @click.argument("provider_id", metavar="PROVIDER")
 @click.argument("sub")
+@_reason_option
 @json_option
 @pass_desk
-def link(desk: Desk, /, *, subject: str, provider_id: str, sub: str) -> None:
+def link(desk: Desk, /, *, subject: str, provider_id: str, sub: str, reason: str) -> None:
     """Say whose account at a provider is whose here: SUB is what the provider calls them.
 
     Whoever links an account cannot pair with it in an act that takes two people.
@@ -114,7 +120,12 @@ def link(desk: Desk, /, *, subject: str, provider_id: str, sub: str) -> None:
     """
     row = desk.database.transaction(
         lambda session: federation.link(
-            session, subjects.find(session, subject), provider_id, sub=sub, by=desk.by
+            session,
+            subjects.find(session, subject),
+            provider_id,
+            sub=sub,
+            reason=reason,
+            by=desk.by,
         )
     )
     desk.tell({"id": row.id, "subject": row.subject_id, "provider": row.provider_id}, row.id)
@@ -143,11 +154,14 @@ def links(desk: Desk, /, *, subject: str) -> None:
 
 @provider.command()
 @click.argument("link_id", metavar="LINK")
+@_reason_option
 @json_option
 @pass_desk
-def unlink(desk: Desk, /, *, link_id: str) -> None:
+def unlink(desk: Desk, /, *, link_id: str, reason: str) -> None:
     """End a link, and every session that came by it."""
-    row = desk.database.transaction(lambda session: federation.unlink(session, link_id, by=desk.by))
+    row = desk.database.transaction(
+        lambda session: federation.unlink(session, link_id, reason=reason, by=desk.by)
+    )
     desk.tell({"id": row.id, "subject": row.subject_id}, f"{row.id}\tended")
 
 

@@ -18,7 +18,7 @@ from govern import clock
 from govern.access import suspensions
 from govern.access.clients import Client
 from govern.access.suspension_tables import Suspension
-from govern.identity import roles, sessions
+from govern.identity import federation, roles, sessions
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject
 from govern.web import guard
@@ -113,6 +113,13 @@ def things(world: World, code: str) -> Things:
     later = clock.utcnow() + timedelta(days=20)
     demand = world.demand(f"project:{timed.code}", starts=later)
     in_a_day = clock.utcnow() + timedelta(hours=20)
+    provider = world.do(
+        lambda s: federation.create(
+            s, "Company", issuer=f"https://{person.id}.invalid", client_id="govern",
+            client_secret="a secret between two", by=OPERATOR,
+        )
+    )  # fmt: skip
+    link = world.do(lambda s: federation.link(s, person, provider.id, sub="someone", by=OPERATOR))
     number = 1
 
     def ask(session: Session) -> Request:
@@ -137,7 +144,7 @@ def things(world: World, code: str) -> Things:
         "person": person.external_id, "open_grant": grant.id, "notice": notice,
         "lasting": lasting.id, "plain": plain.id, "session": session_id,
         "chief": chief.id, "role": role.id,
-        "demand": demand.id,
+        "demand": demand.id, "provider_id": provider.id, "link_id": link.id,
         "digest": digests[0], "lasting_digest": digests[1],
     }  # fmt: skip
 

@@ -62,6 +62,10 @@ WEIGHTY: dict[str | None, set[str]] = {
     },
     "roster:import": {"/roster"},
     "demand:set": {"/demands", "/demands/<demand_id>/end"},
+    "provider:write": {"/providers", "/providers/<provider_id>/end"},
+    "identity:link": {
+        "/providers/<provider_id>/links", "/providers/<provider_id>/links/<link_id>/end",
+    },
     None: {
         "/account/password", "/account/passkeys", "/account/recovery-codes",
         "/account/recovery-codes/remove", "/account/authenticators/<authenticator_id>/remove",
@@ -69,7 +73,7 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/people/<subject_id>/sessions/<session_id>/end", "/step-up",
     },
 }  # fmt: skip
-AT_THE_MACHINE = {"provider:write", "identity:link", "hold:set"}  # by command alone
+AT_THE_MACHINE = {"hold:set"}  # by command alone
 
 LIGHT = {
     "/account/apps": "its secret comes sealed from a page that asked for a fresh factor",

@@ -19,7 +19,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import new_id, seal_row, unseal
-from govern.identity import sessions
+from govern.identity import sessions, subjects
 from govern.identity.federation import providers
 from govern.identity.federation.tables import IdentityLink, IdentityProvider, LinkOffer
 from govern.identity.sessions import WebSession
@@ -35,12 +35,19 @@ if TYPE_CHECKING:
     from govern.db import Session
 
 OFFER_LIFE = timedelta(hours=1)
+PAGE = 25
 _SUB = re.compile(r"[\x20-\x7e]{1,255}")  # OpenID Connect Core §2
 _DEAD = "This link has been used or has expired. Sign in again to get another."
 
 
 def link(
-    session: Session, subject: Subject, provider_id: str, *, sub: str, by: Principal
+    session: Session,
+    subject: Subject,
+    provider_id: str,
+    *,
+    sub: str,
+    reason: str = "",
+    by: Principal,
 ) -> IdentityLink:
     """Say whose a provider's `sub` is; whoever says so cannot pair with them afterwards."""
     permissions.require(by, "identity:link", now=clock.now(session))
@@ -53,7 +60,7 @@ def link(
         raise errors.Unknown("There is no such provider.", field="provider")
     if not _SUB.fullmatch(sub):
         raise errors.Invalid("This is no sub: 1 to 255 ASCII characters.", field="sub")
-    return _link(session, subject, provider, sub, by=by)
+    return _link(session, subject, provider, sub, reason=reason, by=by)
 
 
 def _link(
@@ -63,6 +70,7 @@ def _link(
     sub: str,
     *,
     offer: LinkOffer | None = None,
+    reason: str = "",
     by: Principal,
 ) -> IdentityLink:
     row = IdentityLink(
@@ -89,7 +97,7 @@ def _link(
         logs=[HOUSE],
         by=by,
         refs={"subject": subject.id, "provider": provider.id, "link": row.id},
-        private={"sub": sub},
+        private={"sub": sub, "reason": reason},
         about=subject.id,
         stamps=[(row, "recorded_at"), *([(offer, "ended_at")] if offer else [])],
         recheck=free,
@@ -97,11 +105,13 @@ def _link(
     return row
 
 
-def unlink(session: Session, link_id: str, *, by: Principal) -> IdentityLink:
-    """End a link, and every session that came by it."""
+def unlink(
+    session: Session, link_id: str, *, of: str | None = None, reason: str = "", by: Principal
+) -> IdentityLink:
+    """End a link (`of` a provider, where told), and every session that came by it."""
     permissions.require(by, "identity:link", now=clock.now(session))
     row = session.get(IdentityLink, link_id)
-    if row is None:
+    if row is None or row.provider_id != (of or row.provider_id):
         raise errors.Unknown("There is no such link.", field="link")
     if row.ended_at is not None:
         raise errors.AlreadyEnded("This link was ended before.", field="link")
@@ -111,6 +121,8 @@ def unlink(session: Session, link_id: str, *, by: Principal) -> IdentityLink:
         logs=[HOUSE],
         by=by,
         refs={"subject": row.subject_id, "provider": row.provider_id, "link": row.id},
+        private={"reason": reason},
+        about=row.subject_id,
         stamps=[(row, "ended_at")],
     )
     sessions.end_came_by(session, row.subject_id, row.id, by=by)
@@ -130,6 +142,38 @@ def of_subject(
         .order_by(IdentityLink.recorded_at)
     ).all()
     return [(row, provider) for row, provider in rows]
+
+
+def linked(
+    session: OrmSession,
+    provider: IdentityProvider,
+    *,
+    query: str = "",
+    after: str = "",
+    by: Principal,
+) -> tuple[list[tuple[IdentityLink, Subject]], str | None]:
+    """Who is linked to a provider, the first linked first, and after which key there are more.
+
+    `query` is an external id or an address.
+    """
+    permissions.require(by, "provider:read")
+    permissions.require(by, "subject:read")
+    wanted = (
+        select(IdentityLink, Subject)
+        .join(Subject, Subject.id == IdentityLink.subject_id)
+        .where(
+            IdentityLink.provider_id == provider.id,
+            IdentityLink.ended_at.is_(None),
+            IdentityLink.id > after,
+        )
+        .order_by(IdentityLink.id)
+        .limit(PAGE + 1)
+    )
+    if query:
+        person = subjects.lookup(session, query) if query.isprintable() else None
+        wanted = wanted.where(IdentityLink.subject_id == (person.id if person else ""))
+    found = [(row, subject) for row, subject in session.execute(wanted)]
+    return found[:PAGE], found[PAGE - 1][0].id if len(found) > PAGE else None
 
 
 def find(session: OrmSession, provider_id: str, sub: str) -> tuple[IdentityLink, Subject] | None:

@@ -53,6 +53,7 @@ def create(
     acr_values: Sequence[str] = (),
     amr_values: Sequence[str] = (),
     inside: bool = False,
+    reason: str = "",
     by: Principal,
 ) -> IdentityProvider:
     """Let people come by a provider; `AlreadyExists` while its issuer is in use."""
@@ -99,6 +100,7 @@ def create(
             "issuer": issuer, "client_id": client_id, "assures": assures, "inside": inside,
             "acr_values": list(acr_values), "amr_values": list(amr_values),
         },
+        private={"reason": reason},
         stamps=[(row, "recorded_at")],
         recheck=free,
     )  # fmt: skip
@@ -119,12 +121,10 @@ def _check_proofs(assures: Assurance, acr_values: Sequence[str], amr_values: Seq
         raise errors.Invalid("These are too many values.", field="acr_values")
 
 
-def end(session: Session, provider_id: str, *, by: Principal) -> IdentityProvider:
+def end(session: Session, provider_id: str, *, reason: str = "", by: Principal) -> IdentityProvider:
     """Let nobody come by a provider any more; who came by it is out at once."""
     permissions.require(by, "provider:write", now=clock.now(session))
-    row = session.get(IdentityProvider, provider_id)
-    if row is None:
-        raise errors.Unknown("There is no such provider.", field="provider")
+    row = find(session, provider_id, by=by)
     if row.ended_at is not None:
         raise errors.AlreadyEnded("This provider was ended before.", field="provider")
     links = (
@@ -143,10 +143,20 @@ def end(session: Session, provider_id: str, *, by: Principal) -> IdentityProvide
         by=by,
         refs={"provider": row.id},
         data={"links": len(links)},
+        private={"reason": reason},
         stamps=[(row, "ended_at"), *((link, "ended_at") for link in links)],
     )
     for link in links:
         sessions.end_came_by(session, link.subject_id, link.id, by=by)
+    return row
+
+
+def find(session: OrmSession, provider_id: str, *, by: Principal) -> IdentityProvider:
+    """A provider, an ended one too, or `Unknown`."""
+    permissions.require(by, "provider:read")
+    row = session.get(IdentityProvider, provider_id)
+    if row is None:
+        raise errors.Unknown("There is no such provider.", field="provider")
     return row
 
 

@@ -23,6 +23,7 @@ from govern.web.pages import (
     pause,
     people,
     projects,
+    providers,
     questions,
     recovery,
     reset,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
     auditor, auth, authenticators, calendar, contractor, demanding, drills, effect, ending,
-    integrations, lift, notices, overview, own_record, pause, people, projects, questions,
-    recovery, reset, roles, rosters, single_sign_on, start, suspended,
+    integrations, lift, notices, overview, own_record, pause, people, projects, providers,
+    questions, recovery, reset, roles, rosters, single_sign_on, start, suspended,
 )  # fmt: skip
 
 

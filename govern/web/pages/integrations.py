@@ -48,6 +48,7 @@ def list_page(wrong: Mapping[str, str]) -> str:
         scopes=integrations.SCOPES,
         chosen=request.form.getlist("scope"),
         may_create=base.may("integration:create", None),
+        see_providers=base.may("provider:read", None),
         next_url=base.next_url(after),
         first_url=base.first_url(),
         form=request.form,

@@ -106,12 +106,13 @@ def full(world: World, form: str = HTML) -> Scene:
         say("integration"), scopes=("api", "audit.read", "decision", "introspect"),
         registration=Registration(redirect_uris=(BACK,), resources=(RESOURCE,)),
     )  # fmt: skip
-    world.do(
+    provider = world.do(
         lambda s: federation.create(
             s, say("identity provider"), issuer="https://id.example.com", client_id="govern",
             client_secret="a secret between two", by=OPERATOR,
         )
     )  # fmt: skip
+    link = world.do(lambda s: federation.link(s, ada, provider.id, sub=say("sub"), by=OPERATOR))
     admin, auditor = world.staff("admin"), world.staff("auditor")
     for each in (ada, admin, auditor):
         world.activate(each)
@@ -126,7 +127,7 @@ def full(world: World, form: str = HTML) -> Scene:
         "token_id": "tok_none",
         "people_list": world.people_list(ada).id, "number": "0", "token": "no-such-link",
         "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
-        "authenticator_id": "otp_none",
+        "authenticator_id": "otp_none", "provider_id": provider.id, "link_id": link.id,
     }  # fmt: skip
     people = {"admin": admin, "auditor": auditor, "contractor": ada}
     return Scene(say, things, people, world.seeds)
