@@ -206,6 +206,9 @@ def test(arguments: list[str], *, system: bool) -> None:
         "pytest",
         "-n",
         "2",
+        # Each begins with half of the files, so that what a file makes once is seldom made twice.
+        "--dist",
+        "worksteal",
         *(["--system"] if system else []),
         *arguments,
     ]

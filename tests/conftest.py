@@ -307,12 +307,17 @@ def world(store: Database) -> World:
     return World(store)
 
 
-@pytest.fixture(scope="session")
-def compiled_templates(run_folder: Path) -> jinja2.BytecodeCache:
-    """Templates are compiled once a run, not once an application, which each test has."""
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_templates(run_folder: Path) -> Iterator[None]:
+    """Templates are compiled once a run, not once an application."""
+    from flask import Flask
+
     folder = run_folder / "jinja"
     folder.mkdir(exist_ok=True)
-    return jinja2.FileSystemBytecodeCache(str(folder))
+    compiled = jinja2.FileSystemBytecodeCache(str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": compiled})
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -322,11 +327,7 @@ def applications() -> dict[Settings, Flask]:
 
 
 @pytest.fixture
-def app(
-    settings: Settings,
-    applications: dict[Settings, Flask],
-    compiled_templates: jinja2.BytecodeCache,
-) -> Iterator[Flask]:
+def app(settings: Settings, applications: dict[Settings, Flask]) -> Iterator[Flask]:
     """The web application over the test's own database; built once for each kind of settings."""
     from govern import create_app, web
 
@@ -335,7 +336,6 @@ def app(
     if made is None:
         made = applications[kind] = create_app(settings)
         made.config.update(TESTING=True, SERVER_NAME="localhost")
-        made.jinja_env.bytecode_cache = compiled_templates
     else:
         web.answer_from(made, settings)
         for limiter in made.extensions["limiter"]:
