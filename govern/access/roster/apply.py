@@ -129,6 +129,7 @@ def _register(
                 at,
                 None,
                 None,
+                None,
             )
         )
         membership_rows.append(
