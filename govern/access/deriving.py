@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, text
 
 from govern import clock
-from govern.access import suspensions
+from govern.access import spanning, suspensions
 from govern.access.clients import Client
 from govern.access.demand_table import FactorDemand
 from govern.access.grants import Grant
@@ -77,6 +77,8 @@ def differences(database: Database) -> list[fsck.Damage]:
         for log_id in session.execute(select(Client.id).order_by(Client.id)).scalars().all():
             _grants(session, log_id, found)
         _things(session, found)
+        for words in spanning.differences(session):
+            found.name(words)
         _lists(session, found)
         _authenticators(session, found)
         _erasures(session, found)

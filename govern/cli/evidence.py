@@ -249,7 +249,8 @@ def fsck_(desk: Desk) -> None:
 
     Entries, hashes, tiles, checkpoints and personal values are held against one another, and
     against what the signer remembers; rows of the access log against the roots that sealed them;
-    grants, suspensions, lists of people, roles and demands against the entries that made them.
+    grants, suspensions with all that belongs to them, roles, demands, entitlements, clients,
+    projects and memberships against the entries that made them.
     """
     database = desk.any_database
     with database.reading() as session:

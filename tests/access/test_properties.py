@@ -22,6 +22,7 @@ from sqlalchemy import event, select
 from govern import clock
 from govern.access import (
     demands,
+    deriving,
     evaluation,
     grants,
     offboarding,
@@ -627,3 +628,4 @@ def test_every_reading_of_the_rule_agrees_with_the_naive_one_now_and_then(
     for place in {then % len(history.past), len(history.past) // 2}:
         at, model = history.past[place]
         history.agree(model, at + PAST, past=True)
+    assert deriving.differences(world.store) == []

@@ -33,11 +33,20 @@ PROVEN: dict[str, str] = {
     "access_seal": "writer first size salt marks until recorded_at",
     "access_grant": "id subject_id entitlement_id client_id project_id dataset_id starts_at "
     "ends_at recorded_at ended_at",
-    "suspension": "id reason recorded_at ended_at",
+    "suspension": "id reason hours_until review_by recorded_at ended_at",
+    "suspension_mode": "suspension_id mode recorded_at ended_at",
+    "suspension_target": "suspension_id kind target_id recorded_at ended_at",
+    "suspension_release": "suspension_id kind target_id recorded_at ended_at",
+    "suspension_notice": "id suspension_id number next_update_by submit_by recorded_at",
+    "membership": "subject_id organisation_id recorded_at ended_at",
+    "entitlement_action": "entitlement_id action recorded_at ended_at",
+    "client": "id recorded_at ended_at",
+    "project": "id client_id recorded_at ended_at",
+    "dataset": "id project_id type recorded_at",
     "people_list": "id number digest",
     "people_list_item": "subject_id list_id",
-    "role_assignment": "id role recorded_at ended_at",
-    "factor_demand": "id factor recorded_at ended_at",
+    "role_assignment": "id subject_id role client_id ends_at recorded_at ended_at",
+    "factor_demand": "id kind target_id client_id factor starts_at recorded_at ended_at",
 }
 UNPROVEN: dict[str, str] = {
     "log_value.about": "whose value it is: what an erasure goes by, not what was recorded",

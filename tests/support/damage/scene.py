@@ -20,16 +20,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from govern import clock
-from govern.access import deriving, evidence
+from govern.access import deriving, ending, evidence, suspensions
 from govern.audit import EventType, decisions, export, fsck, leaf, record, sealing, triggers
 from govern.audit.export import Filter
 from govern.audit.log import Checkpoint, Entry, Tile
 from govern.audit.sealing import AccessSeal
 from govern.audit.signer import Signer
 from govern.db import AccessBase, Base
+from govern.identity import subjects
 from govern.principal import SYSTEM
 from govern.tlog import checkpoint, merkle, note
-from tests.factory import OPERATOR, World
+from tests.factory import OPERATOR, SECOND, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,19 @@ def fill(world: World) -> None:
     sealing.seal(store)
     append(store, aster.id, CROWD)
     signer.sign(store)
-    world.suspend("subject:K4")
+    stands = world.suspend("subject:K4", "dataset:kingfisher-audio", note="We look into it.")
+    out = world.do(lambda s: suspensions.ask_release(
+        s, s.merge(stands), [s.merge(people[4])], by=OPERATOR))  # fmt: skip
+    world.approve(out, by=SECOND)
+    world.do(lambda s: suspensions.amend(
+        s, s.merge(stands), review_by=clock.now(s) + timedelta(days=9), by=OPERATOR))  # fmt: skip
+    world.entitlement("annotator", "read", "annotate", "export")
+    world.subject("K9", organisation="Acme")
+    world.do(lambda s: suspensions.move(
+        s, s.merge(people[0]), subjects.organisation_named(s, "Acme"), by=OPERATOR))  # fmt: skip
+    over = world.project("Wren", client=aster)
+    world.do(lambda s: ending.end(s, s.merge(over), number=0, reason="over", by=OPERATOR))
+    ending.write(store)
     world.suspend(f"people:{world.people_list(people[2], people[3]).id}")
     world.demand("client:ASTER")
     world.staff("auditor", client=aster)
@@ -329,6 +342,10 @@ _ONES = {
     "lifted": "SELECT id FROM suspension WHERE ended_at IS NOT NULL",
     "role": f"SELECT id FROM role_assignment WHERE client_id = {_ASTER}",
     "demand": "SELECT min(id) FROM factor_demand",
+    "moved": "SELECT subject_id FROM membership WHERE ended_at IS NOT NULL",
+    "notice": "SELECT id FROM suspension_notice",
+    "annotator": "SELECT id FROM entitlement WHERE name = 'annotator'",
+    "over": "SELECT id FROM project WHERE code = 'Wren'",
     "list": "SELECT id FROM people_list",
     "listed": "SELECT min(subject_id) FROM people_list_item",
     "stranger": "SELECT id FROM subject WHERE external_id = 'K0'",
