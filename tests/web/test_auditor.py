@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import zipfile
 from datetime import timedelta
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from govern.access import suspensions
 from govern.audit import decisions, sealing, verify
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.signer import Signer
+from govern.web.pages.auditor import proof
 from tests.web.desks import counted, desk, told
 from tests.web.visitor import Visitor
 
@@ -397,3 +399,48 @@ def test_the_page_verifies_a_file_and_names_the_damaged_entry(
     assert check(b"", key=key)[0] == 200
     auditor.get("/log/verify")
     assert auditor.post("/log/verify", {"key": key}).status_code == 422
+
+
+def test_a_pack_of_a_client_and_a_period_is_two_clicks_and_the_page_verifies_it(
+    world: World, app: Flask, two_clients: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auditor = desk(app, world, "auditor", client=two_clients["ASTER"])
+    begin = (clock.utcnow() - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    data = _exported(auditor, format="pack", log="ASTER", **{"from": begin})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert {"log.jsonl", "reach.jsonl", "report.html", "verify.py"} < parts.keys()
+    assert not [name for name, part in parts.items() if b"BOREAL" in part or b"Cinnabar" in part]
+    # Whoever took it sees that this is on record.
+    assert "export" in told(auditor.get("/log/access?mine=yes").text)
+
+    key = Signer(world.store.settings).key
+
+    def check(body: bytes) -> str:
+        auditor.get("/log/verify")
+        form = {"file": (io.BytesIO(body), "aster.zip"), "key": key}
+        answer = auditor.post("/log/verify", form, content_type="multipart/form-data")
+        assert answer.status_code == 200
+        return told(answer.text)
+
+    whole = check(data)
+    assert "Whole and untouched" in whole
+    assert "files of the pack is the one that the key signed" in whole
+    assert "What this does not prove" in whole
+    broken = io.BytesIO()
+    with zipfile.ZipFile(broken, "w") as archive:
+        for name, part in (parts | {"reach.jsonl": b"{}\n"}).items():
+            archive.writestr(name, part)
+    assert "reach.jsonl is not the file that was signed" in check(broken.getvalue())
+    # A small file that would become a large one is not unpacked.
+    monkeypatch.setattr(proof, "_MOST_UNPACKED", 1000)
+    assert "it unpacks to more than is checked here" in check(data)
+
+    for wrong, words in (
+        ({"log": ""}, "an evidence pack is of one"),
+        ({"log": "ASTER", "type": "grant.issued"}, "leave all other filters empty"),
+    ):
+        auditor.get("/log/export")
+        refused = auditor.post("/log/export", {"format": "pack"} | wrong)
+        assert refused.status_code == 422
+        assert words in told(refused.text)

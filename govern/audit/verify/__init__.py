@@ -5,7 +5,7 @@ the auditor kept from earlier are all there is.
 """
 
 from govern.audit.verify.keys import open_checkpoint, read_keys
-from govern.audit.verify.pack import PackReport
+from govern.audit.verify.pack import PackReport, is_pack
 from govern.audit.verify.pack import check as check_pack
 from govern.audit.verify.receipt import ReceiptReport, check_receipt
 from govern.audit.verify.report import Damage, Proven, Report
@@ -20,6 +20,7 @@ __all__ = [
     "check",
     "check_pack",
     "check_receipt",
+    "is_pack",
     "open_checkpoint",
     "read_keys",
 ]

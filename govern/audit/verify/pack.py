@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ FORMAT = "govern evidence/1"
 MANIFEST, SIGNED = "manifest.json", "manifest.note"
 EXPORT, REPORT, HEADS = "log.jsonl", "report.json", "checkpoints.jsonl"
 _MOST_BYTES = 1 << 26
+_MOST_PARTS = 100
 _BLOCK = 1 << 20
 _NOT_PROVEN = (
     (
@@ -63,8 +65,12 @@ def check(
     keys: Iterable[str],
     kept: Iterable[bytes] = (),
     witnesses: Iterable[str] = (),
+    most_bytes: int | None = None,
 ) -> PackReport:
-    """Check a pack; `Invalid` where no key is given, or one cannot be read."""
+    """Check a pack; `Invalid` where no key is given, or one cannot be read.
+
+    One that would unpack to more than `most_bytes` is not looked at any further.
+    """
     keys = list(keys)
     trusted = read_keys(keys)
     damage: list[Damage] = []
@@ -75,6 +81,7 @@ def check(
 
     try:
         with zipfile.ZipFile(stream) as archive:
+            _refuse_more(archive, most_bytes)
             files = _manifest(archive, trusted, name)
             _compare_files(archive, files, name)
             heads = _heads(archive, name)
@@ -97,6 +104,15 @@ def check(
     return PackReport(not damage, tuple(damage), found, tuple(proves), tuple(doubts))
 
 
+def _refuse_more(archive: zipfile.ZipFile, most_bytes: int | None) -> None:
+    """Refuse a small file that would become a large one: no more is read of a part than it says."""
+    parts = archive.infolist()
+    if most_bytes is None:
+        return
+    if len(parts) > _MOST_PARTS or sum(part.file_size for part in parts) > most_bytes:
+        raise ValueError("it unpacks to more than is checked here; check it with verify.py")
+
+
 def _manifest(archive: zipfile.ZipFile, keys: list[note.Verifier], name: Any) -> dict[str, Any]:
     data = _read(archive, MANIFEST)
     try:
@@ -116,7 +132,7 @@ def _manifest(archive: zipfile.ZipFile, keys: list[note.Verifier], name: Any) ->
 
 def _compare_files(archive: zipfile.ZipFile, files: dict[str, Any], name: Any) -> None:
     held = archive.namelist()
-    for each in sorted({each for each in held if held.count(each) > 1}):
+    for each in sorted(each for each, count in Counter(held).items() if count > 1):
         name("file", f"{each} stands in the pack twice.")
     for each in sorted(set(files) - set(held)):
         name("file", f"{each} is missing from the pack.")

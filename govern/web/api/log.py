@@ -59,7 +59,10 @@ class Entries(Filters, Paging):
 class File(Filters):
     """Which entries to show in the file; the others stand in it as hashes."""
 
-    format: Literal["jsonl", "csv", "ocsf"] = "jsonl"
+    format: Literal["jsonl", "csv", "ocsf", "pack"] = Field(
+        default="jsonl",
+        description="`pack`: the evidence of the one client `log` and the period, as a zip file.",
+    )
 
 
 def _where(session: Session, asked: Filters, *, by: Principal) -> Filter:
@@ -230,7 +233,11 @@ def _run(run: streaming.Run, codes: dict[str, str]) -> Run:
 
 @routes.get("/log/export", tuple(exports.MEDIA_TYPES.values()), query=File)
 def export(session: Session, *, asked: File, by: Principal) -> Response:
-    """A file of the logs that proves itself, or OCSF 1.8.0, up to the newest signed head."""
+    """A file of the logs that proves itself, or OCSF 1.8.0, up to the newest signed head.
+
+    An evidence pack holds one client's log of a period with its proofs, the questions an auditor
+    asks answered, a report, and `verify.py`, which checks it all offline.
+    """
     client = names.log_of(session, asked.log, by=by) if asked.log else None
     if client == HOUSE:
         raise errors.Invalid("Choose a client, or leave it out: the house goes with all.",

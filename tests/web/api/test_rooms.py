@@ -261,11 +261,15 @@ def test_the_log_is_read_and_exported_with_a_row_in_the_access_log(
     report = verify.check(io.BytesIO(file.data), keys=[Signer(world.store.settings).key])
     assert report.ok
     assert caller.get("/log/export?log=house").json["field"] == "log"
+    pack = caller.get("/log/export?log=BOREAL&format=pack")
+    assert pack.mimetype == "application/zip"
+    assert verify.check_pack(io.BytesIO(pack.data), keys=[Signer(world.store.settings).key]).ok
+    assert caller.get("/log/export?format=pack").json["field"] == "log"
     siem = caller.get("/log/export?log=BOREAL&format=ocsf&actor=sub_nobody")
     assert (siem.status_code, siem.mimetype, siem.data) == (200, "application/x-ndjson", b"")
     kinds = [row.kind for row in accesses(world)]
     assert kinds.count(AccessKind.READ) == 4
-    assert kinds.count(AccessKind.EXPORT) == 2
+    assert kinds.count(AccessKind.EXPORT) == 3
 
 
 def test_the_access_log_is_searched_and_says_so_itself(caller: Caller, world: World) -> None:

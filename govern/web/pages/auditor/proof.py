@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
 
-    from govern.audit.verify import Report
+    from govern.audit.verify import PackReport, Report
     from govern.principal import Principal
 
-_MOST_UPLOADED = 32 * 1024 * 1024  # a larger export is verified at the command line
+# What is larger is verified at the command line.
+_MOST_UPLOADED = 32 * 1024 * 1024
+_MOST_UNPACKED = 256 * 1024 * 1024
 
 
 @blueprint.get("/log/export")
@@ -88,6 +90,9 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
             ("jsonl", _("JSON Lines"), _("One entry a line, exactly as stored.")),
             ("csv", _("CSV"), _("For a spreadsheet; proves as much.")),
             ("ocsf", _("OCSF 1.8.0"), _("One event a line, for a SIEM; no proof by itself.")),
+            (exports.PACK, _("Evidence pack"),
+             _("Of one client and period: the log with its proofs, who could reach what, every "
+               "stop, a report that prints, and the program that checks it all offline.")),
         ],
         form={name: given.get(name, "") for name in (*FILTERS, "format") if given.get(name)},
         errors=wrong,
@@ -118,26 +123,35 @@ def room_for_an_export(endpoint: str | None, _values: dict[str, Any] | None) -> 
 
 @blueprint.post("/log/verify")
 def verify_done() -> ResponseReturnValue:
-    """Check an uploaded export; it changes nothing."""
+    """Check an uploaded export or evidence pack; it changes nothing."""
     file = request.files.get("file")
     if file is None or not file.filename:
-        return _verify_page({"file": _("Choose the exported file.")}, None), 422
+        return _verify_page({"file": _("Choose the exported file or evidence pack.")}, None), 422
     kept = request.files.get("checkpoint")
+    given: dict[str, Any] = {
+        "keys": [base.typed("key")],
+        "kept": [kept.stream.read()] if kept is not None and kept.filename else [],
+    }
+    head = file.stream.read(4)
+    file.stream.seek(0)
+    report: Report | PackReport
     try:
-        report = verify.check(
-            file.stream,
-            keys=[base.typed("key")],
-            kept=[kept.stream.read()] if kept is not None and kept.filename else [],
-        )
+        if verify.is_pack(head):
+            report = verify.check_pack(file.stream, most_bytes=_MOST_UNPACKED, **given)
+        else:
+            report = verify.check(file.stream, **given)
     except errors.Invalid as error:
         return _verify_page({error.field or "": problems.in_words(error)}, None), 422
     return _verify_page({}, _result(report, file.filename))
 
 
-def _result(report: Report, name: str) -> dict[str, Any]:
+def _result(report: Report | PackReport, name: str) -> dict[str, Any]:
+    whole = report.log if isinstance(report, verify.PackReport) else report
     with guard.database().reading() as session:
         ids = set(reading.readable(session, by=guard.principal()))
-        codes = names.of(session, [one.log for one in report.logs if one.log in ids])
+        codes = names.of(
+            session, [one.log for one in whole.logs if one.log in ids] if whole else []
+        )
 
     def told(sentence: str) -> str:
         for log_id, code in codes.items():
@@ -152,7 +166,7 @@ def _result(report: Report, name: str) -> dict[str, Any]:
             {"seq": one.seq, "line": one.line, "kind": one.kind, "text": told(one.message)}
             for one in report.damage
         ],
-        "unnamed": report.unnamed,
+        "unnamed": whole.unnamed if whole else 0,
         "unproven": [told(one) for one in report.does_not_prove],
     }
 
