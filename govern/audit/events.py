@@ -102,6 +102,7 @@ class EventType(StrEnum):
     WITNESS_ENDED = "witness.ended"
     HOLD_SET = "hold.set"
     HOLD_RELEASED = "hold.released"
+    RETENTION_SET = "retention.set"
     STREAM_ADDED = "stream.added"
     STREAM_ENDED = "stream.ended"
 
@@ -191,6 +192,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.WITNESS_ENDED: "Checkpoints no longer go to a witness.",
     EventType.HOLD_SET: "A client came under legal hold: nothing expires meanwhile.",
     EventType.HOLD_RELEASED: "A client is under legal hold no longer.",
+    EventType.RETENTION_SET: "For how long a client's rows of the access log stay was set.",
     EventType.STREAM_ADDED: "The log is sent to an address from here, entry by entry.",
     EventType.STREAM_ENDED: "The log is no longer sent to an address.",
     EventType.ACCESS_SEALED: "Rows of the access log were sealed by their Merkle roots.",

@@ -5,7 +5,8 @@ log alone: those sealed by the instant that it names, with no row at or after th
 access log's own database is told of it, whose trigger lets nothing else go; then the rows go in
 chunks, then the seals with their salts. Stopped anywhere, the next call goes on from there. Of a
 writer that may still write nothing goes: its last seal tells where the next one begins. Under a
-legal hold of any client nothing goes, since a run holds rows of many.
+legal hold of any client nothing goes, since a run holds rows of many; and nothing is recorded as
+expired that a client asks to keep for longer (`retention`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy import and_, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
-from govern.audit import holding
+from govern.audit import holding, retention
 from govern.audit.decisions import Access
 from govern.audit.events import EventType
 from govern.audit.log import HOUSE
@@ -75,15 +76,15 @@ class Expired:
 
 
 def horizon(database: Database) -> datetime | None:
-    """Before which midnight the policy (GOVERN_ACCESS_LOG_DAYS) keeps nothing; None: all is kept.
+    """Before which midnight nothing is kept, by GOVERN_ACCESS_LOG_DAYS and what clients ask for.
 
-    A whole day, so that there is one expiry a day at most.
+    None: all is kept. A whole day, so that there is one expiry a day at most.
     """
-    days = database.settings.access_log_days
-    if not days:
-        return None
     with database.reading() as session:
         now = clock.now(session)
+        days = retention.longest(session, database.settings.access_log_days)
+    if not days:
+        return None
     return (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -116,6 +117,7 @@ def _record(session: Session, before: datetime, *, by: Principal) -> Expired:
         raise errors.Invalid("before: rows of the last day always stay", field="before")
     if holding.any_stands(session):
         return Expired(before=before, runs=0, rows=0, held=True)
+    asked = _refuse_kept(session, before)
     sealed_by = session.get_one(AccessSealing, HOUSE).sealed_at
     if sealed_by is None:
         return Expired(before=before, runs=0, rows=0)
@@ -132,7 +134,7 @@ def _record(session: Session, before: datetime, *, by: Principal) -> Expired:
     def recheck(session: Session) -> None:
         if session.execute(select(func.max(AccessHorizon.recorded_at))).scalar_one() != last:
             raise Again
-        if holding.any_stands(session):
+        if holding.any_stands(session) or retention.all_set(session) != asked:
             raise Again
 
     row = AccessHorizon(before=before, sealed_by=sealed_by)
@@ -152,6 +154,18 @@ def _record(session: Session, before: datetime, *, by: Principal) -> Expired:
         recheck=recheck,
     )
     return Expired(before=before, runs=runs, rows=int(rows))
+
+
+def _refuse_kept(session: OrmSession, before: datetime) -> dict[str, int]:
+    """`Conflict` for a horizon within what a client asks to keep; what each of them asks."""
+    asked = retention.all_set(session)
+    days = 0 if 0 in asked.values() else max(asked.values(), default=None)
+    if days is not None and (not days or before > clock.now(session) - timedelta(days=days)):
+        words = f"for {days} days" if days else "for ever"
+        raise errors.Conflict(
+            f"A client's rows stay {words}, and a run holds rows of many.", field="before"
+        )
+    return asked
 
 
 def _finish(database: Database, progress: Callable[[int], None] | None, gone: int) -> int:

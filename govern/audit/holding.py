@@ -50,13 +50,13 @@ def place(session: Session, client_id: str, *, reason: str, by: Principal) -> Le
     """Put a client under hold; `AlreadyExists` when it is."""
     permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
     _said(reason)
-    if _of(session, client_id) is not None:
+    if of(session, client_id) is not None:
         raise errors.AlreadyExists("This client is under legal hold already.")
     row = LegalHold(id=new_id("hol"), client_id=client_id)
     session.add(row)
 
     def recheck(session: Session) -> None:
-        if _of(session, client_id) is not None:
+        if of(session, client_id) is not None:
             raise Again
 
     record(
@@ -71,7 +71,7 @@ def release(session: Session, client_id: str, *, reason: str, by: Principal) -> 
     """Release a client's hold; `Unknown` when there is none."""
     permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
     _said(reason)
-    row = _of(session, client_id)
+    row = of(session, client_id)
     if row is None:
         raise errors.Unknown("This client is under no legal hold.")
     record(
@@ -94,7 +94,8 @@ def any_stands(session: OrmSession) -> bool:
     return session.execute(query).first() is not None
 
 
-def _of(session: OrmSession, client_id: str) -> LegalHold | None:
+def of(session: OrmSession, client_id: str) -> LegalHold | None:
+    """The hold that a client is under now, if any."""
     query = select(LegalHold).where(
         LegalHold.client_id == client_id, LegalHold.released_at.is_(None)
     )

@@ -38,7 +38,7 @@ WORDS = {
     "log:export": "Take the log away as a file that proves itself.",
     "log:expire": "Drop what its retention no longer covers, which leaves its proofs.",
     "subject:erase": "Erase what is personal of who has left, for good.",
-    "hold:set": "Put a client under legal hold, and release it.",
+    "hold:set": "Put a client under legal hold, release it, and say how long its rows stay.",
     "log:stream": "Have the log sent to a receiver as it grows.",
     "log:witness": "Have the log witnessed by others.",
     "key:rotate": "Replace the keys that sign.",

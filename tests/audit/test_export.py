@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from govern import clock, errors
-from govern.audit import export, leaf, lines, log, record, verify
+from govern.audit import export, holding, leaf, lines, log, record, retention, verify
 from govern.audit.decisions import Access
 from govern.audit.export import Filter
 from govern.audit.signer import Signer
+from govern.identity import roles
+from govern.identity.roles import RoleAssignment
 from govern.principal import SYSTEM, Kind, Principal, RoleHeld
 from govern.tlog import merkle
 from tests.audit.test_fsck import tamper
@@ -161,6 +163,31 @@ def test_an_erased_value_leaves_its_place_in_the_file(world: World) -> None:
         assert report.ok, report.damage
         assert any("1 personal value said: erased" in words for words in report.does_not_prove)
         assert any("by 1 entry of type" in words for words in report.does_not_prove)
+
+
+def test_what_the_house_does_about_a_client_is_in_its_own_log_and_names_no_other(
+    world: World,
+) -> None:
+    client, other = world.client("ASTER"), world.client("BOREAL")
+    colleague = world.staff("auditor", client=client)
+    with world.store.reading() as session:
+        role = session.execute(
+            select(RoleAssignment.id).where(RoleAssignment.subject_id == colleague.id)
+        ).scalar_one()
+    world.do(lambda s: roles.withdraw(s, s.get_one(RoleAssignment, role), reason="x", by=OPERATOR))
+    world.integration("both", clients=(client.id, other.id))
+    world.demand("client:ASTER")
+    world.do(lambda s: holding.place(s, client.id, reason="letter", by=OPERATOR))
+    world.do(lambda s: retention.keep(s, client.id, 0, reason="contract", by=OPERATOR))
+    signed(world.store)
+    file, summary = exported(world.store, by=auditor(client.id))
+    assert summary.logs == (client.id,)
+    assert checked(world.store, file).ok
+    assert {str(entry["type"]) for entry in entries(file)} == {
+        "client.created", "role.assigned", "role.withdrawn", "integration.created", "demand.set",
+        "hold.set", "retention.set",
+    }  # fmt: skip
+    assert other.id.encode() not in file
 
 
 def test_every_line_is_what_the_format_says_whichever_way_it_was_written(world: World) -> None:

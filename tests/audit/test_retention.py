@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from govern import clock, db, errors
-from govern.audit import expiry, fsck, holding, sealing
+from govern.audit import expiry, fsck, holding, retention, sealing
 from govern.audit.decisions import Access
 from govern.audit.expiry import AccessExpiry
 from govern.audit.sealing import AccessSeal
@@ -258,3 +258,49 @@ def test_under_a_legal_hold_nothing_goes_not_even_what_was_recorded_as_expired(a
     signer = Signer(store.settings)
     signer.sign(store)
     assert fsck.run(store, signer).damage == ()
+
+
+def test_rows_stay_as_long_as_the_client_that_asks_for_longest(aged: World) -> None:
+    store, aster, boreal = aged.store, aged.client("ASTER"), aged.client("BOREAL")
+    everything = numbers(store)
+
+    def keep(client: str, days: int | None, **more: Any) -> None:
+        given: dict[str, Any] = {"reason": "contract", "by": OPERATOR} | more
+        aged.do(lambda s: retention.keep(s, client, days, **given))
+
+    rival = person(aged.staff("admin", client=boreal), "admin", boreal.id)
+    for days, more, error in (
+        (399, {}, errors.Invalid),  # fewer than the installation's
+        (-1, {}, errors.Invalid),
+        (40_000, {}, errors.Invalid),
+        (500, {"reason": " "}, errors.Invalid),
+        (500, {"by": rival}, errors.Unknown),
+        (None, {}, errors.AlreadyExists),
+    ):
+        with pytest.raises(error):
+            keep(aster.id, days, **more)
+    now = clock.utcnow()
+    with clock.at(now):
+        keep(aster.id, 2555)
+        keep(boreal.id, 500)
+        found = expiry.horizon(store)
+        assert found
+        assert now - timedelta(days=2556) < found <= now - timedelta(days=2555)
+        keep(aster.id, 0)
+        assert expiry.horizon(store) is None
+    with pytest.raises(errors.Conflict, match="for ever"):
+        expiry.expire(store, ago(12), by=OPERATOR)
+    assert numbers(store) == everything
+    keep(aster.id, None)
+    with pytest.raises(errors.Conflict, match="500 days"):
+        expiry.expire(store, ago(12), by=OPERATOR)
+    keep(boreal.id, None, by=rival)
+    assert expiry.expire(store, ago(12), by=OPERATOR).runs == 2
+    for log_id in ("house", aster.id):
+        told = [
+            entry.get("data", {}).get("days")
+            for entry in aged.entries(log_id, "retention.set")
+            if entry["refs"]["client"] == aster.id
+        ]
+        assert told == [2555, 0, None]
+    assert fsck.run(store, Signer(store.settings)).ok

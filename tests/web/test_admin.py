@@ -270,3 +270,25 @@ def test_no_page_asks_more_than_seventeen_statements_however_many_rows_it_shows(
     request = re.search(r'href="(/requests/\w+)"', ada.get("/").text)
     assert request
     assert max(measured([request[1]]).values()) <= STATEMENTS
+
+
+def test_a_clients_records_page_shows_and_sets_hold_and_retention(
+    world: World, ada: Visitor
+) -> None:
+    client = world.project(client=world.client("ASTER")).client_id
+    page = "/clients/ASTER/records"
+    assert page in ada.get("/").text
+    assert "There is none now" not in told(ada.get(page).text)
+    assert ada.post("/clients/ASTER/hold", {"reason": ""}).status_code == 422
+    assert ada.post("/clients/ASTER/hold", {"reason": "letter"}).status_code == 303
+    assert "Under legal hold" in told(ada.get(page).text)
+    assert ada.post("/clients/ASTER/hold", {"reason": "letter"}).status_code == 409
+    assert ada.post("/clients/ASTER/hold/release", {"reason": "settled"}).status_code == 303
+    few = ada.post("/clients/ASTER/retention", {"days": "10", "reason": "kept words"})
+    assert few.status_code == 422
+    assert "no client can ask for less" in few.text
+    kept = {"days": "2,555", "reason": "contract"}
+    assert ada.post("/clients/ASTER/retention", kept).status_code == 303
+    assert "2,555 days" in told(ada.get(page).text)
+    kinds = ["hold.set", "hold.released", "retention.set"]
+    assert [one["type"] for one in world.entries(client, *kinds)] == kinds

@@ -61,6 +61,9 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/integrations/<integration_id>/rotate", "/integrations/<integration_id>/suspend",
     },
     "roster:import": {"/roster"},
+    "hold:set": {
+        "/clients/<code>/hold", "/clients/<code>/hold/release", "/clients/<code>/retention",
+    },
     "demand:set": {"/demands", "/demands/<demand_id>/end"},
     "provider:write": {"/providers", "/providers/<provider_id>/end"},
     "identity:link": {
@@ -73,7 +76,7 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/people/<subject_id>/sessions/<session_id>/end", "/step-up",
     },
 }  # fmt: skip
-AT_THE_MACHINE = {"hold:set"}  # by command alone
+AT_THE_MACHINE = set[str]()  # by command alone
 
 LIGHT = {
     "/account/apps": "its secret comes sealed from a page that asked for a fresh factor",

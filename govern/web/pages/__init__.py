@@ -16,6 +16,7 @@ from govern.web.pages import (
     effect,
     ending,
     integrations,
+    keeping,
     lift,
     notices,
     overview,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
     auditor, auth, authenticators, calendar, contractor, demanding, drills, effect, ending,
-    integrations, lift, notices, overview, own_record, pause, people, projects, providers,
+    integrations, keeping, lift, notices, overview, own_record, pause, people, projects, providers,
     questions, recovery, reset, roles, rosters, single_sign_on, start, suspended,
 )  # fmt: skip
 

@@ -1,0 +1,100 @@
+"""Retention by client: how many days its rows of the access log stay at least.
+
+A sealed run holds rows of many clients and goes whole, or its root could not be derived any more.
+So rows go when no client asks for them any longer, and none can ask for less than the installation
+keeps (GOVERN_ACCESS_LOG_DAYS).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Integer, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from govern import clock, errors, permissions
+from govern.audit.events import EventType
+from govern.audit.log import HOUSE
+from govern.audit.record import record
+from govern.clock import Utc
+from govern.db import Again, Audited, Base, Id
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Session
+    from govern.principal import Principal
+
+MOST = 36_500
+
+
+class AccessRetention(Audited, Base):
+    """For how many days a client's rows stay at least: 0 for ever, None as the installation's."""
+
+    __tablename__ = "access_retention"
+
+    client_id: Mapped[Id] = mapped_column(primary_key=True)
+    days: Mapped[int | None] = mapped_column(Integer)
+    recorded_at: Mapped[datetime] = mapped_column(Utc())
+
+
+def keep(session: Session, client_id: str, days: int | None, *, reason: str, by: Principal) -> None:
+    """Set a client's days; `Invalid` when they are fewer than the installation's.
+
+    What was recorded as expired before goes all the same.
+    """
+    permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
+    if not reason.strip():
+        raise errors.Invalid("reason: say why", field="reason")
+    least = session.database.settings.access_log_days
+    if days is not None and not 0 <= days <= MOST:
+        raise errors.Invalid(f"days: 0 (for ever) to {MOST}", field="days")
+    if days and (not least or days < least):
+        raise errors.Invalid(
+            f"days: this installation keeps rows {f'for {least} days' if least else 'for ever'}, "
+            "and a run of rows of many clients goes whole: no client can ask for less",
+            field="days",
+        )
+    row = session.get(AccessRetention, client_id)
+    before = (row.days, row.recorded_at) if row is not None else None
+    if (row.days if row is not None else None) == days:
+        raise errors.AlreadyExists("Their rows stay that long already.", field="days")
+
+    def recheck(session: OrmSession) -> None:
+        query = select(AccessRetention.days, AccessRetention.recorded_at).where(
+            AccessRetention.client_id == client_id
+        )
+        found = session.execute(query.with_for_update()).one_or_none()
+        if (tuple(found) if found is not None else None) != before:
+            raise Again
+
+    if row is None:
+        row = AccessRetention(client_id=client_id)
+        session.add(row)
+    row.days = days
+    record(
+        session, EventType.RETENTION_SET, logs=[HOUSE, client_id], by=by,
+        refs={"client": client_id}, data={"days": days}, private={"reason": reason},
+        stamps=[(row, "recorded_at")], recheck=recheck,
+    )  # fmt: skip
+
+
+def of(session: OrmSession, client_id: str) -> int | None:
+    """A client's own days, if it has any."""
+    query = select(AccessRetention.days).where(AccessRetention.client_id == client_id)
+    return session.execute(query).scalar_one_or_none()
+
+
+def all_set(session: OrmSession) -> dict[str, int]:
+    """Clients with days of their own; for whoever runs the installation."""
+    query = select(AccessRetention.client_id, AccessRetention.days).where(
+        AccessRetention.days.is_not(None)
+    )
+    return {client_id: days for client_id, days in session.execute(query) if days is not None}
+
+
+def longest(session: OrmSession, days: int) -> int:
+    """For how many days rows stay, of the installation's `days` and every client's; 0 for ever."""
+    asked = [days, *all_set(session).values()]
+    return 0 if 0 in asked else max(asked)
