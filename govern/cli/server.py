@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -104,6 +105,11 @@ def _load(target: str) -> Callable[..., object]:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Callable[..., object] = pkgutil.resolve_name(target)()
+    # What there is by now lasts as long as the process, and little of what an answer leaves is a
+    # cycle: to look for lost ones at Python's own pace would cost more than it finds.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
     return application
 
 
