@@ -20,7 +20,7 @@ import structlog
 from govern.access import ending, suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
-from govern.identity import recovery, resets, throttle
+from govern.identity import recovery, resets, sessions, throttle
 from govern.principal import SYSTEM
 from govern.signals import mail, streams, witnesses
 
@@ -76,6 +76,7 @@ def _clear(database: Database) -> None:
     database.transaction(resets.forget_lapsed)
     database.transaction(recovery.forget_lapsed)
     database.transaction(throttle.forget_quiet)
+    database.transaction(sessions.forget_lapsed)
 
 
 class _Stopped(Exception):

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from sqlalchemy import select
 
+from govern import clock
 from govern.audit.log import HOUSE
-from govern.identity import federation
+from govern.identity import federation, sessions
 from govern.identity.federation import Assurance, LinkOffer, wire
 from govern.signals import mail
 from tests.factory import OPERATOR
 from tests.support import issuer as made
 from tests.support import mailbox
 from tests.support.issuer import CLIENT_ID, CLIENT_SECRET, Issuer
+from tests.web.desks import told
+from tests.web.test_step_up import ODD, carried, listed
 from tests.web.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -229,3 +234,139 @@ def test_a_provider_sends_someone_away(
     ended = world.entries(HOUSE, "session.ended")[-1]
     assert ended["actor"] == "system"
     assert ended["refs"]["subject"] == ada.id
+
+
+# --- proved anew, in the middle of something -----------------------------------------------------
+
+
+@dataclass
+class Away:
+    """An admin with no factor of ours, who came by the provider and fills a form ten minutes on."""
+
+    world: World
+    issuer: Issuer
+    provider: IdentityProvider
+    browser: Visitor
+    form: dict[str, Any]
+
+    def leave(self) -> str:
+        """Send the form; where the page that asks for more sends one to."""
+        page = self.browser.post("/suspensions", self.form)
+        assert page.status_code == 403, told(page.text)
+        assert "One-time code" not in page.text
+        way = re.search(r'href="(/step-up/provider\?[^"]+)">', page.text)
+        assert way is not None, told(page.text)
+        left = self.browser.get(unescape(way[1]))
+        assert left.status_code == 302
+        return left.location
+
+    def back(self, answer: dict[str, str]) -> TestResponse:
+        return self.browser.get(f"/sign-in/from/{self.provider.id}?{urlencode(answer)}")
+
+
+def kept_forms(world: World) -> list[str]:
+    with world.store.reading() as session:
+        return list(session.execute(select(sessions.KeptForm.id)).scalars())
+
+
+@pytest.fixture
+def away(app: Flask, world: World, issuer: Issuer, provider: IdentityProvider) -> Away:
+    admin, client = world.staff("admin"), world.client("ASTER")
+    world.project("Lark", client=client)
+    world.do(lambda s: federation.link(s, admin, provider.id, sub="ada-at-home", by=OPERATOR))
+    browser = Visitor.of(app)
+    with clock.at(clock.utcnow() - timedelta(minutes=10)):
+        assert come(browser, issuer, provider, amr=["mfa"]).location == "/"
+        browser.get("/account")
+    form = {
+        "target": ["project:Lark", "client:ASTER"], "mode": "read_only", "reason_code": "legal",
+        "note": ODD,
+    }  # fmt: skip
+    return Away(world, issuer, provider, browser, form)
+
+
+@pytest.mark.asvs("7.5.3", "6.8.4")
+def test_who_has_no_factor_of_ours_proves_it_anew_at_the_provider_and_loses_nothing(
+    away: Away,
+) -> None:
+    """They had to sign out, sign in again, and type it all once more."""
+    browser, world = away.browser, away.world
+    before = browser.client.get_cookie("session")
+    address = away.leave()
+    asked = parse_qs(urlsplit(address).query)
+    assert (asked["prompt"], asked["max_age"]) == (["login"], ["300"])
+    done = away.back(away.issuer.answer(address, amr=["mfa"]))
+    assert done.status_code == 303
+    assert done.location.startswith("/step-up/form/")
+    page = browser.get(done.location)
+    kept = carried(page.text)
+    assert {name: kept[name] for name in away.form} == listed(away.form)
+    assert "Now send it" in page.text
+    sent = browser.post("/suspensions", kept)
+    assert sent.status_code == 303, told(sent.text)
+    shown = unescape(browser.get(sent.location).text).replace("\r\n", "\n")
+    assert ODD.strip().replace("\r\n", "\n") in shown
+    assert before is not None
+    other = Visitor(browser.client.application.test_client())
+    other.client.set_cookie("session", before.value)
+    assert other.get("/account").status_code == 303, "the session before has ended"
+    opened = world.entries(HOUSE, "session.opened")[-1]
+    assert opened["data"] == {"amr": ["fed", "mfa"], "fresh": True}
+
+    # A page that asks for a fresh factor before it is shown is come back to at once.
+    with clock.at(clock.utcnow() + timedelta(minutes=10)):
+        first = browser.get("/account/apps/new")
+        page = browser.get(first.location).text
+        way = re.search(r'href="(/step-up/provider\?[^"]+)">', page)
+        assert way is not None
+        left = browser.get(unescape(way[1]))
+        done = away.back(away.issuer.answer(left.location, amr=["mfa"]))
+        assert done.location == "/account/apps/new"
+        assert browser.get(done.location).status_code == 200
+    stranger = Visitor(browser.client.application.test_client())
+    someone = world.staff("admin")
+    world.activate(someone)
+    stranger.seated(world, someone)
+    (kept_at,) = kept_forms(world)
+    assert stranger.get(f"/step-up/form/{kept_at}").status_code == 404, "nobody else's"
+    assert stranger.get("/step-up/provider").status_code == 404, "they came by none"
+    with clock.at(clock.utcnow() + sessions.keeping.LIFE):
+        assert browser.get(f"/step-up/form/{kept_at}").status_code == 404
+        world.do(sessions.forget_lapsed)
+    assert kept_forms(world) == []
+
+
+@pytest.mark.asvs("7.5.3", "6.8.4")
+def test_what_does_not_prove_it_anew_renews_nothing_and_loses_nothing(away: Away) -> None:
+    world, issuer = away.world, away.issuer
+    grace = world.subject("grace")
+    world.do(lambda s: federation.link(s, grace, away.provider.id, sub="grace", by=OPERATOR))
+    now = int(clock.utcnow().timestamp())
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"amr": ["mfa"], "auth_time": now - 120}, "not_renewed"),
+        ({"amr": ["mfa"], "auth_time": None}, "not_renewed"),
+        ({"amr": ["pwd"]}, "not_renewed"),
+        ({"amr": ["mfa"], "sub": "grace"}, "another_account"),
+        ({"amr": ["mfa"], "sub": "nobody", "email": grace.email, "email_verified": True},
+         "unlinked"),
+        ({"amr": ["mfa"], "nonce": "another"}, "token:nonce"),
+    ]  # fmt: skip
+    for claims, why in wrong:
+        done = away.back(issuer.answer(away.leave(), **claims))
+        assert done.location.startswith("/step-up/form/"), why
+        page = away.browser.get(done.location)
+        assert "Nothing is lost" in page.text
+        assert "Sign in anew at Company account" in page.text, "it is asked for once more"
+        assert carried(page.text)["note"] == [ODD]
+        assert world.entries(HOUSE, "sign_in.failed")[-1]["data"]["why"] == why
+        assert away.browser.post("/suspensions", carried(page.text)).status_code == 403
+    assert world.entries(HOUSE, "identity.offered") == []
+    refused = away.back({"error": "access_denied", "state": "x", "iss": issuer.url})
+    assert refused.status_code == 401, "an answer to nothing"
+
+    # What was proved for one session renews no other.
+    address = away.leave()
+    away.browser.client.delete_cookie("session")
+    gone = away.back(issuer.answer(address, amr=["mfa"]))
+    assert gone.location.startswith("/step-up/form/")
+    assert away.browser.get(gone.location).location.startswith("/sign-in?next=/step-up/form/")

@@ -11,6 +11,7 @@ from govern.identity.federation.flow import (
     depart,
     log_out,
     redirect_uri,
+    renews,
 )
 from govern.identity.federation.links import (
     accept,
@@ -20,6 +21,7 @@ from govern.identity.federation.links import (
     of_subject,
     offered_at,
     open_offer,
+    renewing,
     unlink,
 )
 from govern.identity.federation.providers import (
@@ -68,5 +70,7 @@ __all__ = [
     "offered_at",
     "open_offer",
     "redirect_uri",
+    "renewing",
+    "renews",
     "unlink",
 ]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete
 
-from govern import clock, db, errors
+from govern import clock, db, errors, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
@@ -54,7 +54,7 @@ class Departure:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """The token of the session that was opened, and where the person wanted to go."""
+    """The token of the session that was opened or renewed, and where the person wanted to go."""
 
     token: str
     next: str
@@ -65,8 +65,11 @@ def redirect_uri(database: Database, provider_id: str) -> str:
     return f"{database.settings.public_url}/sign-in/from/{provider_id}"
 
 
-def depart(database: Database, provider_id: str, *, next: str) -> Departure:
-    """Begin a sign-in by a provider. `SignInFailed` if it is not in use, `Unavailable` if down."""
+def depart(database: Database, provider_id: str, *, next: str, renews: bool = False) -> Departure:
+    """Begin a sign-in by a provider. `SignInFailed` if it is not in use, `Unavailable` if down.
+
+    One that `renews` a session has the provider ask for all that it takes again.
+    """
     with database.reading() as session:
         provider = providers.in_use(session, provider_id)
     if provider is None:
@@ -80,8 +83,13 @@ def depart(database: Database, provider_id: str, *, next: str) -> Departure:
         "until": clock.micros(clock.utcnow() + LIFE),
     }
     more: dict[str, str] = {}
+    if renews:
+        kept["renews_since"] = clock.micros(clock.utcnow() - tokens.LEEWAY)
+        more["prompt"] = "login"
     if provider.assures != Assurance.NONE:
-        more["max_age"] = str(int(tokens.RECENT.total_seconds()))
+        # An auth_time comes back only for who asks with max_age (OpenID Connect Core §2).
+        recent = permissions.FRESH if renews else tokens.RECENT
+        more["max_age"] = str(int(recent.total_seconds()))
         if provider.acr_values:
             more["acr_values"] = provider.acr_values
     address = wire.address(
@@ -98,12 +106,14 @@ def arrive(
     *,
     transaction: str,
     answer: Mapping[str, str],
+    present: str = "",
     browser: str | None = None,
     device: str = "",
 ) -> Arrival:
     """Take a provider's answer, and open a session for the person whose `sub` it proves.
 
-    Every refusal is the same `SignInFailed`; `Unavailable` when the provider cannot be reached.
+    Where it was to renew a session, that is the one of the token `present`. Every refusal is the
+    same `SignInFailed`; `Unavailable` when the provider cannot be reached.
     """
     kept = _unsealed(database, transaction)
     if (
@@ -126,6 +136,9 @@ def arrive(
         raise _recorded(database, provider_id, f"token:{error}") from None
 
     def work(session: Session) -> str:
+        if "renews_since" in kept:
+            since = clock.from_micros(kept["renews_since"])
+            return _renew(session, provider_id, proved, present=present, since=since)
         return _open(session, provider_id, proved, browser=browser, device=device)
 
     return Arrival(token=database.transaction(work), next=kept["next"])
@@ -164,6 +177,30 @@ def _open(
         session, subject.id, CameBy(link.id, proved.sid), amr=proved.amr,
         factor_at=proved.factor_at, browser=browser, device=device,
     )  # fmt: skip
+
+
+def _renew(
+    session: Session, provider_id: str, proved: Proved, *, present: str, since: datetime
+) -> str:
+    """Renew a session by a sign-in at the provider that came after the question for it."""
+    found = links.find(session, provider_id, proved.sub)
+    if found is None or providers.in_use(session, provider_id) is None:
+        raise _refused(provider_id, "unlinked")
+    if proved.factor_at is None or proved.factor_at < since:
+        raise _refused(provider_id, "not_renewed")
+    came_by = CameBy(found[0].id, proved.sid)
+    try:
+        return sessions.renew_federated(
+            session, present, came_by, amr=proved.amr, factor_at=proved.factor_at
+        )
+    except errors.SignInFailed:
+        raise _refused(provider_id, "another_account") from None
+
+
+def renews(database: Database, transaction: str) -> str | None:
+    """Where a renewal that was begun leads back to, whatever comes of it; None for a sign-in."""
+    kept = _unsealed(database, transaction)
+    return kept["next"] if kept is not None and "renews_since" in kept else None
 
 
 def _refused(provider_id: str, why: str, *, proved: Proved | None = None) -> errors.SignInFailed:

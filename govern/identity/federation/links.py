@@ -21,7 +21,12 @@ from govern.audit.record import record
 from govern.db import new_id, seal_row, unseal
 from govern.identity import sessions, subjects
 from govern.identity.federation import providers
-from govern.identity.federation.tables import IdentityLink, IdentityProvider, LinkOffer
+from govern.identity.federation.tables import (
+    Assurance,
+    IdentityLink,
+    IdentityProvider,
+    LinkOffer,
+)
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject, SubjectKind
 from govern.principal import SYSTEM, Kind, Principal
@@ -183,6 +188,24 @@ def find(session: OrmSession, provider_id: str, sub: str) -> tuple[IdentityLink,
     if row is None or subject is None or subject.ended_at is not None:
         return None
     return row, subject
+
+
+def renewing(session: OrmSession, *, by: Principal) -> IdentityProvider | None:
+    """The provider by which the caller's session came, if it may prove a factor anew."""
+    if "fed" not in by.amr or by.session is None:
+        return None
+    return session.execute(
+        select(IdentityProvider)
+        .join(IdentityLink, IdentityLink.provider_id == IdentityProvider.id)
+        .join(WebSession, WebSession.link_id == IdentityLink.id)
+        .where(
+            WebSession.id == by.session,
+            WebSession.ended_at.is_(None),
+            IdentityLink.ended_at.is_(None),
+            IdentityProvider.ended_at.is_(None),
+            IdentityProvider.assures != Assurance.NONE,
+        )
+    ).scalar_one_or_none()
 
 
 def came_with(session: OrmSession, provider_id: str, sid: str) -> list[IdentityLink]:

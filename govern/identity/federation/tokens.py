@@ -30,7 +30,7 @@ _KINDS = {
     "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "PS384": "RSA", "PS512": "RSA",
     "ES256": "EC", "ES384": "EC", "ES512": "EC", "EdDSA": "OKP", "Ed25519": "OKP",
 }  # fmt: skip
-_LEEWAY = 60  # seconds that clocks may differ
+LEEWAY = timedelta(seconds=60)  # by which clocks may differ
 _LONGEST = 16 * 1024
 _OLDEST = timedelta(minutes=10)
 # How long a sign-in at the provider counts as one here; it is asked for none older.
@@ -83,7 +83,7 @@ def verify_id_token(provider: IdentityProvider, token: str, *, nonce: str) -> Pr
     if claims.get("azp", provider.client_id) != provider.client_id:
         raise BadToken("azp")
     auth_time = _instant(claims["auth_time"], "auth_time") if "auth_time" in claims else None
-    if auth_time is not None and auth_time > now + timedelta(seconds=_LEEWAY):
+    if auth_time is not None and auth_time > now + LEEWAY:
         raise BadToken("auth_time")
     sid = claims.get("sid")
     email = claims.get("email") if claims.get("email_verified") is True else None
@@ -120,7 +120,7 @@ def verify_logout_token(provider: IdentityProvider, token: str) -> Logout:
         sub=_sub(sub) if sub is not None else None,
         sid=_sub(sid) if sid is not None else None,
         jti=_sub(claims["jti"]),
-        expires_at=expires_at + timedelta(seconds=_LEEWAY),
+        expires_at=expires_at + LEEWAY,
     )
 
 
@@ -165,7 +165,7 @@ def _registered(
     if claims.get("aud") not in (provider.client_id, [provider.client_id]):
         raise BadToken("aud")
     registry = JWTClaimsRegistry(
-        now=int(now.timestamp()), leeway=_LEEWAY,
+        now=int(now.timestamp()), leeway=int(LEEWAY.total_seconds()),
         iss={"essential": True, "value": provider.issuer},
         exp={"essential": True}, iat={"essential": True}, **more,
     )  # fmt: skip

@@ -6,11 +6,13 @@ person has at most five sessions: a sixth sign-in ends the oldest.
 """
 
 from govern.identity.sessions.ending import end, end_all, end_came_by, end_one
+from govern.identity.sessions.keeping import HalfFilled, KeptForm, forget_lapsed, keep, kept
 from govern.identity.sessions.opening import (
     authenticate,
     begin,
     begin_federated,
     begin_with_passkey,
+    renew_federated,
     show_factor,
     show_passkey,
 )
@@ -31,6 +33,8 @@ __all__ = [
     "MOST",
     "Caller",
     "CameBy",
+    "HalfFilled",
+    "KeptForm",
     "WebSession",
     "authenticate",
     "begin",
@@ -40,7 +44,11 @@ __all__ = [
     "end_all",
     "end_came_by",
     "end_one",
+    "forget_lapsed",
+    "keep",
+    "kept",
     "living",
+    "renew_federated",
     "resume",
     "show_factor",
     "show_passkey",

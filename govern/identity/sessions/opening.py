@@ -125,6 +125,20 @@ def begin_federated(
     return token
 
 
+def renew_federated(
+    session: Session, token: str, came_by: CameBy, *, amr: tuple[str, ...], factor_at: datetime
+) -> str:
+    """The token of the session that follows, once its owner has signed in anew at the provider.
+
+    Of the very account there by which it came, and with what the provider is believed to have
+    proved at `factor_at`; else `SignInFailed`.
+    """
+    old, subject = _ending(session, token)
+    if old.link_id != came_by.link_id or old.factor_at is None:
+        raise errors.SignInFailed(throttle.WRONG)
+    return _open(session, subject, amr, old=old, browser=None, came_by=came_by, factor_at=factor_at)
+
+
 def begin_with_passkey(
     session: Session, answer: passkeys.Answer, *, browser: str | None = None, device: str = ""
 ) -> str:
@@ -206,20 +220,27 @@ def _open(
     old: WebSession | None,
     browser: str | None,
     device: str = "",
+    came_by: CameBy | None = None,
+    factor_at: datetime | None = None,
 ) -> str:
-    """A whole session, after `old` if there is one: it ends, and its time is not prolonged."""
+    """A whole session, after `old` if there is one: it ends, and its time is not prolonged.
+
+    `came_by` is as `old` has it unless told, and `factor_at` now.
+    """
     now = clock.now(session)
+    if came_by is None and old is not None and old.link_id:
+        came_by = CameBy(old.link_id, old.provider_sid)
     absolute, _ = LIMITS[bool(roles.held(session, subject.id))]
     fresh = old is not None and old.factor_at is not None
     token, row = _new(
         subject.id,
         amr=amr,
         device=old.device if old is not None else device,
-        factor_at=now,
+        factor_at=min(factor_at or now, now),
         signed_in_at=old.signed_in_at if old is not None and fresh else now,
         expires_at=old.expires_at if old is not None and fresh else now + absolute,
         now=now,
-        came_by=CameBy(old.link_id, old.provider_sid) if old is not None and old.link_id else None,
+        came_by=came_by,
     )
     by = Principal(kind=Kind.SUBJECT, id=subject.id, session=row["id"], amr=amr)
     if old is not None:

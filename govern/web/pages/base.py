@@ -24,7 +24,7 @@ from flask_wtf.csrf import CSRFProtect
 
 from govern import clock, errors, languages, permissions, replica
 from govern.access import suspensions
-from govern.identity import preferences, sessions, throttle
+from govern.identity import federation, preferences, sessions, throttle
 from govern.web import guard, problems
 from govern.web.pages import passkeys
 from govern.web.problems import STATUS
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
+    from govern.identity.federation import IdentityProvider
     from govern.principal import Principal
 
 T = TypeVar("T")
@@ -341,22 +342,52 @@ def step_up(
     target: str | None = None,
     fields: Sequence[tuple[str, str]] | None = None,
     errors: Mapping[str, str] | None = None,
+    back: str | None = None,
+    fresh: bool = False,
 ) -> str:
-    """Draw the page that asks for a fresh code and carries the half-filled form along."""
+    """Draw the page that asks for a fresh code and carries the half-filled form along.
+
+    Who came by a provider that may prove it can go there and come `back`: to the form, which is
+    kept meanwhile, unless told. `fresh` is the page when they have: it asks for nothing more.
+    """
     if fields is None:
         fields = [
             (name, value)
             for name, value in request.form.items(multi=True)
             if name not in _OWN_FIELDS
         ]
+    target = target or request.full_path.rstrip("?")
+    ways = passkeys.ways(guard.principal().id)
+    provider = None if fresh else _renewing()
+    if provider is not None:
+        form = sessions.HalfFilled(target=target, title=title, cancel=cancel, fields=tuple(fields))
+        ways["codes"] = ways["has_app"]
+        back = back or _kept(form)
     return render_template(
         "auth/step_up.html",
         act=title,
-        target=target or request.full_path.rstrip("?"),
+        target=target,
         fields=[*fields, ("step_up", "1")],
         errors=errors or {},
         cancel_url=cancel,
-        **passkeys.ways(guard.principal().id),
+        fresh=fresh,
+        provider=provider.name if provider is not None else None,
+        provider_url=f"/step-up/provider?{urlencode({'next': back})}" if back else None,
+        **ways,
+    )
+
+
+def _renewing() -> IdentityProvider | None:
+    """The provider that may prove a fresh factor of the caller's, if they came by one."""
+    with guard.database().reading() as session:
+        return federation.renewing(session, by=guard.principal())
+
+
+def _kept(form: sessions.HalfFilled) -> str:
+    """Keep a half-filled form for who goes to their provider; returns where they find it."""
+    by = guard.principal()
+    return "/step-up/form/" + guard.database().transaction(
+        lambda session: sessions.keep(session, form, by=by)
     )
 
 
@@ -374,12 +405,13 @@ def may_anywhere(permission: str) -> bool:
 def code_needed() -> bool:
     """Whether a weighty act would ask for a code now, so that the form can ask at once.
 
-    Whoever has a passkey is asked on a page of its own, where they may choose.
+    Whoever has a passkey, or came by a provider that may prove a factor, is asked on a page of its
+    own, where they may choose.
     """
     by = current_user.caller.principal
     if by.factor_at is not None and clock.utcnow() - by.factor_at <= permissions.FRESH:
         return False
-    return passkeys.ways(by.id)["passkey"] is None
+    return passkeys.ways(by.id)["passkey"] is None and _renewing() is None
 
 
 # --- the session's cookie ----------------------------------------------------------------------

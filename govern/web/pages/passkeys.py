@@ -50,7 +50,5 @@ def ways(subject_id: str, *, verified: bool = False) -> dict[str, Any]:
     """
     with guard.database().reading() as reading:
         asked = passkeys.ask(reading, subject_id, browser=browser(), verified=verified)
-        return {
-            "passkey": asked,
-            "codes": asked is None or bool(authenticators.enrolled(reading, subject_id)),
-        }
+        app = bool(authenticators.enrolled(reading, subject_id))
+        return {"passkey": asked, "codes": asked is None or app, "has_app": app}

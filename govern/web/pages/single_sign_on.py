@@ -46,12 +46,17 @@ def depart(provider: str) -> ResponseReturnValue:
     A link on another site leads to our own page first: nobody is signed in but by their own act.
     """
     wanted = request.args.get("next", "")
+    return leave(provider, next=base.local_path(wanted) if wanted else "")
+
+
+def leave(provider: str, *, next: str, renews: bool = False) -> ResponseReturnValue:
+    """Send the browser to a provider, to sign in or to prove anew who is signed in."""
     if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
-        return redirect(url_for("auth.sign_in", next=base.local_path(wanted) if wanted else None))
+        if renews:
+            return redirect(url_for("start.step_up", next=next))
+        return redirect(url_for("auth.sign_in", next=next or None))
     try:
-        found = federation.depart(
-            guard.database(), provider, next=base.local_path(wanted) if wanted else ""
-        )
+        found = federation.depart(guard.database(), provider, next=next, renews=renews)
     except errors.SignInFailed as error:
         return _refused(error)
     answer = redirect(found.address)
@@ -70,17 +75,31 @@ def arrive(provider: str) -> ResponseReturnValue:
 
     That it is this browser's own is shown by the cookie, as a form's token would.
     """
+    transaction = request.cookies.get(_cookie(), "")
+    back = federation.renews(guard.database(), transaction)
     try:
         found = federation.arrive(
             guard.database(),
             provider,
-            transaction=request.cookies.get(_cookie(), ""),
+            transaction=transaction,
             answer=request.args.to_dict(),
+            present=guard.token() if current_user.is_authenticated else "",
             browser=guard.known_browser(),
             device=device.word(),
         )
-    except errors.SignInFailed as error:
-        return _over(_refused(error))
+    except errors.Unauthenticated as error:
+        if back is not None:
+            flash(
+                _("Your provider did not prove it anew. Nothing is lost: try once more."), "error"
+            )
+            problems.record_refusal(error)
+            return _over(redirect(back, 303))
+        if isinstance(error, errors.SignInFailed):
+            return _over(_refused(error))
+        raise
+    if back is not None:
+        guard.become(found.token)
+        return _over(redirect(found.next or "/", 303))
     auth.end_present()
     session.clear()  # forms opened before the sign-in no longer count
     guard.become(found.token)

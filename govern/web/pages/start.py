@@ -1,6 +1,7 @@
 """`/` leads everyone to where their work is, and /step-up takes a fresh code for a page to come.
 
 `/components` shows what all pages are made of.
+Whoever came by a provider may prove it there instead; a form that they had filled waits meanwhile.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from flask import Blueprint, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors
+from govern.identity import federation, sessions
 from govern.web import guard
-from govern.web.pages import base, overview
+from govern.web.pages import base, overview, single_sign_on
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask.typing import ResponseReturnValue
 
 blueprint = Blueprint("start", __name__)
@@ -74,13 +78,46 @@ def step_up() -> ResponseReturnValue:
         "/account/passkeys/new": _("Add a passkey"),
     }.get(target) or _("See %(page)s", page=target)
     if request.method == "GET":
-        return base.step_up(title, cancel="/", fields=[("next", target)], target="/step-up")
+        return _step_up(title, target)
     return base.act(
         base.require_fresh,
         done=lambda _nothing: redirect(target, 303),
-        again=lambda errors: base.step_up(
-            title, cancel="/", fields=[("next", target)], target="/step-up", errors=errors
-        ),
+        again=lambda errors: _step_up(title, target, errors),
         title=title,
         cancel="/",
     )
+
+
+def _step_up(title: str, target: str, errors: Mapping[str, str] | None = None) -> str:
+    return base.step_up(
+        title, cancel="/", fields=[("next", target)], target="/step-up", errors=errors, back=target
+    )
+
+
+@blueprint.get("/step-up/provider")
+def step_up_by_provider() -> ResponseReturnValue:
+    """Send the browser to the provider that it came by, to sign in there anew."""
+    back = base.local_path(request.args.get("next", ""))
+    by = guard.principal()
+    with guard.database().reading() as session:
+        provider = federation.renewing(session, by=by)
+    if provider is None:
+        raise errors.Unknown(_("You did not come by a provider that proves a second factor."))
+    return single_sign_on.leave(provider.id, next=back, renews=True)
+
+
+@blueprint.get("/step-up/form/<form_id>")
+def half_filled(form_id: str) -> ResponseReturnValue:
+    """The form that was kept, to be sent now; or to be asked for a fresh factor once more."""
+    by = guard.principal()
+    with guard.database().reading() as session:
+        form = sessions.kept(session, form_id, by=by)
+        try:
+            base.require_fresh(session, by)
+            fresh = True
+        except errors.FreshFactorRequired:
+            fresh = False
+    return base.step_up(
+        form.title, cancel=form.cancel, target=form.target, fields=form.fields, fresh=fresh,
+        back=request.path,
+    )  # fmt: skip
