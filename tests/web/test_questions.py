@@ -109,7 +109,10 @@ def test_who_is_suspended_themselves_can_still_ask_why(world: World, app: Flask)
     with clock.at(clock.utcnow() + timedelta(seconds=60)):
         mine = Visitor.of(app).seated(world, person)
         assert "Ask about your own access here" in mine.get("/status").text
-        answer = mine.post("/questions/mine", {"project": "", "text": "What did I do?"})
+        answer = mine.post("/questions/mine", {"project": "own:", "text": "What did I do?"})
         assert answer.status_code == 303
         assert "What did I do?" in mine.get(answer.headers["Location"]).text
+        empty = mine.post("/questions/mine", {"text": "Why?"})
+        assert empty.status_code == 422
+        assert "About</a>: What is it about?" in empty.text
         assert mine.post("/questions/mine", {"project": "Heron", "text": "Hm?"}).status_code == 404

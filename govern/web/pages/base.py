@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
-from babel.dates import format_date, format_time, get_datetime_format, get_timezone_name
+from babel.dates import format_date, format_time, get_datetime_format, get_timezone_gmt
 from flask import g, make_response, render_template, request
 from flask_babel import Babel, Domain, format_timedelta, get_locale
 from flask_babel import gettext as _
@@ -197,7 +197,7 @@ def own_time(at: datetime) -> OwnTime | None:
         return None
     here, locale = at.astimezone(own), get_locale()
     time = format_time(here, "short", tzinfo=own, locale=locale)
-    named = f"{time} {get_timezone_name(here, 'short', locale=locale)}"
+    named = f"{time} {get_timezone_gmt(here, 'long', locale=locale)}"
     order = str(get_datetime_format("medium", locale=locale)).replace("'", "")
     words = order.format(named, format_date(here, "medium", locale=locale))
     return OwnTime(here.isoformat(timespec="seconds"), words)

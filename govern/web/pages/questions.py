@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
+from govern import errors
 from govern.access import questions, standing
 from govern.audit import reading
 from govern.web import guard
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 blueprint = Blueprint("questions", __name__)
+
+# What a form calls one's own access, where it else has a project's code.
+_OWN = "own:"
 
 
 @blueprint.get("/questions")
@@ -53,10 +57,11 @@ def ask() -> ResponseReturnValue:
     """Ask about a project that one is or was on, or about one's own access."""
 
     def work(session: Session, by: Principal) -> Question:
-        suspension = base.typed("suspension") or None
-        return questions.ask(
-            session, base.typed("project"), base.typed("text"), suspension=suspension, by=by
-        )
+        about, suspension = base.typed("project"), base.typed("suspension") or None
+        if not about:
+            raise errors.Invalid(_("What is it about?"), field="project")
+        code = "" if about == _OWN else about
+        return questions.ask(session, code, base.typed("text"), suspension=suspension, by=by)
 
     return base.act(
         work,
@@ -102,7 +107,8 @@ def _own(wrong: Mapping[str, str]) -> str:
     typed = request.form if request.method == "POST" else request.args
     return render_template(
         "contractor/questions.html",
-        places=[*((code, code) for code in places), ("", _("My own access"))],
+        places=[*((code, code) for code in places), (_OWN, _("My own access"))],
+        by_mail=bool(guard.database().settings.smtp_url),
         threads=threads,
         longest=questions.LONGEST,
         form={name: typed.get(name, "") for name in ("project", "suspension", "text")},
@@ -134,6 +140,7 @@ def _thread(question_id: str, wrong: Mapping[str, str]) -> str:
         messages=messages,
         seen=last,
         longest=questions.LONGEST,
+        by_mail=bool(guard.database().settings.smtp_url),
         form=SimpleNamespace(get=request.form.get),
         errors=wrong,
     )
