@@ -91,6 +91,13 @@ def provider(world: World, issuer: str, *, inside: bool = False) -> str:
     return str(row.id)
 
 
+def sent_to(world: World, url: str) -> None:
+    """Have the logs sent to an address for one round."""
+    row, _ = world.do(lambda s: streams.add(s, url, by=OPERATOR))
+    sending.push(world.store)
+    world.do(lambda s: streams.end(s, s.merge(row), by=OPERATOR))
+
+
 @pytest.mark.web_alone
 def test_no_issuer_and_no_receiver_leads_inside_however_its_address_is_spelt(
     app: Flask, world: World, trap: socket.socket, network: Network
@@ -111,11 +118,7 @@ def test_no_issuer_and_no_receiver_leads_inside_however_its_address_is_spelt(
     assert tried > 20
     Signer(world.store.settings).sign(world.store)
     for host in hosts:
-        row, _ = world.do(
-            lambda s, host=host: streams.add(s, f"https://{host}:{port}", by=OPERATOR)
-        )
-        sending.push(world.store)
-        world.do(lambda s, row=row: streams.end(s, s.merge(row), by=OPERATOR))
+        sent_to(world, f"https://{host}:{port}")
     assert network.connected == []
     with pytest.raises(BlockingIOError):
         trap.accept()
