@@ -260,6 +260,11 @@ def _parts(
 
 
 def _lists(session: Session, found: _Found) -> None:
+    of_none = select(PeopleListItem.list_id).where(
+        PeopleListItem.list_id.not_in(select(PeopleList.id))
+    )
+    for name in session.execute(of_none.distinct()).scalars():
+        found.name(f"People stand on the list {name}, which there is not.")
     for each in session.execute(select(PeopleList)).scalars():
         people = session.execute(
             select(PeopleListItem.subject_id).where(PeopleListItem.list_id == each.id)
