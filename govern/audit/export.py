@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, text
 
 from govern import clock, errors, permissions, prepared, replica
-from govern.audit import decisions, lines, log, ocsf, witnessing
+from govern.audit import decisions, lines, log, ocsf, parquet, witnessing
 from govern.audit.decisions import AccessKind
 from govern.audit.log import ERASURES, Entry, Value
 from govern.audit.signer import Signer
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from govern.db import Database, Session
     from govern.principal import Principal
 
-FORMS = ("jsonl", "csv", "ocsf")
+FORMS = ("jsonl", "csv", "ocsf", "parquet")
 _BATCH = 8192
 _Row = tuple[int, bytes, bytes]  # place, leaf and hash
 
@@ -238,13 +238,16 @@ class _File:
     def __init__(self, out: BinaryIO, form: str, progress: Callable[[int], None] | None) -> None:
         self._out = out
         # Lines of the JSON form become those of another; what has no place there becomes nothing.
-        self._turned = {"csv": lines.to_csv, "ocsf": ocsf.to_line}.get(form)
+        turned = {"csv": lines.to_csv, "ocsf": ocsf.to_line, "parquet": lines.to_csv}
+        self._turned = turned.get(form)
+        # Its columns are written beside; the digest is of the CSV form that they stand for.
+        self._columns = parquet.Writer(out) if form == "parquet" else None
         self._progress = progress
         self._hash = sha256()
         self._thread = ThreadPoolExecutor(1, "export")
         self._last: Future[None] | None = None
         self.rows = self.erased = 0
-        if form == "csv":
+        if form in {"csv", "parquet"}:
             self._put(lines.CSV_HEAD)
 
     def __enter__(self) -> Self:
@@ -254,6 +257,9 @@ class _File:
         self._thread.shutdown()
 
     def write(self, written: Iterable[bytes], *, rows: int = 0) -> None:
+        if self._columns is not None:
+            written = list(written)
+            self._columns.write(written)
         self._put(b"".join(map(self._turned, written) if self._turned else written))
         self.rows += rows
         if self._progress is not None and rows:
@@ -267,6 +273,8 @@ class _File:
         signed = signer.vouch(text, name=lines.manifest_name(signer.name))
         self.write([lines.end(*given, signed)])
         self._wait()
+        if self._columns is not None:
+            self._columns.close()
 
     def _put(self, data: bytes) -> None:
         self._wait()
@@ -278,7 +286,8 @@ class _File:
 
     def _keep(self, data: bytes) -> None:
         self._hash.update(data)
-        self._out.write(data)
+        if self._columns is None:
+            self._out.write(data)
 
 
 def _write_log(
@@ -351,3 +360,5 @@ def _told(tree: log.Tree, batch: Iterable[_Row]) -> Iterator[_Row]:
 def _check_form(form: str) -> None:
     if form not in FORMS:
         raise errors.Invalid(f"format: “{form}” is none of {', '.join(FORMS)}", field="format")
+    if form == "parquet":
+        parquet.require()

@@ -142,25 +142,36 @@ CSV_HEAD = ",".join(COLUMNS).encode() + b"\r\n"
 
 def to_csv(line: bytes) -> bytes:
     """A line of the JSON form as a row of the CSV form; ValueError when it is neither."""
+    return row(cells(line))
+
+
+def row(found: Sequence[str]) -> bytes:
+    """Cells as a row of the CSV form; what is there to read is made safe."""
+    written: str = _write_row([found[0], *map(safe, found[1:-2]), *found[-2:]])
+    return written.encode()
+
+
+def cells(line: bytes) -> list[str]:
+    """The cells that a line of the JSON form has; ValueError when it is no such line."""
     if line.startswith(b'{"seq":'):
-        return _entry_row(line)
+        return _of_entry(line)
     kind = _kind(line)
     if kind is None:
         raise ValueError("no piece of an export")
     log_id = str(json.loads(line)["log"]) if kind == "log" else ""
-    return _row([kind, safe(log_id), *[""] * (len(COLUMNS) - 3), line[:-1].decode()])
+    return [kind, log_id, *[""] * (len(COLUMNS) - 3), line[:-1].decode()]
 
 
-def from_csv(row: bytes) -> bytes:
+def from_csv(written: bytes) -> bytes:
     """The line of the JSON form that a row holds; the caller compares `to_csv` of it with the row.
 
     ValueError when the row is none of ours.
     """
-    found: list[tuple[str, str]] = _CELL.findall(row.decode())
-    cells = [quoted.replace('""', '"') or plain for quoted, plain in found]
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"a row has {len(COLUMNS)} cells, not {len(cells)}")
-    fields = dict(zip(COLUMNS, cells, strict=True))
+    found: list[tuple[str, str]] = _CELL.findall(written.decode())
+    read = [quoted.replace('""', '"') or plain for quoted, plain in found]
+    if len(read) != len(COLUMNS):
+        raise ValueError(f"a row has {len(COLUMNS)} cells, not {len(read)}")
+    fields = dict(zip(COLUMNS, read, strict=True))
     if fields["kind"] != "entry":
         return fields["leaf"].encode() + b"\n"
     values = f',"values":{fields["values"]}' if fields["values"] else ""
@@ -182,7 +193,7 @@ def _kind(line: bytes) -> str | None:
     return "header" if b'"govern":"' in line else None
 
 
-def _entry_row(line: bytes) -> bytes:
+def _of_entry(line: bytes) -> list[str]:
     parts = ENTRY.fullmatch(line)
     if parts is None:
         raise ValueError("no entry of an export")
@@ -196,9 +207,4 @@ def _entry_row(line: bytes) -> bytes:
         digest,
     ]
     readable[1] = seq
-    return _row(["entry", *(safe(str(cell)) for cell in readable), values, body])
-
-
-def _row(cells: Sequence[str]) -> bytes:
-    row: str = _write_row(cells)
-    return row.encode()
+    return ["entry", *map(str, readable), values, body]

@@ -13,7 +13,7 @@ import click
 
 from govern import clock, config, errors
 from govern.access import clients, deriving, evidence, uses
-from govern.audit import EventType, decisions, expiry, export, ocsf, searching, verify
+from govern.audit import EventType, decisions, expiry, export, ocsf, parquet, searching, verify
 from govern.audit import log as logs
 from govern.audit.decisions import AccessKind
 from govern.audit.log import known
@@ -201,7 +201,9 @@ def verify_(
 
     Example: govern log verify aster.jsonl --key 'govern.localhost+1a2b3c4d+AbC…'
     """
-    report = verify.check(file, keys=keys, kept=[each.read() for each in kept], witnesses=witnesses)
+    # All that is asked of either is its lines.
+    read: Any = parquet.Reader(file) if _begins(file) == parquet.MAGIC else file
+    report = verify.check(read, keys=keys, kept=[each.read() for each in kept], witnesses=witnesses)
     words = [f"damage: {_where(damage)}{damage.message}" for damage in report.damage]
     if report.unnamed:
         words.append(f"and {report.unnamed:,} more")
@@ -389,6 +391,12 @@ def expire_(desk: Desk, before: datetime | None) -> None:
         if done.held
         else f"{number(done.rows, 'row')} before {day(done.before)} expired.",
     )
+
+
+def _begins(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which is left where it was."""
+    peek = getattr(file, "peek", None)
+    return bytes(peek(4)[:4]) if peek is not None else b""
 
 
 def _where(damage: verify.Damage) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PACK = "pack"
 MEDIA_TYPES = {
     "jsonl": "application/jsonl", "csv": "text/csv", "ocsf": "application/x-ndjson",
-    PACK: "application/zip",
+    "parquet": "application/vnd.apache.parquet", PACK: "application/zip",
 }  # fmt: skip
 _SUFFIXES = {"ocsf": "ocsf.ndjson", PACK: "evidence.zip"}
 

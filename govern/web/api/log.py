@@ -59,7 +59,7 @@ class Entries(Filters, Paging):
 class File(Filters):
     """Which entries to show in the file; the others stand in it as hashes."""
 
-    format: Literal["jsonl", "csv", "ocsf", "pack"] = Field(
+    format: Literal["jsonl", "csv", "ocsf", "parquet", "pack"] = Field(
         default="jsonl",
         description="`pack`: the evidence of the one client `log` and the period, as a zip file.",
     )

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
 from govern.access import names
-from govern.audit import reading, verify
+from govern.audit import parquet, reading, verify
 from govern.audit.events import EventType
 from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
@@ -90,6 +90,8 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
             ("jsonl", _("JSON Lines"), _("One entry a line, exactly as stored.")),
             ("csv", _("CSV"), _("For a spreadsheet; proves as much.")),
             ("ocsf", _("OCSF 1.8.0"), _("One event a line, for a SIEM; no proof by itself.")),
+            *([("parquet", _("Parquet"), _("In columns, for analysis; proves as much."))]
+              if parquet.is_installed() else []),
             (exports.PACK, _("Evidence pack"),
              _("Of one client and period: the log with its proofs, who could reach what, every "
                "stop, a report that prints, and the program that checks it all offline.")),
