@@ -106,7 +106,9 @@ def of(
     bars = []
     for each in shown:
         first, last = _window(rows[each.grant_id], begin, end)
-        bars.append(Bar(grant=each, begin=first, end=last, bands=tuple(bands[each.grant_id])))
+        if first < last:  # else it was recorded when it was over, and stood at no moment
+            own = tuple(bands[each.grant_id])
+            bars.append(Bar(grant=each, begin=first, end=last, bands=own))
     following = shown[-1].grant_id if len(found) > limit else None
     more = 0
     if following is not None:
