@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 _FIELDS = ("target", "from", "to")
 _USUAL = timedelta(days=30)
+_TOP, _BAR, _LANE = 28, 44, 9  # pixels: the axis, a grant without a lane, a lane
 _NARROWEST = 0.4  # per cent of the width: what is shorter is drawn as long, so that it shows
 _TICKS = 4  # words of the axis at most: they fit on a phone
 _STEPS = tuple(
-    timedelta(minutes=each)
-    for each in (1, 5, 15, 60, 180, 360, 720, 1440, 2880, 10080, 20160, 43200, 129600, 525600)
-)
+    timedelta(seconds=each)
+    for each in (
+        1, 5, 15, 60, 300, 900, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 1209600,
+        2592000, 7776000, 31536000,
+    )
+)  # fmt: skip
 _ZERO = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday: weeks begin on one
 
 
@@ -47,19 +51,25 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One grant: `window` is the bar's outline, `could` fills it, `bands` lie below it."""
+    """One grant: `window` is the bar's outline, `could` fills it; below it, a lane a suspension.
+
+    `y` and `height` are in pixels.
+    """
 
     label: str
     told: str
     window: Piece
     could: list[Piece]
-    bands: list[Piece]
+    lanes: list[list[Piece]]
+    y: int
+    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """All bars on one axis."""
+    """All bars on one axis, `height` pixels high."""
 
+    height: int
     ticks: list[tuple[float, str]]
     rows: list[Row]
 
@@ -140,8 +150,15 @@ def picture(found: Timeline, *, of_person: bool) -> Picture:
         width = min(max(100 * ((end - begin) / span), _NARROWEST), 100 - x)
         return Piece(round(x, 3), round(width, 3), look, words)
 
-    def row(bar: Bar) -> Row:
+    def row(bar: Bar, y: int) -> Row:
         grant = bar.grant
+        lanes = [
+            [
+                piece(band.begin, band.end, "gap" if band.gap else band.mode.value, _words(band))
+                for band in bar.bands if band.suspension_id == each
+            ]
+            for each in dict.fromkeys(band.suspension_id for band in bar.bands)
+        ]  # fmt: skip
         place = f"{grant.project}/{grant.dataset}" if grant.dataset else grant.project
         return Row(
             label=place if of_person else grant.full_name,
@@ -151,13 +168,17 @@ def picture(found: Timeline, *, of_person: bool) -> Picture:
                 piece(first, last, "could", _("could look") + _range(first, last))
                 for first, last in grant.intervals
             ],
-            bands=[
-                piece(band.begin, band.end, "gap" if band.gap else band.mode.value, _words(band))
-                for band in bar.bands
-            ],
+            lanes=lanes,
+            y=y,
+            height=_BAR + _LANE * len(lanes),
         )
 
-    return Picture(ticks=_ticks(found), rows=[row(bar) for bar in found.bars])
+    rows: list[Row] = []
+    y = _TOP
+    for bar in found.bars:
+        rows.append(row(bar, y))
+        y += rows[-1].height
+    return Picture(height=y, ticks=_ticks(found), rows=rows)
 
 
 def _told(bar: Bar) -> str:
@@ -187,7 +208,13 @@ def _ticks(found: Timeline) -> list[tuple[float, str]]:
     """Instants of the axis at even steps, in the words that this span needs."""
     span = found.end - found.begin
     step = next((each for each in _STEPS if span <= each * _TICKS), span / _TICKS)
-    form = "%H:%M" if step < timedelta(days=1) else "%Y-%m-%d"
+    form = (
+        "%H:%M:%S"
+        if step < timedelta(minutes=1)
+        else "%H:%M"
+        if step < timedelta(days=1)
+        else "%Y-%m-%d"
+    )
     if step < timedelta(days=1) and span > timedelta(days=1):
         form = "%m-%d %H:%M"
     at = _ZERO + -((_ZERO - found.begin) // step) * step
