@@ -28,6 +28,7 @@ _FIELDS = ("target", "from", "to")
 _USUAL = timedelta(days=30)
 _TOP, _BAR, _LANE = 28, 44, 9  # pixels: the axis, a grant without a lane, a lane
 _NARROWEST = 0.4  # per cent of the width: what is shorter is drawn as long, so that it shows
+_EDGE = 0.06  # of the axis, at its end, where no words fit
 _TICKS = 4  # words of the axis at most: they fit on a phone
 _STEPS = tuple(
     timedelta(seconds=each)
@@ -221,7 +222,7 @@ def _ticks(found: Timeline) -> list[tuple[float, str]]:
     if at < found.begin:
         at += step
     ticks = []
-    while at <= found.end:
+    while at <= found.end - span * _EDGE:
         ticks.append((round(100 * ((at - found.begin) / span), 2), at.strftime(form)))
         at += step
     return ticks[: _TICKS + 1]
