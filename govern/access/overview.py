@@ -1,6 +1,7 @@
 """The overview: every client with its projects and how they stand, what waits, what happened last.
 
-Numbers are counted afresh: grants in force or held, by one grouping over what the caller may see.
+Numbers are counted afresh while they are few: grants in force or held, by one grouping over what
+the caller may see. Where there are many, a page that counted them would keep its reader waiting.
 Whoever is admitted to some clients alone sees these and nothing that tells of others.
 """
 
@@ -38,6 +39,10 @@ SUSPENSIONS_SHOWN = 50
 CLIENTS_SHOWN = 200
 QUESTIONS_SHOWN = 5
 EVENTS_SHOWN = 12
+# Grants that are grouped and counted for one look; of more, a project's own page tells.
+GRANTS_COUNTED = 20_000
+# Grants of one suspension whose people are counted for the list of the open ones.
+HELD_COUNTED = 2_000
 # How far back in a log the last acts are looked for: first a glance, then past a long pause's
 # particulars.
 _GLANCES = (100, 4000)
@@ -55,15 +60,15 @@ class DatasetLine:
 
 @dataclass(kw_only=True)
 class ProjectLine:
-    """A project, how it stands and since when, and how many hold something on it."""
+    """A project, how it stands and since when, and how many hold something (None: not counted)."""
 
     id: str
     code: str
     contact: str
     state: str
     since: datetime | None
-    people: int = 0
-    grants: int = 0
+    people: int | None = None
+    grants: int | None = None
     datasets: list[DatasetLine] = field(default_factory=list)
 
 
@@ -76,8 +81,8 @@ class ClientLine:
     name: str
     state: str
     since: datetime | None
-    people: int = 0
-    grants: int = 0
+    people: int | None = None
+    grants: int | None = None
     projects: list[ProjectLine] = field(default_factory=list)
 
 
@@ -89,7 +94,8 @@ def tree(
 ) -> list[ClientLine]:
     """Clients with their projects, by code; `query` is part of a code or name of one of them.
 
-    People and grants, in force or held, are counted afresh by grouping all that the caller may see.
+    People and grants, in force or held, are counted afresh by grouping all that the caller may see,
+    while that is at most `GRANTS_COUNTED` grants.
     """
     clients = _clients(by, "project:read")
     of_client, of_project = (
@@ -98,7 +104,7 @@ def tree(
     wanted = (
         select(
             Client, Project, of_client.c.grants, of_client.c.people,
-            of_project.c.grants, of_project.c.people,
+            of_project.c.grants, of_project.c.people, _few(clients).label("few"),
         )
         .outerjoin(Project, Project.client_id == Client.id)
         .outerjoin(of_client, of_client.c.id == Client.id)
@@ -132,10 +138,13 @@ def tree(
             client.id,
             ClientLine(id=client.id, code=client.code, name=client.name, state=state, since=since),
         )
-        line.grants, line.people = numbers[0] or 0, numbers[1] or 0
+        counted = numbers.pop()
+        if counted:
+            line.grants, line.people = numbers[0] or 0, numbers[1] or 0
         if project is not None:
             own = _project_line(standings, client, project)
-            own.grants, own.people = numbers[2] or 0, numbers[3] or 0
+            if counted:
+                own.grants, own.people = numbers[2] or 0, numbers[3] or 0
             line.projects.append(own)
     return list(found.values())[:CLIENTS_SHOWN]
 
@@ -156,12 +165,23 @@ def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
             func.count(Grant.id).label("grants"),
             func.count(Grant.subject_id.distinct()).label("people"),
         )
-        .where(grants.all_of(grants.standing()))
+        .where(_few(clients), grants.all_of(grants.standing()))
         .group_by(column)
     )
     if clients is not None:
         query = query.where(Grant.client_id.in_(clients))
     return query.subquery()
+
+
+def _few(clients: frozenset[str] | None) -> Any:
+    """Whether the caller may see at most `GRANTS_COUNTED` grants: looked at no further than that.
+
+    A database asks this once, and groups nothing where it does not hold.
+    """
+    some = select(literal(1).label("one"))
+    some = some.select_from(Grant) if clients is None else some.where(Grant.client_id.in_(clients))
+    looked_at = select(func.count()).select_from(some.limit(GRANTS_COUNTED + 1).subquery())
+    return looked_at.scalar_subquery() <= GRANTS_COUNTED
 
 
 def add_datasets(session: OrmSession, lines: list[ClientLine], standings: list[Standing]) -> None:

@@ -277,7 +277,7 @@ def test_a_clients_records_page_shows_and_sets_hold_and_retention(
 ) -> None:
     client = world.project(client=world.client("ASTER")).client_id
     page = "/clients/ASTER/records"
-    assert page in ada.get("/").text
+    assert page in ada.get("/clients/ASTER").text
     assert "There is none now" not in told(ada.get(page).text)
     assert ada.post("/clients/ASTER/hold", {"reason": ""}).status_code == 422
     assert ada.post("/clients/ASTER/hold", {"reason": "letter"}).status_code == 303

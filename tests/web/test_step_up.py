@@ -70,6 +70,7 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/providers/<provider_id>/links", "/providers/<provider_id>/links/<link_id>/end",
     },
     None: {
+        "/people/export", "/projects/<code>/export",
         "/account/password", "/account/passkeys", "/account/recovery-codes",
         "/account/recovery-codes/remove", "/account/authenticators/<authenticator_id>/remove",
         "/people/<subject_id>/activation-link", "/people/<subject_id>/sessions/end",

@@ -10,11 +10,13 @@ from govern.web.pages import (
     authenticators,
     base,
     calendar,
+    clients,
     contractor,
     demanding,
     drills,
     effect,
     ending,
+    finding,
     integrations,
     keeping,
     lift,
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, authenticators, calendar, contractor, demanding, drills, effect, ending,
-    integrations, keeping, lift, notices, overview, own_record, pause, people, projects, providers,
-    questions, recovery, reset, roles, rosters, single_sign_on, start, suspended,
+    auditor, auth, authenticators, calendar, clients, contractor, demanding, drills, effect,
+    ending, finding, integrations, keeping, lift, notices, overview, own_record, pause, people,
+    projects, providers, questions, recovery, reset, roles, rosters, single_sign_on, start,
+    suspended,
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def page() -> str:
     with guard.database().reading() as session:
         standings = suspensions.reading.open_ones(session, by=by)
         shown = standings[: overview.SUSPENSIONS_SHOWN]
-        suspensions.reading.measure(session, shown, by=by)
+        suspensions.reading.measure(session, shown, most=overview.HELD_COUNTED, by=by)
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
         asked, more_asked = questions.waiting(session, limit=overview.QUESTIONS_SHOWN, by=by)

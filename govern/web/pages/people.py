@@ -12,11 +12,12 @@ from govern import clock, permissions
 from govern.access import erasing, holdings, names, offboarding, recovering, suspensions
 from govern.identity import activation, recovery, signed_in, subjects
 from govern.identity import roles as assignable
-from govern.web import guard
+from govern.web import guard, sheets
 from govern.web.pages import base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
@@ -34,27 +35,55 @@ blueprint = Blueprint("people", __name__)
 @blueprint.get("/people")
 def search() -> ResponseReturnValue:
     """The list of people."""
-    filters = {
-        name: request.args.get(name, "").strip() for name in ("q", "kind", "state", "organisation")
+    return _list({})
+
+
+def _filters() -> dict[str, Any]:
+    """What the list is narrowed to: of the address, or of the form that asks for the same list."""
+    asked = {
+        name: request.values.get(name, "").strip() for name in ("kind", "state", "organisation")
     }
+    if asked["state"] not in holdings.STATES:
+        asked["state"] = ""
+    return {"query": request.values.get("q", "").strip(), **asked}
+
+
+@blueprint.post("/people/export")
+def export() -> ResponseReturnValue:
+    """The list under its filters, whole, as CSV; on record."""
+
+    def work(session: Session, by: Principal) -> None:
+        base.require_fresh(session, by)
+
+    def done(_nothing: None) -> ResponseReturnValue:
+        rows = holdings.export_people(guard.database(), _filters(), by=guard.principal())
+        head = ("external_id", "full_name", "email", "kind", "organisation", "state", "projects")
+        return sheets.answer(
+            "people",
+            head,
+            (
+                (row.external_id, row.name, row.email, row.kind, row.organisation, row.state,
+                 " ".join(row.projects) + (f" and {row.more} more" if row.more else ""))
+                for row in rows
+            ),
+        )  # fmt: skip
+
+    return base.act(work, done=done, again=_list, title=_("Export people"), cancel="/people")
+
+
+def _list(wrong: Mapping[str, str]) -> str:
+    filters = _filters()
     by = guard.principal()
     with guard.database().reading() as session:
         organisations = holdings.organisations(session, by=by)
-        found = holdings.people(
-            session,
-            query=filters["q"],
-            kind=filters["kind"],
-            state=filters["state"] if filters["state"] in holdings.STATES else "",
-            organisation=filters["organisation"],
-            after=request.args.get("after", ""),
-            by=by,
-        )
+        found = holdings.people(session, **filters, after=request.args.get("after", ""), by=by)
     for row in found.rows:
         row.url = f"/people/{row.id}"
     return render_template(
         "admin/people.html",
-        filter=filters,
+        filter={"q" if name == "query" else name: value for name, value in filters.items()},
         organisations=[(name, name) for name in organisations],
+        errors=wrong,
         rows=found.rows,
         next_url=base.next_url(found.after),
         first_url=base.first_url(),

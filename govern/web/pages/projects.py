@@ -12,14 +12,16 @@ from flask_babel import gettext as _
 from govern import errors
 from govern.access import clients, entitlements, grants, holdings, overview, places
 from govern.identity import subjects
-from govern.web import guard
+from govern.web import guard, sheets
 from govern.web.pages import base, demanding, people, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from flask.typing import ResponseReturnValue
 
+    from govern.access.clients import Project
     from govern.access.grants import Grant
     from govern.access.requests import Request
     from govern.db import Session
@@ -37,15 +39,13 @@ def show(code: str) -> ResponseReturnValue:
 def page(code: str, wrong: Mapping[str, str]) -> str:
     """Draw a project's page; `wrong` is what was wrong with the form that was sent."""
     by = guard.principal()
-    filters = {name: request.args.get(name, "").strip() for name in ("q", "status", "entitlement")}
+    filters = _filters()
     with guard.database().reading() as session:
         found = overview.project_page(session, code, by=by)
         listed = holdings.search(
             session,
             project=found.project,
-            query=filters["q"],
-            status=filters["status"] if filters["status"] in holdings.STATUSES else "",
-            entitlement=filters["entitlement"],
+            **filters,
             after=request.args.get("after", ""),
             by=by,
         )
@@ -68,7 +68,7 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
         demanded=demanded,
         may_demand=base.may("demand:set", client.id),
         covering=[words.suspension(standing) for standing in found.covering],
-        filter=filters,
+        filter=_shown(filters),
         entitlements=[(name, name) for name in found.entitlements],
         dataset_choices=[(item.code, item.code) for item in line.datasets],
         rows=[
@@ -97,6 +97,58 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
         review_needed=line.state == "under_review",
         form=request.form,
         errors=wrong,
+    )
+
+
+def _filters() -> dict[str, Any]:
+    """What the list is narrowed to, and its order: of the address, or of a form about it."""
+    asked = {name: request.values.get(name, "").strip() for name in ("status", "entitlement")}
+    sort = request.values.get("sort", "")
+    if asked["status"] not in holdings.STATUSES:
+        asked["status"] = ""
+    return {
+        "query": request.values.get("q", "").strip(), **asked,
+        "sort": sort if sort in holdings.SORTS else "",
+    }  # fmt: skip
+
+
+def _shown(filters: dict[str, Any]) -> dict[str, str]:
+    """The filters by the names that they have in the form."""
+    return {"q" if name == "query" else name: value for name, value in filters.items()}
+
+
+@blueprint.post("/projects/<code>/export")
+def export(code: str) -> ResponseReturnValue:
+    """The list of grants under its filters, whole, as CSV; on record."""
+
+    def work(session: Session, by: Principal) -> Project:
+        project, _client = places.find_project(session, code, by=by)
+        base.require_fresh(session, by)
+        return project
+
+    def done(project: Project) -> ResponseReturnValue:
+        rows = holdings.export_grants(
+            guard.database(), project, _filters(), by=guard.principal()
+        )  # fmt: skip
+        return sheets.answer(
+            f"grants-{project.code}" if project.code.isascii() else "grants",
+            (
+                "external_id", "full_name", "organisation", "client", "project", "dataset",
+                "entitlement", "starts_at", "ends_at", "status",
+            ),
+            (
+                (row.external_id, row.name, row.organisation, row.client, row.project, row.dataset,
+                 row.entitlement, row.starts_at, row.ends_at, row.status)
+                for row in rows
+            ),
+        )  # fmt: skip
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda wrong: page(code, wrong),
+        title=_("Export the grants on %(code)s", code=code),
+        cancel=f"/projects/{code}",
     )
 
 

@@ -64,6 +64,7 @@ def suspension(
         recorded=standing.progress.recorded,
         total=standing.progress.total,
         held_people=standing.people,
+        at_least=standing.at_least,
     )
 
 

@@ -68,6 +68,65 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// The key / opens a search over everything; arrows walk what it finds.
+const palette = document.getElementById("palette");
+if (palette) {
+  const typed = palette.querySelector("input");
+  const found = palette.querySelector(".palette-found");
+  let asking = null;
+  const element = (name, text, attributes = {}) => {
+    const made = document.createElement(name);
+    made.textContent = text;
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const draw = (groups) => {
+    found.replaceChildren();
+    for (const group of groups) {
+      found.append(element("p", group.title, { class: "box-title" }));
+      const list = element("ul", "", { class: "tree" });
+      for (const row of group.rows) {
+        const link = element("a", row.text, { href: row.url });
+        if (row.note) link.append(" ", element("span", row.note, { class: "text-secondary" }));
+        const item = element("li", "");
+        item.append(link);
+        list.append(item);
+      }
+      found.append(list);
+    }
+    if (!groups.length) found.append(element("p", palette.dataset.none, { class: "text-secondary" }));
+  };
+  const ask = async () => {
+    asking?.abort();
+    asking = new AbortController();
+    try {
+      const answer = await fetch(`${palette.dataset.url}?q=${encodeURIComponent(typed.value)}`,
+        { headers: { Accept: "application/json" }, signal: asking.signal });
+      if (answer.ok) draw((await answer.json()).groups);
+    } catch (error) {
+      if (error.name !== "AbortError") found.replaceChildren();
+    }
+  };
+  let soon = 0;
+  typed.addEventListener("input", () => { clearTimeout(soon); soon = setTimeout(ask, 120); });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || palette.open) return;
+    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    event.preventDefault();
+    palette.showModal();
+    typed.select();
+    ask();
+  });
+  palette.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    const stops = [typed, ...found.querySelectorAll("a")];
+    const next = stops.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
+    event.preventDefault();
+    stops[(next + stops.length) % stops.length].focus();
+  });
+  palette.addEventListener("click", (event) => { if (event.target === palette) palette.close(); });
+}
+
 for (const needsScript of document.querySelectorAll("[data-needs-script]")) needsScript.hidden = false;
 document.addEventListener("htmx:after:swap", () => showLocalTimes(document));
 showLocalTimes(document);

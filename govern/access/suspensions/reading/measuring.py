@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -28,11 +27,14 @@ if TYPE_CHECKING:
 TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
 
 
-def measure(session: OrmSession, standings: list[Standing], *, by: Principal) -> None:
+def measure(
+    session: OrmSession, standings: list[Standing], *, most: int | None = None, by: Principal
+) -> None:
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
-    Two statements for all, and one for each record that is not finished: what is left of it is
-    counted, not guessed; where that is long, by who writes it.
+    With `most`, people are counted over so many grants of each, and `at_least` is set where a
+    suspension holds more. Two statements for all, and one for each record that is not finished:
+    what is left of it is counted, not guessed; where that is long, by who writes it.
     """
     if not standings:
         return
@@ -45,10 +47,12 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
     unfinished = [
         task for group in latest.values() for task in group if task.finished_at is None
     ][:TASKS_COUNTED]  # fmt: skip
-    questions = [_held_people(standing, clients) for standing in standings if standing.is_open]
-    counted = (
-        {row[0]: row[1] for row in session.execute(union_all(*questions))} if questions else {}
-    )
+    questions = [
+        _held_people(standing, clients, most) for standing in standings if standing.is_open
+    ]
+    rows = session.execute(union_all(*questions)).all() if questions else []
+    counted = {row[0]: row[1] for row in rows}
+    looked_at = {row[0]: row[2] for row in rows}
     for task in unfinished:
         if task.total is None:
             counted[task.id] = particulars.remaining(session, task)
@@ -59,6 +63,7 @@ def measure(session: OrmSession, standings: list[Standing], *, by: Principal) ->
         done = all(task.finished_at is not None for task in own)
         ends = [task.finished_at for task in own if task.finished_at is not None]
         standing.people = counted.get(standing.suspension.id, 0)
+        standing.at_least = most is not None and looked_at.get(standing.suspension.id, 0) > most
         standing.progress = Progress(
             recorded=written,
             total=sum(_size(task, counted) for task in own),
@@ -99,13 +104,19 @@ def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
     return digest_of({task.log_id: task.digest for task in opening if task.written})
 
 
-def _held_people(standing: Standing, clients: frozenset[str] | None) -> Select[Any]:
+def _held_people(standing: Standing, clients: frozenset[str] | None, most: int | None) -> Any:
+    """How many people a suspension holds, and over how many grants they were counted."""
     parts = [part.target for part in standing.parts if part.ended_at is None]
-    query = grants.facts(
-        literal(standing.suspension.id), func.count(Grant.subject_id.distinct())
-    ).where(
+    held = grants.facts(Grant.subject_id.label("subject_id")).where(
         covered(parts),
         grants.all_of(grants.standing()),
         grants.unreleased(standing.suspension.id, grants.NOW),
     )
-    return query if clients is None else query.where(Grant.client_id.in_(clients))
+    if clients is not None:
+        held = held.where(Grant.client_id.in_(clients))
+    if most is not None:
+        held = held.limit(most + 1)
+    each = held.subquery()
+    return select(
+        literal(standing.suspension.id), func.count(each.c.subject_id.distinct()), func.count()
+    ).select_from(each)

@@ -56,8 +56,8 @@ class Progress:
 class Standing:
     """One suspension: its row, its mode (the last one, once lifted), and the parts one may see.
 
-    `people` are those whom it holds now; `digest` is that of the grants that the opening touched,
-    once all of these are written.
+    `people` are those whom it holds now (`at_least`: there are more); `digest` is that of
+    the grants that the opening touched, once all of these are written.
     """
 
     suspension: Suspension
@@ -66,6 +66,7 @@ class Standing:
     parts: list[Part] = field(default_factory=list)
     progress: Progress = Progress()
     people: int = 0
+    at_least: bool = False
     digest: str | None = None
 
     @property

@@ -1,0 +1,119 @@
+"""Lists of admins taken out as CSV, walked from client to people, and found by a few letters."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from govern import clock, permissions
+from govern.access import overview
+from govern.audit.decisions import Access, AccessKind
+from tests.web.desks import counted, desk, told
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from flask import Flask
+    from werkzeug.test import TestResponse
+
+    from tests.factory import World
+
+STALE: timedelta = 2 * permissions.FRESH
+
+
+def rows(answer: TestResponse) -> list[dict[str, str]]:
+    assert answer.mimetype == "text/csv", told(answer.text)
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_a_list_is_exported_as_it_is_narrowed_on_record_and_after_a_fresh_factor(
+    world: World, app: Flask
+) -> None:
+    client = world.client("ASTER")
+    project = world.project("Kingfisher", client=client)
+    other = world.project("Cinnabar")
+    people = [world.subject(f"Q{number:03}", organisation="=Firm") for number in range(28)]
+    end = clock.utcnow().replace(microsecond=0)
+    for place, person in enumerate(people):
+        world.grant(person, project, until=end + STALE * (60 - place))
+    world.grant(world.subject("Z001"), other)
+    ada = desk(app, world)
+    given = rows(ada.post("/projects/Kingfisher/export", {"sort": "ends"}))
+    assert [row["external_id"] for row in given] == [f"Q{n:03}" for n in reversed(range(28))]
+    assert {row["organisation"] for row in given} == {"'=Firm"}
+    first = told(ada.get("/projects/Kingfisher?sort=ends").text)
+    assert first.index("Q027 ·") < first.index("Q003 ·")
+    assert "Q002 ·" not in first
+    page = ada.get("/projects/Kingfisher?sort=ends").text
+    assert 'name="sort" value="ends"' in page
+    listed = rows(ada.post("/people/export", {"organisation": "=Firm", "q": "q00"}))
+    assert [row["external_id"] for row in listed] == [f"Q{n:03}" for n in range(10)]
+    assert {row["projects"] for row in listed} == {"Kingfisher"}
+    scoped = desk(app, world, client=client)
+    assert len(rows(scoped.post("/people/export"))) == 29  # and oneself
+    assert scoped.post("/projects/Cinnabar/export").status_code == 404
+    with clock.at(clock.utcnow() + STALE):
+        asked = ada.post("/people/export", {"q": "q00"})
+        assert asked.status_code == 403
+        assert 'name="q" value="q00"' in asked.text
+    with world.store.access_reading() as session:
+        found = session.execute(
+            select(Access.detail, Access.client_id).where(Access.kind == AccessKind.EXPORT)
+        ).all()
+    details = sorted(detail for detail, _ in found)
+    assert len(details) == 3
+    assert not any("q00" in detail for detail in details)
+    assert {client_id for _, client_id in found} == {client.id, None}
+
+
+def test_a_client_leads_to_its_projects_and_a_few_letters_lead_anywhere(
+    world: World, app: Flask
+) -> None:
+    client = world.client("ASTER")
+    project = world.project("Kingfisher", client=client)
+    world.project("Cinnabar")
+    person = world.subject("Q001")
+    world.grant(person, project)
+    world.suspend("client:ASTER")
+    ada, scoped = desk(app, world), desk(app, world, client=client)
+    assert 'href="/clients/ASTER"' in ada.get("/").text
+    page = ada.get("/clients/ASTER")
+    assert 'href="/projects/Kingfisher"' in page.text
+    assert "A suspension covers this client" in told(page.text)
+    assert "Cinnabar" not in page.text
+    for query, address in (
+        ("kingf", "/projects/Kingfisher"), ("aster", "/clients/ASTER"),
+        ("q00", f"/people/{person.id}"), ("roster", "/roster"),
+    ):  # fmt: skip
+        assert f'href="{address}"' in ada.get(f"/search?q={query}").text, query
+        told_program = ada.get(f"/search?q={query}", headers={"Accept": "application/json"}).json
+        urls = {row["url"] for group in told_program["groups"] for row in group["rows"]}
+        assert address in urls, query
+    assert "Nothing found" in told(scoped.get("/search?q=cinnabar").text)
+    assert "/roster" not in scoped.get("/search?q=roster").text.split("<main")[1]
+
+
+def test_the_overview_counts_no_further_than_it_says(
+    world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = world.project("Kingfisher", client=world.client("ASTER"))
+    for _ in range(4):
+        world.grant(world.subject(), project)
+    world.suspend("project:Kingfisher")
+    ada = desk(app, world)
+    words = told(ada.get("/").text)
+    assert "4 people affected" in words
+    assert "Kingfisher Paused" in words
+    with counted() as before:
+        ada.get("/")
+    monkeypatch.setattr(overview, "GRANTS_COUNTED", 3)
+    monkeypatch.setattr(overview, "HELD_COUNTED", 2)
+    with counted() as after:
+        page = ada.get("/").text
+    assert "at least 3 people affected" in told(page)
+    assert page.count('data-label="Grants">–<') == 2
+    assert len(after) == len(before)
