@@ -224,7 +224,7 @@ class Played:
             row = {
                 "id": new_id("pky"), "subject_id": self._person(session, who).id,
                 "credential_id": new_id("x").encode(), "public_key": b"", "name": "key",
-                "backed_up": False, "recorded_at": clock.now(session),
+                "backed_up": False, "recognised": True, "recorded_at": clock.now(session),
             }  # fmt: skip
             session.execute(insert(Passkey).values(row), execution_options=RECORDED)
 
