@@ -107,7 +107,7 @@ def document(told: Receipt) -> bytes:
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{_STYLE}</style></head>
-<body>
+<body><main>
 <h1>{escape(title)}</h1>
 <p class="quiet">Made {_at(told.made_at)}. {others}</p>
 <dl>
@@ -117,7 +117,7 @@ def document(told: Receipt) -> bytes:
 signed checkpoint. With the log’s key, offline:
 <code>govern log verify-receipt FILE --key KEY</code>. It prints what the entries say; compare that
 with this page.</p>
-{proofs}</body></html>
+{proofs}</main></body></html>
 """.encode()
 
 
