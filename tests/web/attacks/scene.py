@@ -112,7 +112,8 @@ def full(world: World, form: str = HTML) -> Scene:
             client_secret="a secret between two", by=OPERATOR,
         )
     )  # fmt: skip
-    link = world.do(lambda s: federation.link(s, ada, provider.id, sub=say("sub"), by=OPERATOR))
+    sub = say("sub").encode("ascii", "ignore").decode()  # which a sub is made of
+    link = world.do(lambda s: federation.link(s, ada, provider.id, sub=sub, by=OPERATOR))
     admin, auditor = world.staff("admin"), world.staff("auditor")
     for each in (ada, admin, auditor):
         world.activate(each)
