@@ -73,4 +73,4 @@ def answer_from(app: Flask, settings: Settings) -> None:
     app.config["SECRET_KEY"] = config.secret(settings.keys_dir / "web.key")
     app.extensions["govern"] = database
     inner = forward.folded(partial(Flask.wsgi_app, app))
-    app.wsgi_app = authzen.before(inner, database)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = authzen.before(inner, database)  # type: ignore[method-assign,assignment]  # Flask's own way

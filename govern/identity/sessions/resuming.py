@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import String, bindparam, select, update
 
@@ -119,9 +119,9 @@ def live(
 
 
 @cache
-def _live(*, lock: bool) -> Select[Any]:
+def _live(*, lock: bool) -> Select[WebSession, Subject, datetime]:
     """Built once: every page asks it."""
-    query: Select[Any] = (
+    query = (
         select(WebSession, Subject, clock.instant())
         .join(Subject, Subject.id == WebSession.subject_id)
         .where(

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, render_template, request
 
-from govern.access import places
+from govern.access import places, suspensions
 from govern.access.suspension_tables import SuspensionTarget
-from govern.access.suspensions import reading
 from govern.web import guard
 from govern.web.pages import base, words
 
@@ -25,7 +24,9 @@ def show(code: str) -> ResponseReturnValue:
     query = request.args.get("q", "").strip()
     with guard.database().reading() as session:
         client = places.find_client(session, code, by=by)
-        covering = reading.open_ones(session, over=[SuspensionTarget.target_id == client.id], by=by)
+        covering = suspensions.reading.open_ones(
+            session, over=[SuspensionTarget.target_id == client.id], by=by
+        )
         state, since = places.state_of(covering, client.ended_at, client.id)
         found = places.projects(
             session, client=client, query=query, after=request.args.get("after", ""), by=by
