@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, event, select, text
 
 from govern import clock
-from govern.access import suspensions
+from govern.access import questions, suspensions
 from govern.access.clients import Client
 from govern.access.suspension_tables import Suspension
 from govern.identity import federation, roles, sessions
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject
+from govern.principal import Kind, Principal
 from govern.web import guard
 from tests.factory import OPERATOR, PASSWORD, SECOND
 from tests.web.api.caller import filled
@@ -121,6 +122,8 @@ def things(world: World, code: str) -> Things:
     )  # fmt: skip
     link = world.do(lambda s: federation.link(s, person, provider.id, sub="someone", by=OPERATOR))
     number = 1
+    asker = Principal(kind=Kind.SUBJECT, id=person.id, roles=(), amr=("pwd",))
+    question = world.do(lambda s: questions.ask(s, free.code, f"{code}, why?", by=asker))
 
     def ask(session: Session) -> Request:
         row = session.get_one(Suspension, lasting.id)
@@ -144,7 +147,8 @@ def things(world: World, code: str) -> Things:
         "person": person.external_id, "open_grant": grant.id, "notice": notice,
         "lasting": lasting.id, "plain": plain.id, "session": session_id,
         "chief": chief.id, "role": role.id,
-        "demand": demand.id, "provider_id": provider.id, "link_id": link.id,
+        "question": question.id, "demand": demand.id,
+        "provider_id": provider.id, "link_id": link.id,
         "digest": digests[0], "lasting_digest": digests[1],
     }  # fmt: skip
 

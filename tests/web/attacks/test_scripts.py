@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from govern import create_app
 from tests.web.attacks import scene
 from tests.web.visitor import Visitor
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.test import TestResponse
 
+    from govern.config import Settings
     from tests.factory import World
 
 RAW = re.compile(r"<img src=x onerror=alert\((\d+)\)>")
@@ -92,8 +94,9 @@ def test_nothing_that_is_sent_comes_back_as_markup(
 
 
 @pytest.mark.web_alone
-def test_the_last_resort_repeats_nothing_as_markup(app: Flask) -> None:
+def test_the_last_resort_repeats_nothing_as_markup(world: World, settings: Settings) -> None:
     """Its page is drawn without a template, and quoted the caller's own X-Request-ID as it came."""
+    app = create_app(settings)  # its own, since it is broken for good
 
     @app.context_processor
     def broken() -> dict[str, object]:
@@ -103,3 +106,4 @@ def test_the_last_resort_repeats_nothing_as_markup(app: Flask) -> None:
     assert answer.mimetype == "text/html"
     assert RAW.search(unescape(answer.text))
     assert not RAW.search(answer.text)
+    app.extensions["govern"].dispose()
