@@ -41,7 +41,9 @@ class Planted:
 
     def __call__(self, name: str) -> str:
         self.fields.append(name)
-        return self.form.format(1000 + len(self.fields) - 1)
+        said = self.form.format(1000 + len(self.fields) - 1)
+        # A code is a part of addresses, where a slash would begin another.
+        return said.replace("/", "!") if name.endswith("code") else said
 
     def numbers(self) -> dict[int, str]:
         return {1000 + number: name for number, name in enumerate(self.fields)}
