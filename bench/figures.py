@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from govern import db
+from govern import db, schema
 from govern.config import Settings
 from tests.support import postgres
 
@@ -71,7 +71,7 @@ def store(kind: str) -> Iterator[Database]:
 
 def opened(settings: Settings) -> Iterator[Database]:
     """The database of an installation, migrated, until the generator is closed."""
-    db.upgrade(settings)
+    schema.upgrade(settings)
     database = db.Database(settings)
     try:
         yield database

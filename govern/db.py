@@ -10,8 +10,6 @@ declared preconditions are checked again in new statements, and the record is wr
 
 from __future__ import annotations
 
-import hmac
-import io
 import json
 import random
 import re
@@ -22,13 +20,8 @@ from base64 import b32hexencode
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy import (
     Engine,
@@ -46,17 +39,15 @@ from sqlalchemy import (
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import make_url
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.orm import Session as OrmSession
 
-from govern import config, errors, paths
+from govern import errors
 from govern.clock import Utc, micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from alembic.config import Config
     from sqlalchemy import Connection, FromClause, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -105,6 +96,11 @@ class AccessBase(DeclarativeBase):
 
 class Audited:
     """Mark of a table whose every change must be recorded in the transaction that makes it."""
+
+
+# What a column is marked with that tells of the person of its row's `subject_id`: it is emptied
+# when they are erased (`access.erasing`).
+PERSONAL = {"personal": True}
 
 
 def new_id(prefix: str) -> str:
@@ -467,139 +463,3 @@ def hold(session: Session, name: str, *, wait: bool = True) -> bool:
     take = func.pg_advisory_xact_lock if wait else func.pg_try_advisory_xact_lock
     taken = session.execute(select(take(func.hashtextextended(name, 0)))).scalar_one()
     return wait or bool(taken)
-
-
-# --- sealed values -----------------------------------------------------------------------------
-
-
-# What a column is marked with whose values `seal_row` sealed, at `table.column:primary key`.
-SEALED = {"sealed": True}
-# What a column is marked with that tells of the person of its row's `subject_id`: it is emptied
-# when they are erased (`access.erasing`).
-PERSONAL = {"personal": True}
-_OF_FORMS = 0  # the id of the key of what leaves us
-
-
-class SealingKey(Audited, Base):
-    """A key of sealed columns, known by the SHA-256 of its 256 random bits.
-
-    One seals: that without an end. Rows sealed by one that ended are sealed anew, and then it is
-    retired. `example` if the database is an example world, which alone such a world's keys serve.
-    """
-
-    __tablename__ = "sealing_key"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    digest: Mapped[str] = mapped_column(text_column(64))
-    example: Mapped[bool]
-    recorded_at: Mapped[Instant]
-    ended_at: Mapped[datetime | None] = mapped_column(Utc())
-    retired_at: Mapped[datetime | None] = mapped_column(Utc())
-
-
-def seal_row(session: Session, value: bytes, *, place: str) -> bytes:
-    """Encrypt `value` (AES-256-GCM) for a sealed column, so that it opens only at `place`.
-
-    Layout: key id (1 byte), nonce (12 bytes), ciphertext and tag. Until this transaction ends no
-    other key begins to seal: so whoever seals rows anew afterwards finds this one.
-    """
-    active = session.execute(
-        select(SealingKey.id).where(SealingKey.ended_at.is_(None)).with_for_update(read=True)
-    ).scalar_one_or_none()
-    if active is None and session.execute(select(SealingKey.id).limit(1)).first() is not None:
-        raise Again  # it has just ended
-    return seal_with(session.database.settings, active or 1, value, place=place)
-
-
-def seal(settings: Settings, value: bytes, *, place: str) -> bytes:
-    """The same for what leaves us and comes back soon, such as a form: no row to seal anew."""
-    return seal_with(settings, _OF_FORMS, value, place=place)
-
-
-def seal_with(settings: Settings, key_id: int, value: bytes, *, place: str) -> bytes:
-    """Encrypt under a chosen key."""
-    nonce = secrets.token_bytes(12)
-    sealed = AESGCM(_sealing_key(settings, key_id)).encrypt(nonce, value, place.encode())
-    return bytes([key_id]) + nonce + sealed
-
-
-def _sealing_key(settings: Settings, key_id: int) -> bytes:
-    if key_id == _OF_FORMS:
-        return hmac.digest(config.secret(settings.keys_dir / "web.key"), b"sealed forms", "sha256")
-    found = config.sealing_keys(settings).get(key_id)
-    if found is None:
-        raise errors.Unavailable(
-            f"Sealing key {key_id} is missing here: copy it from the node that made it."
-        )
-    return found.value
-
-
-def unseal(settings: Settings, sealed: bytes, *, place: str) -> bytes:
-    """The inverse of both; `Unavailable` when the value was moved or changed."""
-    key = _sealing_key(settings, sealed[0])
-    try:
-        return AESGCM(key).decrypt(sealed[1:13], sealed[13:], place.encode())
-    except InvalidTag:
-        raise errors.Unavailable(f"A sealed value does not open at {place}.") from None
-
-
-# --- migrations --------------------------------------------------------------------------------
-
-PARTS = ("main", "access")
-
-
-def alembic_config(settings: Settings, part: str) -> Config:
-    """Alembic's configuration for one of the two histories, without an ini file."""
-    from alembic.config import Config  # noqa: PLC0415 - a third of the start-up, for migrations only
-
-    setup = Config(stdout=io.StringIO())  # what alembic says of a check is no one's output
-    # A percent sign would begin an interpolation.
-    migrations = str(paths.MIGRATIONS).replace("%", "%%")
-    setup.set_main_option("script_location", migrations)
-    setup.set_main_option("version_locations", f"{migrations}/{part}")
-    setup.set_main_option("path_separator", "os")
-    setup.attributes["settings"] = settings
-    setup.attributes["part"] = part
-    return setup
-
-
-def upgrade(settings: Settings) -> None:
-    """Bring both histories to their heads, and make the keys that are not there yet."""
-    from alembic import command  # noqa: PLC0415 - see alembic_config
-
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config.make_secret(settings.keys_dir / "web.key")
-    if not config.sealing_keys(settings):
-        config.make_sealing_key(settings, 1)
-    for part in PARTS:
-        command.upgrade(alembic_config(settings, part), "head")
-
-
-def require_schema(database: Database) -> None:
-    """Refuse (`Unavailable`) a database that is not there, or not at the heads of its histories."""
-    settings = database.settings
-    for part, reading in zip(PARTS, (database.reading, database.access_reading), strict=True):
-        url = make_url(settings.url if part == "main" else settings.access_url)
-        # Opening a SQLite file that is not there would make an empty one.
-        if url.drivername == "sqlite" and not Path(url.database or "").is_file():
-            raise errors.Unavailable("There is no database yet: run `govern db upgrade`.")
-        wanted = ScriptDirectory.from_config(alembic_config(settings, part)).get_heads()
-        with reading() as session:
-            found = MigrationContext.configure(
-                session.connection(), opts={"version_table": f"schema_{part}"}
-            ).get_current_heads()
-        if set(found) != set(wanted):
-            raise errors.Unavailable(
-                f"The {part} schema is not the one of this version: run `govern db upgrade`."
-            )
-
-
-def check(settings: Settings) -> None:
-    """Compare the schema with the models; `Unavailable` names the first difference."""
-    from alembic import command  # noqa: PLC0415 - see alembic_config
-
-    for part in PARTS:
-        try:
-            command.check(alembic_config(settings, part))
-        except Exception as error:
-            raise errors.Unavailable(f"The {part} schema differs: {error}") from error

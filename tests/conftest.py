@@ -109,14 +109,14 @@ class Templates:
     def get(self, kind: str, beginning: Beginning | None) -> tuple[Path, str]:
         """Give the data directory and, for PostgreSQL, the database's address: nobody is in it."""
         if (kind, beginning) not in self.made:
-            from govern import db
+            from govern import db, schema
             from govern.config import Settings
             from tests.factory import World
 
             if beginning is None:
                 data_dir = self.folder / kind
                 url = "" if kind == "sqlite" else self.server.create_database()
-                db.upgrade(Settings(data_dir=data_dir, database_url=url))
+                schema.upgrade(Settings(data_dir=data_dir, database_url=url))
             else:
                 data_dir = self.folder / f"{kind}-{beginning.__module__}.{beginning.__qualname__}"
                 url = self.copy(kind, None, data_dir)

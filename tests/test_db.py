@@ -12,9 +12,10 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import select, text
 
 from govern import db, errors
-from govern.db import Again, Database, listed, new_id, seal, unseal
+from govern.db import Again, Database, listed, new_id
 from govern.identity.subjects import Organisation
 from govern.identity.throttle import Throttle
+from govern.sealing import seal, unseal
 from tests.factory import World
 
 if TYPE_CHECKING:

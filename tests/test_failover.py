@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from govern import create_app, db, errors
+from govern import create_app, errors, schema
 from govern.access.grants import Grant
 from govern.audit import fsck
 from govern.audit.decisions import Access, row_id
@@ -148,7 +148,7 @@ def serving(folder: Path) -> Iterator[tuple[cluster.Pair, Settings, Load]]:
             pair.primary, pair.replica, more="&target_session_attrs=read-write&connect_timeout=2"
         )
         settings = Settings(data_dir=folder / "data", database_url=both)
-        db.upgrade(settings)
+        schema.upgrade(settings)
         store = Database(settings)
         ending.callback(store.dispose)
         world = World(store)

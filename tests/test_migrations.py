@@ -11,7 +11,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from govern import config, db, errors, permissions
+from govern import config, errors, permissions, schema, sealing
 from govern.audit import triggers
 from govern.config import Settings
 from govern.db import Database
@@ -38,38 +38,38 @@ def missing(settings: Settings) -> list[str]:
 
 
 def test_each_history_has_one_head(empty: Settings) -> None:
-    for part in db.PARTS:
-        assert len(ScriptDirectory.from_config(db.alembic_config(empty, part)).get_heads()) == 1
+    for part in schema.PARTS:
+        assert len(ScriptDirectory.from_config(schema.alembic_config(empty, part)).get_heads()) == 1
 
 
 def test_up_from_nothing_gives_what_the_models_say_with_triggers_and_keys(
     empty: Settings,
 ) -> None:
-    db.upgrade(empty)
-    db.check(empty)
+    schema.upgrade(empty)
+    schema.check(empty)
     assert missing(empty) == []
     for name in ("sealing-1.key", "web.key"):
         assert len(config.secret(empty.keys_dir / name)) == 32
     assert empty.data_dir.stat().st_mode & 0o777 == 0o700
     store = Database(empty)
-    db.require_schema(store)
+    schema.require_schema(store)
     World(store).project()
     store.dispose()
 
 
 def test_down_one_and_up_again_on_each_history(empty: Settings) -> None:
-    db.upgrade(empty)
-    for part in db.PARTS:
-        setup = db.alembic_config(empty, part)
+    schema.upgrade(empty)
+    for part in schema.PARTS:
+        setup = schema.alembic_config(empty, part)
         command.downgrade(setup, "-1")
         command.upgrade(setup, "head")
-    db.check(empty)
+    schema.check(empty)
     assert missing(empty) == []
 
 
 def test_integrations_of_the_first_tables_keep_their_secret_and_limit(empty: Settings) -> None:
     empty.data_dir.mkdir()
-    setup = db.alembic_config(empty, "main")
+    setup = schema.alembic_config(empty, "main")
     command.upgrade(setup, "0001")
     engine = create_engine(empty.url)
     digest = hashlib.sha256(b"secret").hexdigest()
@@ -84,7 +84,7 @@ def test_integrations_of_the_first_tables_keep_their_secret_and_limit(empty: Set
                 )
             )
     engine.dispose()
-    db.upgrade(empty)
+    schema.upgrade(empty)
     store = Database(empty)
     with store.reading() as session:
         by = integrations.authenticate(session, "int_narrow", "secret")
@@ -97,9 +97,9 @@ def test_integrations_of_the_first_tables_keep_their_secret_and_limit(empty: Set
 
 
 def test_down_to_nothing_leaves_nothing(empty: Settings) -> None:
-    db.upgrade(empty)
-    for part in db.PARTS:
-        command.downgrade(db.alembic_config(empty, part), "base")
+    schema.upgrade(empty)
+    for part in schema.PARTS:
+        command.downgrade(schema.alembic_config(empty, part), "base")
     for url in {empty.url, empty.access_url}:
         engine = create_engine(url)
         left = set(inspect(engine).get_table_names()) - {"schema_main", "schema_access"}
@@ -109,8 +109,8 @@ def test_down_to_nothing_leaves_nothing(empty: Settings) -> None:
 
 def test_upgrading_again_changes_nothing(settings: Settings) -> None:
     before = (settings.keys_dir / "sealing-1.key").read_bytes()
-    db.upgrade(settings)
-    db.check(settings)
+    schema.upgrade(settings)
+    schema.check(settings)
     assert (settings.keys_dir / "sealing-1.key").read_bytes() == before
 
 
@@ -119,19 +119,19 @@ def test_a_schema_that_is_not_what_the_models_say_is_told(
 ) -> None:
     store.transaction(lambda s: s.execute(text("ALTER TABLE subject ADD COLUMN extra INTEGER")))
     with pytest.raises(errors.Unavailable, match="extra"):
-        db.check(settings)
+        schema.check(settings)
 
 
 def test_a_database_that_is_not_there_or_not_migrated_is_not_served(empty: Settings) -> None:
     store = Database(empty)
     with pytest.raises(errors.Unavailable, match="db upgrade"):
-        db.require_schema(store)
+        schema.require_schema(store)
     store.dispose()
-    db.upgrade(empty)
-    command.downgrade(db.alembic_config(empty, "access"), "-1")
+    schema.upgrade(empty)
+    command.downgrade(schema.alembic_config(empty, "access"), "-1")
     store = Database(empty)
     with pytest.raises(errors.Unavailable, match="db upgrade"):
-        db.require_schema(store)
+        schema.require_schema(store)
     store.dispose()
 
 
@@ -141,4 +141,4 @@ def test_the_keys_are_no_part_of_the_database(world: World, settings: Settings) 
     world.activate(subject)
     shutil.rmtree(settings.keys_dir)
     with pytest.raises(errors.Unavailable):
-        db.seal(settings, b"x", place="p")
+        sealing.seal(settings, b"x", place="p")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from govern import create_app, db, replica
+from govern import create_app, replica, schema
 from govern.audit import export
 from govern.audit.export import Filter
 from govern.audit.signer import Signer
@@ -37,7 +37,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cluster.Pai
             database_url=made.url(made.primary),
             replica_url=made.url(made.replica),
         )
-        db.upgrade(settings)
+        schema.upgrade(settings)
         yield made, settings
 
 

@@ -25,7 +25,8 @@ from govern.audit.follower import FollowerCursor
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import SEALED, Audited, Base, Code, Id, new_id, seal_row, text_column, unseal
+from govern.db import Audited, Base, Code, Id, new_id, text_column
+from govern.sealing import SEALED, seal_row, unseal
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession

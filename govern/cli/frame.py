@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from govern import clock, config, db, errors
+from govern import clock, config, db, errors, schema
 from govern.access import demands, suspensions
 from govern.audit.signer import Signer
 from govern.identity import sealing_keys, sessions
@@ -81,7 +81,7 @@ class Desk:
         """The database as it is found, for the command that looks for damage."""
         database = db.Database(self.settings)
         self._opened.append(database)
-        db.require_schema(database)
+        schema.require_schema(database)
         return database
 
     @cached_property

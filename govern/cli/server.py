@@ -18,7 +18,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from govern import db, errors
+from govern import errors, schema
 from govern.audit import triggers
 from govern.audit.signer import Signer
 from govern.cli.followers import Followers
@@ -152,7 +152,7 @@ def database_() -> None:
 @pass_desk
 def upgrade(desk: Desk) -> None:
     """Make or migrate the database, and make the keys that are missing."""
-    db.upgrade(desk.settings)
+    schema.upgrade(desk.settings)
     key = Signer(desk.settings).key
     sealing_keys.ensure(desk.any_database)
     keys.ensure(desk.database)  # which refuses one that is behind its signer
@@ -168,7 +168,7 @@ def check(desk: Desk) -> None:
     It tells what a password's hash costs, too.
     """
     database = desk.database
-    db.check(desk.settings)
+    schema.check(desk.settings)
     readings = (("main", database.reading), ("access", database.access_reading))
     missing: list[str] = []
     for part, reading in readings:

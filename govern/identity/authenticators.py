@@ -20,20 +20,10 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
-from govern.db import (
-    PERSONAL,
-    SEALED,
-    Audited,
-    Base,
-    Id,
-    new_id,
-    references,
-    seal_row,
-    text_column,
-    unseal,
-)
+from govern.db import PERSONAL, Audited, Base, Id, new_id, references, text_column
 from govern.identity import passkeys, passwords, throttle
 from govern.identity.passkeys import Passkey
+from govern.sealing import SEALED, seal_row, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

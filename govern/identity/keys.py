@@ -24,18 +24,9 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import (
-    SEALED,
-    Again,
-    Audited,
-    Base,
-    Code,
-    Instant,
-    seal_row,
-    text_column,
-    unseal,
-)
+from govern.db import Again, Audited, Base, Code, Instant, text_column
 from govern.principal import SYSTEM
+from govern.sealing import SEALED, seal_row, unseal
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession

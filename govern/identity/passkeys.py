@@ -32,20 +32,10 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
-from govern.db import (
-    PERSONAL,
-    Audited,
-    Base,
-    Id,
-    insert_if_absent,
-    new_id,
-    references,
-    seal,
-    text_column,
-    unseal,
-)
+from govern.db import PERSONAL, Audited, Base, Id, insert_if_absent, new_id, references, text_column
 from govern.identity import throttle
 from govern.principal import SYSTEM
+from govern.sealing import seal, unseal
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession

@@ -21,22 +21,11 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
-from govern.db import (
-    PERSONAL,
-    SEALED,
-    Audited,
-    Base,
-    Code,
-    Id,
-    new_id,
-    references,
-    seal_row,
-    text_column,
-    unseal,
-)
+from govern.db import PERSONAL, Audited, Base, Code, Id, new_id, references, text_column
 from govern.identity import activation
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
+from govern.sealing import SEALED, seal_row, unseal
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement

@@ -19,22 +19,12 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
-from govern.db import (
-    PERSONAL,
-    SEALED,
-    Audited,
-    Base,
-    Id,
-    new_id,
-    references,
-    seal_row,
-    text_column,
-    unseal,
-)
+from govern.db import PERSONAL, Audited, Base, Id, new_id, references, text_column
 from govern.identity import authenticators, passkeys, sessions, subjects, throttle
 from govern.identity.passwords import Password
 from govern.identity.subjects import Subject
 from govern.principal import SYSTEM, Kind, Principal
+from govern.sealing import SEALED, seal_row, unseal
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession

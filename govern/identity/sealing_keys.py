@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal, select, update
 
-from govern import config, db, errors, permissions
+from govern import config, errors, permissions, sealing
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
-from govern.db import Again, Base, SealingKey
+from govern.db import Again, Base
 from govern.principal import SYSTEM
+from govern.sealing import SealingKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,11 +165,11 @@ def _resealed(database: Database, column: Column[bytes], key_id: int) -> int:
         ).all()
         for key, sealed in rows:
             where = place(column, key)
-            value = db.unseal(settings, sealed, place=where)
+            value = sealing.unseal(settings, sealed, place=where)
             session.execute(
                 update(table)
                 .where(name == key)
-                .values({column: db.seal_with(settings, key_id, value, place=where)}),
+                .values({column: sealing.seal_with(settings, key_id, value, place=where)}),
                 execution_options=RECORDED,
             )
         return (rows[-1][0] if rows else "", len(rows))

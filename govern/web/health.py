@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from flask import Blueprint
 from sqlalchemy import exc as sa_exc
 
-from govern import db, errors
+from govern import errors, schema
 from govern.audit.signer import Signer
 from govern.signals import mail
 from govern.web import guard
@@ -64,7 +64,7 @@ def _reachable(database: Database) -> None:
 
 def _migrated(database: Database) -> None:
     with database.reading() as session, database.access_reading() as access:
-        for part, source in zip(db.PARTS, (session, access), strict=True):
+        for part, source in zip(schema.PARTS, (session, access), strict=True):
             present = _revision(source, part)
             if present != _wanted(database.settings, part):
                 raise errors.Unavailable(f"the {part} schema is at {present}: `govern db upgrade`")
@@ -77,7 +77,7 @@ def _revision(session: Session, part: str) -> str | None:
 
 @cache
 def _wanted(settings: Settings, part: str) -> str | None:
-    scripts = ScriptDirectory.from_config(db.alembic_config(settings, part))
+    scripts = ScriptDirectory.from_config(schema.alembic_config(settings, part))
     return scripts.get_current_head()
 
 

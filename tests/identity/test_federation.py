@@ -310,7 +310,7 @@ def test_an_answer_counts_once_in_the_browser_that_left_and_for_ten_minutes(desk
     left = federation.depart(store, provider_id, next="")
     kept = flow._unsealed(store, left.transaction)
     assert kept is not None
-    forged = flow.db.seal(
+    forged = flow.sealing.seal(
         store.settings, json.dumps(kept | {"verifier": "x" * 43}).encode(), place=flow._PLACE
     )
     transaction = base64.urlsafe_b64encode(forged).decode()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import LargeBinary, func, select, update
 
-from govern import config, create_app, db, errors, example
+from govern import config, create_app, db, errors, example, schema, sealing
 from govern.audit.record import RECORDED
 from govern.db import Base
 from govern.identity import authenticators, keys, sealing_keys
@@ -80,7 +80,7 @@ def test_a_rotation_seals_all_anew_and_the_old_key_opens_nothing_more(world: Wor
     assert ids(world.store) == {2}
     key_file(world.store.settings, 1).unlink()
     keys._private.cache_clear()
-    db.upgrade(world.store.settings)
+    schema.upgrade(world.store.settings)
     assert not key_file(world.store.settings, 1).exists(), "and none is made in its place"
     sealing_keys.check(world.store)
     with world.store.reading() as session:
@@ -141,7 +141,7 @@ def test_everybody_goes_on_working_during_rotations(world: World) -> None:
         with world.store.reading() as session:
             (totp,) = authenticators.enrolled(session, subject.id)
             place = f"totp.seed:{totp.id}"
-            seed = db.unseal(world.store.settings, totp.seed, place=place).decode()
+            seed = sealing.unseal(world.store.settings, totp.seed, place=place).decode()
         assert seed == world.seeds[subject.id]
 
     for subject in people:
@@ -232,12 +232,12 @@ def test_the_keys_of_an_example_world_serve_no_other(
     real = replace(settings, database_url=empty_url, data_dir=tmp_path / "real")
     (real.data_dir / "keys").mkdir(parents=True)
     shutil.copy(key_file(settings, 1), key_file(real, 1))
-    db.upgrade(real)
+    schema.upgrade(real)
     fresh = db.Database(real)
     with pytest.raises(errors.Unavailable, match="of an example world"):
         sealing_keys.ensure(fresh)
     key_file(real, 1).unlink()
-    db.upgrade(real)
+    schema.upgrade(real)
     sealing_keys.ensure(fresh)
     value = key_file(real, 1).read_bytes()
     sealing_keys.check(fresh)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from govern import db
+from govern import schema
 from govern.config import Settings
 from tests.journeys import story
 from tests.support import browser
@@ -19,7 +19,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, browser.chromium() as chromium:
         settings = Settings(data_dir=Path(folder))
-        db.upgrade(settings)
+        schema.upgrade(settings)
         with story.served(settings, chromium) as served:
             admin = served.sign_in("admin")
             story.pause(admin, "ASTER", note=NOTE)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.migration import MigrationContext
 from sqlalchemy import func, select
 
-from govern import clock, db, errors, permissions
+from govern import clock, errors, permissions, schema
 from govern.audit import decisions, log, signer
 from govern.audit.backup import archive, postgresql, sqlite
 from govern.audit.backup.archive import Draft, Manifest
@@ -77,9 +77,9 @@ def _write(database: Database, out: BinaryIO, folder: Path, *, with_keys: bool) 
                 draft.add(name, io.BytesIO(value), packed=True)
         logs = {head.id: _head(main, head) for head in log.logs(main)}
         made_at = clock.text(clock.now(main))
-        schema = {
+        revisions = {
             part: _revision(session, part)
-            for part, session in zip(db.PARTS, (main, access), strict=True)
+            for part, session in zip(schema.PARTS, (main, access), strict=True)
         }
         with tempfile.TemporaryDirectory(dir=folder, prefix=".govern-backup-") as work:
             copies = (
@@ -97,7 +97,7 @@ def _write(database: Database, out: BinaryIO, folder: Path, *, with_keys: bool) 
             govern=version("govern"),
             made_at=made_at,
             database="postgresql" if database.is_postgresql else "sqlite",
-            schema=schema,
+            schema=revisions,
             logs=logs,
             files=draft.files,
             keys={name: archive.digest(value) for name, value in keys.items()},

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from govern import db, errors, permissions
+from govern import errors, permissions, schema
 from govern.audit import log, signer, triggers
 from govern.audit.backup import archive, postgresql, sqlite
 from govern.audit.backup.making import MEMORY
@@ -132,7 +132,7 @@ def _check(database: Database, manifest: Manifest) -> None:
             sqlite.take_away(database.settings)
         raise
     try:
-        db.require_schema(database)
+        schema.require_schema(database)
     except errors.Unavailable:
         return  # of an older version, which `db upgrade` will bring up
-    db.check(database.settings)
+    schema.check(database.settings)

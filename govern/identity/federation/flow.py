@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete
 
-from govern import clock, db, errors, permissions
+from govern import clock, errors, permissions, sealing
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
@@ -96,7 +96,7 @@ def depart(database: Database, provider_id: str, *, next: str, renews: bool = Fa
         provider, redirect_uri=redirect_uri(database, provider.id), state=kept["state"],
         nonce=kept["nonce"], verifier=kept["verifier"], **more,
     )  # fmt: skip
-    sealed = db.seal(database.settings, json.dumps(kept).encode(), place=_PLACE)
+    sealed = sealing.seal(database.settings, json.dumps(kept).encode(), place=_PLACE)
     return Departure(address=address, transaction=urlsafe_b64encode(sealed).decode())
 
 
@@ -236,7 +236,7 @@ def _recorded(database: Database, provider_id: str, why: str) -> errors.SignInFa
 def _unsealed(database: Database, transaction: str) -> dict[str, Any] | None:
     try:
         body = urlsafe_b64decode(transaction)
-        found: dict[str, Any] = json.loads(db.unseal(database.settings, body, place=_PLACE))
+        found: dict[str, Any] = json.loads(sealing.unseal(database.settings, body, place=_PLACE))
     except (ValueError, IndexError, errors.Unavailable):
         return None
     return found

@@ -18,7 +18,7 @@ from govern import clock, errors, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import new_id, seal_row, unseal
+from govern.db import new_id
 from govern.identity import sessions, subjects
 from govern.identity.federation import providers
 from govern.identity.federation.tables import (
@@ -30,6 +30,7 @@ from govern.identity.federation.tables import (
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Subject, SubjectKind
 from govern.principal import SYSTEM, Kind, Principal
+from govern.sealing import seal_row, unseal
 
 if TYPE_CHECKING:
     from datetime import datetime

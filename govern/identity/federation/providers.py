@@ -11,9 +11,10 @@ from govern import clock, errors, outbound, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import new_id, seal_row, unseal
+from govern.db import new_id
 from govern.identity import sessions, subjects
 from govern.identity.federation.tables import Assurance, IdentityLink, IdentityProvider
+from govern.sealing import seal_row, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,17 +9,8 @@ from sqlalchemy import Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
-from govern.db import (
-    PERSONAL,
-    SEALED,
-    Audited,
-    Base,
-    Code,
-    Id,
-    Instant,
-    references,
-    text_column,
-)
+from govern.db import PERSONAL, Audited, Base, Code, Id, Instant, references, text_column
+from govern.sealing import SEALED
 
 _IN_USE = text("ended_at IS NULL")
 

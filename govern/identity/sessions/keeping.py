@@ -15,16 +15,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors
 from govern.clock import Utc
-from govern.db import (
-    PERSONAL,
-    SEALED,
-    Base,
-    Id,
-    new_id,
-    references,
-    seal_row,
-    unseal,
-)
+from govern.db import PERSONAL, Base, Id, new_id, references
+from govern.sealing import SEALED, seal_row, unseal
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession

@@ -16,7 +16,7 @@ from flask import Blueprint, flash, redirect, render_template, request, session,
 from flask_babel import gettext as _
 from flask_login import current_user
 
-from govern import db, errors
+from govern import errors, sealing
 from govern.identity import (
     activation,
     authenticators,
@@ -313,14 +313,16 @@ def _place(token: str) -> str:
 def _sealed(token: str, kept: dict[str, Any]) -> str:
     """What the next step needs, readable by us alone and for this link alone."""
     body = json.dumps(kept).encode()
-    return urlsafe_b64encode(db.seal(guard.database().settings, body, place=_place(token))).decode()
+    return urlsafe_b64encode(
+        sealing.seal(guard.database().settings, body, place=_place(token))
+    ).decode()
 
 
 def _unsealed(token: str) -> dict[str, Any]:
     try:
         body = urlsafe_b64decode(request.form.get("sealed", ""))
         found: dict[str, Any] = json.loads(
-            db.unseal(guard.database().settings, body, place=_place(token))
+            sealing.unseal(guard.database().settings, body, place=_place(token))
         )
     except (ValueError, IndexError, errors.Unavailable):
         raise errors.Invalid(

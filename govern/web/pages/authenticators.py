@@ -13,7 +13,7 @@ import segno
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
-from govern import clock, db, errors, permissions
+from govern import clock, errors, permissions, sealing
 from govern.identity import account, authenticators
 from govern.identity import passkeys as keys
 from govern.identity.passkeys import Answer
@@ -91,7 +91,7 @@ def add_app() -> ResponseReturnValue:
 
 def _app_page(seed: str, wrong: Mapping[str, str]) -> str:
     address = authenticators.provisioning_uri(seed, guard.caller().subject)
-    sealed = db.seal(guard.database().settings, seed.encode(), place=_place())
+    sealed = sealing.seal(guard.database().settings, seed.encode(), place=_place())
     return render_template(
         "contractor/app.html",
         qr=segno.make(address, error="m").svg_data_uri(scale=5, border=4),
@@ -109,7 +109,7 @@ def _place() -> str:
 def _unsealed(sealed: str) -> str:
     try:
         settings = guard.database().settings
-        return db.unseal(settings, urlsafe_b64decode(sealed), place=_place()).decode()
+        return sealing.unseal(settings, urlsafe_b64decode(sealed), place=_place()).decode()
     except (ValueError, IndexError, errors.Unavailable):
         raise errors.Invalid(
             "This form was changed on its way, or is someone else's. Begin again.", field="sealed"
