@@ -106,10 +106,20 @@ def _missing(found: T | None, field: str, code: str) -> T:
     return found
 
 
+def _code(given: str) -> str:
+    """A client's or a project's code, which is one part of an address."""
+    code = subjects.text(given, field="code", length=80)
+    if "/" in code or code in {".", ".."}:
+        raise errors.Invalid(
+            "A code is part of an address: it holds no “/”, and is more than dots.", field="code"
+        )
+    return code
+
+
 def create_client(session: Session, code: str, *, name: str, by: Principal) -> Client:
     """Take in a client, and begin its log."""
     permissions.require(by, "catalogue:write")
-    code = subjects.text(code, field="code", length=80)
+    code = _code(code)
     row = Client(id=new_id("cli"), code=code, name=subjects.text(name, field="name"))
     _unless_taken(session, Client, code)
     # A name of C2SP signed-note holds no space and no plus.
@@ -132,7 +142,7 @@ def create_project(
 ) -> Project:
     """Set up a project of a client."""
     permissions.require(by, "catalogue:write", client=client.id)
-    code = subjects.text(code, field="code", length=80)
+    code = _code(code)
     _unless_taken(session, Project, code)
     row = Project(
         id=new_id("prj"),

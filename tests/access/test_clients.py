@@ -12,11 +12,20 @@ from govern.audit.signer import Signer
 from tests.factory import World
 
 
-@pytest.mark.parametrize("code", ["A B", "A+B", "Ünïcode", "a/b"])
+@pytest.mark.parametrize("code", ["A B", "A+B", "Ünïcode", "a?b#c%2F"])
 def test_any_code_gives_a_log_that_can_be_signed(world: World, code: str) -> None:
     # A space or a plus in the log's name once stopped the signing of every log after it.
     world.client(code)
     Signer(world.store.settings).sign(world.store)
+
+
+@pytest.mark.parametrize("code", ["a/b", "/", ".", ".."])
+def test_a_code_that_no_address_can_hold_is_refused(world: World, code: str) -> None:
+    # Its pages could not be reached, nor its log.
+    owner = world.client("ASTER")
+    for take in (lambda: world.client(code), lambda: world.project(code, client=owner)):
+        with pytest.raises(errors.Invalid, match="part of an address"):
+            take()
 
 
 def test_a_code_is_taken_once(world: World) -> None:

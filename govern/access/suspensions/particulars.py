@@ -22,6 +22,7 @@ from sqlalchemy import (
     distinct,
     false,
     func,
+    literal,
     not_,
     or_,
     select,
@@ -163,23 +164,18 @@ def _count(database: Database, task_id: str) -> None:
         task = session.get_one(Particulars, task_id)
         if task.total is not None:
             return
-        total = task.written + remaining(session, task)
+        total = task.written + session.execute(remaining(task)).one()[1]
     size = update(Particulars).where(Particulars.id == task_id).values(total=total)
     database.transaction(lambda session: session.execute(size))
 
 
-def remaining(session: OrmSession, task: Particulars) -> int:
-    """How many of a task's grants are behind its cursor."""
-    bound = _bound(task) | {_CLIENT.key: task.log_id, _CURSOR.key: task.cursor}
-    return int(session.execute(_remaining(task.event), bound).scalar_one())
-
-
-@lru_cache(maxsize=16)
-def _remaining(event: str) -> Select[int]:
-    return grants.facts(func.count(Grant.id), moment=_THEN).where(
-        Grant.client_id == _CLIENT,
-        Grant.id > _CURSOR,
-        touched(event, _SUSPENSION, _THEN, _JUST_BEFORE),
+def remaining(task: Particulars) -> Select[Any]:
+    """A statement of a task's id and how many of its grants are behind its cursor."""
+    at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
+    return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
+        Grant.client_id == task.log_id,
+        Grant.id > task.cursor,
+        touched(task.event, task.suspension_id, at, before),
     )
 
 

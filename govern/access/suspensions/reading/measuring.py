@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import func, literal, null, select, union_all
 
 from govern import clock
 from govern.access import grants
@@ -33,8 +33,8 @@ def measure(
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
     With `most`, people are counted over so many grants of each, and `at_least` is set where a
-    suspension holds more. Two statements for all, and one for each record that is not finished:
-    what is left of it is counted, not guessed; where that is long, by who writes it.
+    suspension holds more. Two statements for all. What is left of an unfinished record is counted,
+    not guessed; where it is long, by who writes it.
     """
     if not standings:
         return
@@ -50,12 +50,12 @@ def measure(
     questions = [
         _held_people(standing, clients, most) for standing in standings if standing.is_open
     ]
+    questions += [
+        particulars.remaining(task).add_columns(null()) for task in unfinished if task.total is None
+    ]
     rows = session.execute(union_all(*questions)).all() if questions else []
     counted = {row[0]: row[1] for row in rows}
-    looked_at = {row[0]: row[2] for row in rows}
-    for task in unfinished:
-        if task.total is None:
-            counted[task.id] = particulars.remaining(session, task)
+    looked_at = {row[0]: row[2] or 0 for row in rows}
     for standing in standings:
         own = latest.get(standing.suspension.id, [])
         standing.digest = _digest(standing, tasks.get(standing.suspension.id, []))
