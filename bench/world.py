@@ -192,7 +192,7 @@ def _people(session: Session, count: int) -> None:
         cast("Table", Subject.__table__),
         (
             (f"sub_{n:024}", f"L{n:07}", f"l{n:07}@people.example", f"Person {n}", "annotator",
-             "KE", "", "operator:bench", _BEGUN, None, None, None, None)
+             "KE", "", "operator:bench", _BEGUN, None, None, None)
             for n in range(count)
         ),
     )  # fmt: skip
