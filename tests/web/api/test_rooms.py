@@ -53,21 +53,21 @@ def grant(caller: Caller, subject: str = "P1", **more: Any) -> dict[str, Any]:
 def test_places_are_made_found_by_code_or_id_and_say_how_they_stand(
     caller: Caller, world: World
 ) -> None:
-    client = made(caller.post("/clients", {"code": "a/b", "name": "Slash"}))
+    client = made(caller.post("/clients", {"code": "a.b", "name": "Dotted"}))
     assert told(caller.get(f"/clients/{client['id']}")) == client
-    project = made(caller.post("/projects", {"client": "a/b", "code": "P", "contact": "x@y.z"}))
+    project = made(caller.post("/projects", {"client": "a.b", "code": "P", "contact": "x@y.z"}))
     dataset = made(caller.post("/datasets", {"project": "P", "code": "D", "type": "bucket"}))
     assert told(caller.get("/datasets/D")) == dataset
-    assert (dataset["client"], dataset["type"], dataset["state"]) == ("a/b", "bucket", "running")
+    assert (dataset["client"], dataset["type"], dataset["state"]) == ("a.b", "bucket", "running")
     assert caller.post("/projects", {"client": "ASTER", "code": "P"}).status_code == 409
-    suspension = world.suspend("client:a/b")
+    suspension = world.suspend("client:a.b")
     opened = clock.text(suspension.recorded_at)
     for found in (
         told(caller.get("/projects/P")),
         told(caller.get("/datasets?project=P"))["items"][0],
     ):
         assert (found["state"], found["since"]) == ("paused", opened)
-    (found,) = told(caller.get("/projects?client=a/b"))["items"]
+    (found,) = told(caller.get("/projects?client=a.b"))["items"]
     assert found["id"] == project["id"]
     assert [one["state"] for one in told(caller.get("/clients"))["items"]] == ["running", "paused"]
 
