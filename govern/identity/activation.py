@@ -5,7 +5,6 @@ The link's token is random, lives three days, works once, and never becomes a pa
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,10 +18,11 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Again, Audited, Base, Id, listed, new_id, references, text_column
-from govern.identity import authenticators, passwords, sessions, throttle
+from govern.identity import authenticators, one_time, passwords, sessions, throttle
 from govern.identity.authenticators import Totp
 from govern.identity.passkeys import Passkey
 from govern.identity.passwords import Password
+from govern.identity.sessions.tables import hash_of
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 
@@ -77,7 +77,7 @@ def issue(session: Session, subject: Subject, *, by: Principal) -> str:
     token = secrets.token_urlsafe(24)
     row = Activation(
         id=new_id("act"),
-        token_hash=_hash(token),
+        token_hash=hash_of(token),
         subject_id=subject.id,
         issued_by=by.name or by.id,
         expires_at=clock.now(session) + LIFE,
@@ -128,20 +128,13 @@ def not_yet_active(session: OrmSession, external_ids: Sequence[str]) -> list[Sub
 
 def find(session: OrmSession, token: str) -> tuple[Activation, Subject]:
     """Whom a link is for; `Unknown` when it is used, replaced, expired or never was."""
-    found = session.execute(
-        select(Activation, Subject)
-        .join(Subject, Subject.id == Activation.subject_id)
-        .where(
-            Activation.token_hash == _hash(token),
-            Activation.ended_at.is_(None),
-            Activation.expires_at > clock.instant(),
-            Subject.ended_at.is_(None),
-            not_(_in_use(Subject.id)),
-        )
-    ).one_or_none()
-    if found is None:
-        raise errors.Unknown("This link has been used or has expired. Ask for a new one.")
-    return found[0], found[1]
+    return one_time.find(
+        session,
+        Activation,
+        Activation.token_hash == hash_of(token),
+        not_(_in_use(Subject.id)),
+        over="This link has been used or has expired. Ask for a new one.",
+    )
 
 
 def complete(
@@ -234,7 +227,3 @@ def issuers(session: OrmSession, subject_id: str) -> set[str]:
             select(Activation.issued_by).where(Activation.subject_id == subject_id)
         ).scalars()
     )
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

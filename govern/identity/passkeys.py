@@ -35,7 +35,7 @@ from govern.clock import Utc
 from govern.db import PERSONAL, Audited, Base, Id, insert_if_absent, new_id, references, text_column
 from govern.identity import throttle
 from govern.principal import SYSTEM
-from govern.sealing import seal, unseal
+from govern.sealing import open_form, seal_form
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -324,12 +324,10 @@ def unsigned(subject_id: str | None) -> errors.SignInFailed:
 
 def _answered(session: Session, answer: Answer, place: str) -> tuple[bytes | None, dict[str, Any]]:
     """The challenge that was answered, unless it is none of ours, and the answer's own fields."""
-    challenge = None
-    try:
-        opened = json.loads(unseal(session.database.settings, _bytes(answer.sealed), place=place))
-        challenge = _bytes(opened["challenge"])
-    except (ValueError, IndexError, errors.Unavailable):
+    opened = open_form(session.database.settings, answer.sealed, place=place)
+    if opened is None:
         return None, {}
+    challenge: bytes | None = _bytes(opened["challenge"])
     if clock.now(session) > clock.from_micros(opened["until"]):
         raise errors.SignInFailed(_LATE)
     if len(answer.credential) > _LONGEST:
@@ -381,8 +379,7 @@ def _place(purpose: Purpose, browser: str, subject_id: str) -> str:
 
 def _sealed(settings: Settings, challenge: bytes, place: str) -> str:
     until = clock.micros(clock.utcnow() + LIFE)
-    body = json.dumps({"challenge": _text(challenge), "until": until}).encode()
-    return _text(seal(settings, body, place=place))
+    return seal_form(settings, {"challenge": _text(challenge), "until": until}, place=place)
 
 
 def _milliseconds() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from sqlalchemy import select
@@ -18,6 +18,8 @@ from govern.identity.subjects import Subject
 from govern.principal import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -68,17 +70,7 @@ def set_time_zone(session: Session, name: str, *, by: Principal) -> None:
         if fresh and session.execute(there).first() is not None:
             raise Again
 
-    record(
-        session,
-        EventType.PREFERENCE_SET,
-        logs=[HOUSE],
-        by=by,
-        refs={"subject": by.id},
-        private={"time_zone": name},
-        about=by.id,
-        covers=[row],
-        recheck=recheck,
-    )
+    _record(session, row, {"time_zone": name}, by=by, recheck=recheck)
 
 
 def set_language(session: Session, language: str, *, by: Principal) -> None:
@@ -91,13 +83,25 @@ def set_language(session: Session, language: str, *, by: Principal) -> None:
     if (person.language or "") == language:
         return
     person.language = language or None
+    _record(session, person, {"language": language}, by=by)
+
+
+def _record(
+    session: Session,
+    row: Preference | Subject,
+    chosen: dict[str, Any],
+    *,
+    by: Principal,
+    recheck: Callable[[OrmSession], None] | None = None,
+) -> None:
     record(
         session,
         EventType.PREFERENCE_SET,
         logs=[HOUSE],
         by=by,
         refs={"subject": by.id},
-        private={"language": language},
+        private=chosen,
         about=by.id,
-        covers=[person],
+        covers=[row],
+        recheck=recheck,
     )

@@ -7,7 +7,6 @@ goes out at once or from a session. Using it ends every authenticator and sessio
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from datetime import datetime, timedelta
@@ -22,7 +21,8 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import PERSONAL, Audited, Base, Code, Id, new_id, references, text_column
-from govern.identity import activation
+from govern.identity import activation, one_time
+from govern.identity.sessions.tables import hash_of
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 from govern.sealing import SEALED, seal_row, unseal
@@ -83,8 +83,8 @@ def approve(session: Session, subject: Subject, *, asked_by: str, by: Principal)
     row = Recovery(
         id=recovery_id,
         subject_id=subject.id,
-        token_hash=_hash(token),
-        cancel_hash=_hash(cancel),
+        token_hash=hash_of(token),
+        cancel_hash=hash_of(cancel),
         links=seal_row(
             session,
             json.dumps({"token": token, "cancel": cancel}).encode(),
@@ -154,7 +154,7 @@ def pending(session: OrmSession, subject_id: str) -> Recovery | None:
 
 def find(session: OrmSession, token: str) -> tuple[Recovery, Subject]:
     """Whose link this is; `Unknown` when it is used or called off or over, `Stale` too early."""
-    row, subject = _find(session, Recovery.token_hash == _hash(token))
+    row, subject = _find(session, Recovery.token_hash == hash_of(token))
     if clock.now(session) < row.works_from:
         at = f"{row.works_from:%Y-%m-%d %H:%M}"
         raise errors.Stale("This link works from %(at)s UTC on.", at=at)
@@ -163,7 +163,7 @@ def find(session: OrmSession, token: str) -> tuple[Recovery, Subject]:
 
 def find_cancel(session: OrmSession, token: str) -> tuple[Recovery, Subject]:
     """Whose recovery the link of a notice calls off; `Unknown` where there is none to call off."""
-    return _find(session, Recovery.cancel_hash == _hash(token))
+    return _find(session, Recovery.cancel_hash == hash_of(token))
 
 
 def complete(
@@ -224,23 +224,8 @@ def _end(session: Session, row: Recovery, outcome: str, event: EventType, *, by:
 
 
 def _find(session: OrmSession, whose: ColumnElement[bool]) -> tuple[Recovery, Subject]:
-    found = session.execute(
-        select(Recovery, Subject)
-        .join(Subject, Subject.id == Recovery.subject_id)
-        .where(
-            whose,
-            Recovery.ended_at.is_(None),
-            Recovery.expires_at > clock.instant(),
-            Subject.ended_at.is_(None),
-        )
-    ).one_or_none()
-    if found is None:
-        raise errors.Unknown("This link has been used, was called off, or has expired.")
-    return found[0], found[1]
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    over = "This link has been used, was called off, or has expired."
+    return one_time.find(session, Recovery, whose, over=over)
 
 
 def _place(recovery_id: str) -> str:

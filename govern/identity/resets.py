@@ -6,7 +6,6 @@ not the same is written, and nothing is mailed.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,8 +19,9 @@ from govern.audit.log import HOUSE
 from govern.audit.record import RECORDED, record
 from govern.clock import Utc
 from govern.db import PERSONAL, Audited, Base, Id, new_id, references, text_column
-from govern.identity import authenticators, passkeys, sessions, subjects, throttle
+from govern.identity import authenticators, one_time, passkeys, sessions, subjects, throttle
 from govern.identity.passwords import Password
+from govern.identity.sessions.tables import hash_of
 from govern.identity.subjects import Subject
 from govern.principal import SYSTEM, Kind, Principal
 from govern.sealing import SEALED, seal_row, unseal
@@ -64,7 +64,7 @@ def ask(session: Session, email: str) -> None:
 
     More than three an hour for one address are passed over.
     """
-    asked_for = _hash(email.strip().lower())
+    asked_for = hash_of(email.strip().lower())
     now = clock.now(session)
     lately = select(func.count()).where(
         PasswordReset.asked_for == asked_for,
@@ -81,7 +81,7 @@ def ask(session: Session, email: str) -> None:
         id=reset_id,
         subject_id=whose,
         asked_for=asked_for,
-        token_hash=_hash(token),
+        token_hash=hash_of(token),
         token=seal_row(session, token.encode(), place=_place(reset_id)),
         expires_at=now + LIFE,
     )
@@ -98,7 +98,7 @@ def ask(session: Session, email: str) -> None:
 
 def forget(session: Session, email: str) -> None:
     """Forget that an address was ever asked for: its hash could be guessed."""
-    of_it = update(PasswordReset).where(PasswordReset.asked_for == _hash(email))
+    of_it = update(PasswordReset).where(PasswordReset.asked_for == hash_of(email))
     session.execute(
         of_it.values(asked_for=""),
         execution_options={"synchronize_session": False, **RECORDED},
@@ -114,19 +114,12 @@ def token_of(session: Session, row: PasswordReset) -> str | None:
 
 def find(session: OrmSession, token: str) -> tuple[PasswordReset, Subject]:
     """Whose link this is; `Unknown` when it is used, over or nobody's."""
-    found = session.execute(
-        select(PasswordReset, Subject)
-        .join(Subject, Subject.id == PasswordReset.subject_id)
-        .where(
-            PasswordReset.token_hash == _hash(token),
-            PasswordReset.ended_at.is_(None),
-            PasswordReset.expires_at > clock.instant(),
-            Subject.ended_at.is_(None),
-        )
-    ).one_or_none()
-    if found is None:
-        raise errors.Unknown("This link has been used or has expired. Ask for a new one.")
-    return found[0], found[1]
+    return one_time.find(
+        session,
+        PasswordReset,
+        PasswordReset.token_hash == hash_of(token),
+        over="This link has been used or has expired. Ask for a new one.",
+    )
 
 
 def forget_lapsed(session: Session) -> None:
@@ -205,10 +198,6 @@ def _shown(session: Session, subject: Subject, code: str, answer: Answer | None)
         raise throttle.counting(errors.SignInFailed(throttle.WRONG), counted)
     throttle.succeeded(session, counted)
     return shown.amr
-
-
-def _hash(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _place(reset_id: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from govern import errors
+from govern import errors, outbound
 from govern.audit import witnessing
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from govern.audit.witnessing import Following
     from govern.db import Database
 
-_TIMEOUT = (3.05, 10.0)  # seconds to connect, and to wait for more of the answer
 _MOST_BYTES = 16 * 1024
 
 
@@ -70,10 +69,12 @@ def _ask(database: Database, each: Following) -> None:
 
 def _sent(url: str, body: bytes) -> tuple[int, str, str]:
     """Status, media type and text of an answer, of which no more than a few lines count."""
-    with requests.post(
-        f"{url}/add-checkpoint", data=body, timeout=_TIMEOUT, allow_redirects=False, stream=True,
-        headers={"Content-Type": "text/plain; charset=utf-8"},
-    ) as answer:  # fmt: skip
-        content = answer.raw.read(_MOST_BYTES, decode_content=True) or b""
-        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return answer.status_code, kind, content.decode(errors="replace")
+    with requests.Session() as session:
+        # A witness may well lie inside: only whoever has this machine's command names one.
+        outbound.confine(session, outbound.origin(url, field="url"), inside=True)
+        answer = session.post(
+            f"{url}/add-checkpoint", data=body,
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+        )  # fmt: skip
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    return answer.status_code, kind, answer.content[:_MOST_BYTES].decode(errors="replace")

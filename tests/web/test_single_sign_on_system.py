@@ -58,9 +58,9 @@ def test_a_certified_provider_signs_ada_in_refuses_what_was_tampered_with_and_se
     ):
         browser = requests.Session()
 
-        def away(**changes: str) -> str:
+        def away(begin: str = f"/sign-in/with/{provider.id}", **changes: str) -> str:
             """Go to the provider, with a question tampered with; where it sends the browser."""
-            left = browser.get(f"{ours}/sign-in/with/{provider.id}", allow_redirects=False)
+            left = browser.get(f"{ours}{begin}", allow_redirects=False)
             place, _, query = left.headers["Location"].partition("?")
             asked = {name: value[0] for name, value in parse_qs(query).items()} | changes
             address = f"{place}?{urlencode(asked)}"
@@ -83,6 +83,13 @@ def test_a_certified_provider_signs_ada_in_refuses_what_was_tampered_with_and_se
         assert ada.full_name in browser.get(f"{ours}/account").text
         (opened,) = world.entries(HOUSE, "session.opened")
         assert opened["data"]["amr"] == ["fed", "mfa"]
+
+        # What needs a fresh factor is proved there anew, in the session that is.
+        anew = away("/step-up/provider?next=/account/apps/new")
+        answer = browser.get(anew, allow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/account/apps/new")
+        assert browser.get(f"{ours}/account/apps/new", allow_redirects=False).status_code == 200
+        assert world.entries(HOUSE, "session.opened")[-1]["data"]["fresh"] is True
 
         page = browser.get(f"{issuer}/session/end").text
         found = re.search(r'name="xsrf" value="([^"]+)"', page)

@@ -8,9 +8,7 @@ nothing of why: the record does.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -96,8 +94,8 @@ def depart(database: Database, provider_id: str, *, next: str, renews: bool = Fa
         provider, redirect_uri=redirect_uri(database, provider.id), state=kept["state"],
         nonce=kept["nonce"], verifier=kept["verifier"], **more,
     )  # fmt: skip
-    sealed = sealing.seal(database.settings, json.dumps(kept).encode(), place=_PLACE)
-    return Departure(address=address, transaction=urlsafe_b64encode(sealed).decode())
+    transaction = sealing.seal_form(database.settings, kept, place=_PLACE)
+    return Departure(address=address, transaction=transaction)
 
 
 def arrive(
@@ -234,11 +232,7 @@ def _recorded(database: Database, provider_id: str, why: str) -> errors.SignInFa
 
 
 def _unsealed(database: Database, transaction: str) -> dict[str, Any] | None:
-    try:
-        body = urlsafe_b64decode(transaction)
-        found: dict[str, Any] = json.loads(sealing.unseal(database.settings, body, place=_PLACE))
-    except (ValueError, IndexError, errors.Unavailable):
-        return None
+    found: dict[str, Any] | None = sealing.open_form(database.settings, transaction, place=_PLACE)
     return found
 
 

@@ -6,7 +6,6 @@ link that we mail to it. Nobody is linked by an address alone, and nobody is mad
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from datetime import timedelta
@@ -19,7 +18,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import new_id
-from govern.identity import sessions, subjects
+from govern.identity import one_time, sessions, subjects
 from govern.identity.federation import providers
 from govern.identity.federation.tables import (
     Assurance,
@@ -28,6 +27,7 @@ from govern.identity.federation.tables import (
     LinkOffer,
 )
 from govern.identity.sessions import WebSession
+from govern.identity.sessions.tables import hash_of
 from govern.identity.subjects import Subject, SubjectKind
 from govern.principal import SYSTEM, Kind, Principal
 from govern.sealing import seal_row, unseal
@@ -263,7 +263,7 @@ def offer(session: Session, provider: IdentityProvider, sub: str, email: str) ->
     offer_id = new_id("off")
     row = LinkOffer(
         id=offer_id,
-        token_hash=_hash(token),
+        token_hash=hash_of(token),
         sealed=seal_row(session, token.encode(), place=_place(offer_id)),
         provider_id=provider.id,
         sub=sub,
@@ -319,21 +319,11 @@ def changed_at(session: OrmSession, subject_id: str, at: datetime) -> str:
 
 def open_offer(session: OrmSession, token: str) -> tuple[LinkOffer, Subject, IdentityProvider]:
     """What a mailed link would link; `Unknown` when it is used, expired or never was."""
-    found = session.execute(
-        select(LinkOffer, Subject, IdentityProvider)
-        .join(Subject, Subject.id == LinkOffer.subject_id)
-        .join(IdentityProvider, IdentityProvider.id == LinkOffer.provider_id)
-        .where(
-            LinkOffer.token_hash == _hash(token),
-            LinkOffer.ended_at.is_(None),
-            LinkOffer.expires_at > clock.instant(),
-            Subject.ended_at.is_(None),
-            IdentityProvider.ended_at.is_(None),
-        )
-    ).one_or_none()
-    if found is None:
+    theirs = LinkOffer.token_hash == hash_of(token)
+    row, subject = one_time.find(session, LinkOffer, theirs, over=_DEAD)
+    provider = session.get_one(IdentityProvider, row.provider_id)
+    if provider.ended_at is not None:
         raise errors.Unknown(_DEAD)
-    row, subject, provider = found
     return row, subject, provider
 
 
@@ -342,10 +332,6 @@ def accept(session: Session, token: str) -> IdentityLink:
     row, subject, provider = open_offer(session, token)
     by = Principal(kind=Kind.SUBJECT, id=subject.id)
     return _link(session, subject, provider, row.sub, offer=row, by=by)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _place(offer_id: str) -> str:

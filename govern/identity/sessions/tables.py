@@ -60,4 +60,4 @@ class CameBy:
 
 def hash_of(token: str) -> str:
     """By which a token is kept and found; never the token itself."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

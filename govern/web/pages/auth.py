@@ -7,8 +7,6 @@ activation travels sealed in the form, bound to its link: not in an address, not
 from __future__ import annotations
 
 import hashlib
-import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 import segno
@@ -312,21 +310,16 @@ def _place(token: str) -> str:
 
 def _sealed(token: str, kept: dict[str, Any]) -> str:
     """What the next step needs, readable by us alone and for this link alone."""
-    body = json.dumps(kept).encode()
-    return urlsafe_b64encode(
-        sealing.seal(guard.database().settings, body, place=_place(token))
-    ).decode()
+    return sealing.seal_form(guard.database().settings, kept, place=_place(token))
 
 
 def _unsealed(token: str) -> dict[str, Any]:
-    try:
-        body = urlsafe_b64decode(request.form.get("sealed", ""))
-        found: dict[str, Any] = json.loads(
-            sealing.unseal(guard.database().settings, body, place=_place(token))
-        )
-    except (ValueError, IndexError, errors.Unavailable):
+    found: dict[str, Any] | None = sealing.open_form(
+        guard.database().settings, request.form.get("sealed", ""), place=_place(token)
+    )
+    if found is None:
         raise errors.Invalid(
             "This form was changed on its way, or is of another link. Open the link again.",
             field="sealed",
-        ) from None
+        )
     return found

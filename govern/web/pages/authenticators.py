@@ -6,7 +6,6 @@ app its seed travels sealed in the form, for this person alone.
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING
 
 import segno
@@ -91,12 +90,11 @@ def add_app() -> ResponseReturnValue:
 
 def _app_page(seed: str, wrong: Mapping[str, str]) -> str:
     address = authenticators.provisioning_uri(seed, guard.caller().subject)
-    sealed = sealing.seal(guard.database().settings, seed.encode(), place=_place())
     return render_template(
         "contractor/app.html",
         qr=segno.make(address, error="m").svg_data_uri(scale=5, border=4),
         secret=" ".join(seed[i : i + 4] for i in range(0, len(seed), 4)),
-        sealed=urlsafe_b64encode(sealed).decode(),
+        sealed=sealing.seal_form(guard.database().settings, seed, place=_place()),
         form={"name": base.typed("name")},
         errors=wrong,
     )
@@ -107,13 +105,12 @@ def _place() -> str:
 
 
 def _unsealed(sealed: str) -> str:
-    try:
-        settings = guard.database().settings
-        return sealing.unseal(settings, urlsafe_b64decode(sealed), place=_place()).decode()
-    except (ValueError, IndexError, errors.Unavailable):
+    seed = sealing.open_form(guard.database().settings, sealed, place=_place())
+    if not isinstance(seed, str):
         raise errors.Invalid(
             "This form was changed on its way, or is someone else's. Begin again.", field="sealed"
-        ) from None
+        )
+    return seed
 
 
 # --- both --------------------------------------------------------------------------------------
