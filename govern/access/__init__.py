@@ -1,6 +1,7 @@
 """What may be done: projects, entitlements, grants, suspensions, requests, and the decision."""
 
 from govern.access import (
+    bulk,
     catalogue,
     clients,
     demands,
@@ -12,6 +13,7 @@ from govern.access import (
     forwarding,
     grants,
     idempotency,
+    lists,
     modes,
     names,
     offboarding,
@@ -31,6 +33,7 @@ from govern.access import (
 )
 
 __all__ = [
+    "bulk",
     "catalogue",
     "clients",
     "demands",
@@ -42,6 +45,7 @@ __all__ = [
     "forwarding",
     "grants",
     "idempotency",
+    "lists",
     "modes",
     "names",
     "offboarding",

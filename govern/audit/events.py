@@ -68,6 +68,9 @@ class EventType(StrEnum):
     PROJECT_ENDED = "project.ended"
     ENDING_RECORDED = "ending.recorded"
 
+    BULK_ORDERED = "bulk.ordered"
+    BULK_RECORDED = "bulk.recorded"
+
     GRANT_ISSUED = "grant.issued"
     GRANT_REVOKED = "grant.revoked"
     GRANT_SUSPENDED = "grant.suspended"
@@ -163,6 +166,8 @@ SENTENCES: dict[EventType, str] = {
     EventType.CLIENT_ENDED: "A client ended for good, with all its projects and grants.",
     EventType.PROJECT_ENDED: "A project ended for good, with all its grants.",
     EventType.ENDING_RECORDED: "Every grant that ended with a project or client is recorded.",
+    EventType.BULK_ORDERED: "An act over a whole list was ordered; each of its rows has an entry.",
+    EventType.BULK_RECORDED: "An act over a list was done to each, but for who had changed.",
     EventType.GRANT_ISSUED: "Access was granted, from an instant until another.",
     EventType.GRANT_REVOKED: "A grant was ended for good.",
     EventType.GRANT_SUSPENDED: "A suspension holds this grant; the grant itself is unchanged.",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from govern.access import ending, suspensions, tokens
+from govern.access import bulk, ending, suspensions, tokens
 from govern.audit import expiry, sealing
 from govern.audit.signer import Signer
 from govern.identity import recovery, resets, sessions, throttle
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SIGN_EVERY = 0.5
 # A pause of 10,000 grants is to be complete a quarter of a second after the click.
 WRITE_EVERY = 0.05
+# What was ordered over a whole list goes on in a thread of its own, so that no pause waits for it.
+ACT_EVERY = 0.25
 CLEAR_EVERY = 60.0
 # A resume that is due is late by this at most; nothing ever comes early.
 RESUME_EVERY = 5.0
@@ -77,6 +79,7 @@ def _clear(database: Database) -> None:
     database.transaction(recovery.forget_lapsed)
     database.transaction(throttle.forget_quiet)
     database.transaction(sessions.forget_lapsed)
+    database.transaction(bulk.forget)
 
 
 class _Stopped(Exception):
@@ -118,6 +121,7 @@ class Followers:
             for name, work, pause in (
                 ("signer", lambda: signer.sign(database), SIGN_EVERY),
                 ("particulars", write, WRITE_EVERY),
+                ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),
                 ("seals", seal, SEAL_EVERY),

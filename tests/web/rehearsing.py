@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, event, select, text
 
 from govern import clock
-from govern.access import questions, suspensions
+from govern.access import bulk, questions, suspensions
 from govern.access.clients import Client
+from govern.access.lists import Asked
 from govern.access.suspension_tables import Suspension
 from govern.identity import federation, roles, sessions
 from govern.identity.sessions import WebSession
@@ -137,6 +138,8 @@ def things(world: World, code: str) -> Things:
             suspensions.returning_digest(session, session.get_one(Suspension, one.id))
             for one in (plain, lasting)
         ]
+        listed = Asked(filters={"project": free.code})
+        listed_digest = bulk.preview(session, bulk.ACTS["revoke"], listed, by=OPERATOR).digest
         (role,) = roles.given(session, subject=chief.id, by=OPERATOR)
         notice = suspensions.notices.versions(session, [lasting.id])[lasting.id][0].id
         begun = select(WebSession.id).where(WebSession.subject_id == person.id)
@@ -149,7 +152,7 @@ def things(world: World, code: str) -> Things:
         "chief": chief.id, "role": role.id,
         "question": question.id, "demand": demand.id,
         "provider_id": provider.id, "link_id": link.id,
-        "digest": digests[0], "lasting_digest": digests[1],
+        "digest": digests[0], "list_digest": listed_digest, "lasting_digest": digests[1],
     }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ WEIGHTY: dict[str | None, set[str]] = {
     },
     "request:approve": {"/requests/<request_id>"},
     "grant:issue": {"/projects/<code>/grants"},
-    "grant:revoke": {"/grants/<grant_id>/revoke"},
+    "grant:revoke": {"/grants/<grant_id>/revoke", "/lists/<list_name>/act"},
     "project:end": {"/projects/<code>/end", "/clients/<code>/end"},
     "log:export": {"/log/export"},
     "role:assign": {"/people/<subject_id>/roles", "/people/<subject_id>/roles/<role_id>/withdraw"},
@@ -70,7 +70,7 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/providers/<provider_id>/links", "/providers/<provider_id>/links/<link_id>/end",
     },
     None: {
-        "/people/export", "/projects/<code>/export",
+        "/people/export", "/projects/<code>/export", "/lists/<list_name>/export",
         "/account/password", "/account/passkeys", "/account/recovery-codes",
         "/account/recovery-codes/remove", "/account/authenticators/<authenticator_id>/remove",
         "/people/<subject_id>/activation-link", "/people/<subject_id>/sessions/end",

@@ -9,6 +9,7 @@ from govern.web.pages import (
     auth,
     authenticators,
     base,
+    bulk,
     calendar,
     clients,
     contractor,
@@ -20,6 +21,7 @@ from govern.web.pages import (
     integrations,
     keeping,
     lift,
+    lists,
     notices,
     overview,
     own_record,
@@ -42,9 +44,9 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, authenticators, calendar, clients, contractor, demanding, drills, effect,
-    ending, finding, integrations, keeping, lift, notices, overview, own_record, pause, people,
-    projects, providers, questions, recovery, reset, roles, rosters, single_sign_on, start,
+    auditor, auth, authenticators, bulk, calendar, clients, contractor, demanding, drills, effect,
+    ending, finding, integrations, keeping, lift, lists, notices, overview, own_record, pause,
+    people, projects, providers, questions, recovery, reset, roles, rosters, single_sign_on, start,
     suspended,
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ def show() -> ResponseReturnValue:
         weeks=_weeks(first, days),
         weekdays=[format_date(date(2024, 1, number), "EEE") for number in range(1, 8)],
         listed=[_line(each) for each in days if each.number and (day is None or each.day == day)],
+        list_from=day or first,
+        list_to=day or first.replace(day=monthrange(first.year, first.month)[1]),
         today=clock.utcnow().date(),
         day=day,
         day_words=format_date(day, "full") if day else None,

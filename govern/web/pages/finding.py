@@ -8,8 +8,9 @@ from flask import Blueprint, jsonify, render_template, request
 from flask_babel import gettext as _
 
 from govern.access import holdings, places
+from govern.access.lists import LISTS
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import base, lists
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -84,5 +85,9 @@ def _acts() -> list[tuple[str, str]]:
         (_("Who could"), "/who", base.may_anywhere("log:export")),
         (_("Export the log"), "/log/export", base.may_anywhere("log:export")),
         (_("My account"), "/account", True),
+        *(
+            (lists.title(name), f"/lists/{name}", base.may_anywhere(one.permission))
+            for name, one in LISTS.items()
+        ),
     ]
     return [(str(words), url) for words, url, may in told if may]

@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from govern import clock, errors
 from govern.access import suspensions
 from govern.access.modes import Mode, tighter
+from govern.access.suspension_tables import Scope
 from govern.audit import reading
 from govern.audit.events import SENTENCES
 from govern.signals import mail
@@ -134,6 +135,8 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
             )
             for part in parts
         ],
+        names_people=base.may("subject:read", None)
+        and any(part.kind in {Scope.SUBJECT, Scope.PEOPLE} for part in parts),
         events=[
             SimpleNamespace(at=item.at, text=SENTENCES[item.type], by=item.by)
             for item in found.events

@@ -131,7 +131,7 @@ def full(world: World, form: str = HTML) -> Scene:
         "people_list": world.people_list(ada).id, "number": "0", "token": "no-such-link",
         "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
         "authenticator_id": "otp_none", "provider_id": provider.id, "link_id": link.id,
-        "form_id": "frm_none",
+        "form_id": "frm_none", "list_name": "grants", "bulk_id": "blk_none",
     }  # fmt: skip
     people = {"admin": admin, "auditor": auditor, "contractor": ada}
     return Scene(say, things, people, world.seeds)

@@ -1,0 +1,185 @@
+"""One way for every list: narrowed by named filters, ordered, and paged by the key of its last row.
+
+An order is a column that is never null, then the list's own key, so that no row comes twice and
+none is passed over. What a row shows and what an export holds are the same columns.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, literal, or_
+
+from govern import clock, errors, permissions
+from govern.access.holdings import PAGE, Page, clients_of
+from govern.audit import decisions, leaf
+from govern.audit.decisions import AccessKind
+from govern.clock import Utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.db import Database
+    from govern.principal import Principal
+
+# What a filter asks of a row, given what was typed and the clients that the caller may know of
+# (None: all): of others it tells as little as of what is not there.
+Condition = Callable[[str, frozenset[str] | None], "ColumnElement[bool]"]
+# Rows read at once by an export.
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """A list of one sort of thing, as far as `permission` reaches.
+
+    `query` joins what the columns, filters and orders name; `columns` are what a row shows.
+    `visible` narrows it to what belongs to some clients (None: all or nothing is seen). The first
+    of `sorts` is the usual order. A filter named in `choices` takes one of these words. What is
+    `hidden` among the columns is there for addresses alone. `finish` fills in what no column says.
+    """
+
+    name: str
+    permission: str
+    key: Any
+    columns: dict[str, Any]
+    query: Callable[[Sequence[Any]], Select[Any]]
+    sorts: dict[str, Any]
+    filters: dict[str, Condition] = field(default_factory=dict)
+    choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    visible: Callable[[frozenset[str]], ColumnElement[bool]] | None = None
+    hidden: tuple[str, ...] = ()
+    finish: Callable[[OrmSession, list[dict[str, Any]], Principal], None] | None = None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that a reader sees."""
+        return tuple(name for name in self.columns if name not in self.hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a list is narrowed to, by the names of its filters, and its order: `-` for backwards."""
+
+    filters: dict[str, str] = field(default_factory=dict)
+    sort: str = ""
+
+    @classmethod
+    def of(cls, listed: List, values: Mapping[str, str]) -> Asked:
+        """What an address or a form says of a list; what the list does not know is left out."""
+        filters = {
+            name: value.strip()
+            for name in listed.filters
+            if (value := values.get(name, "")).strip()
+        }
+        sort = values.get("sort", "")
+        return cls(filters=filters, sort=sort if sort.removeprefix("-") in listed.sorts else "")
+
+
+def conditions(listed: List, asked: Asked, *, by: Principal) -> list[ColumnElement[bool]]:
+    """What is asked of each row: that the caller may see it first; `Forbidden` who may see none."""
+    clients = clients_of(by, listed.permission)
+    found: list[ColumnElement[bool]] = []
+    if clients is not None:
+        if listed.visible is None:
+            permissions.require(by, listed.permission)
+        else:
+            found.append(listed.visible(clients))
+    for name, value in asked.filters.items():
+        if value not in listed.choices.get(name, (value,)):
+            raise errors.Invalid(f"“{value}” is nothing to filter by here.", field=name)
+        if not value.isprintable():
+            raise errors.Invalid("That holds characters that nothing holds.", field=name)
+        found.append(listed.filters[name](value, clients))
+    return found
+
+
+def page(
+    session: OrmSession, listed: List, asked: Asked, *, after: str = "", limit: int = PAGE,
+    by: Principal,
+) -> Page:  # fmt: skip
+    """The rows of a list, each a dict by column, and where the next page begins."""
+    sort = asked.sort or next(iter(listed.sorts))
+    order = listed.sorts[sort.removeprefix("-")]
+    backwards = sort.startswith("-")
+    wanted = listed.query([listed.key.label("key_"), order.label("order_"), *_labelled(listed)])
+    wanted = wanted.where(*conditions(listed, asked, by=by))
+    if after:
+        wanted = wanted.where(_behind(order, listed.key, after, backwards=backwards))
+    ways = (order.desc(), listed.key.desc()) if backwards else (order, listed.key)
+    found = session.execute(wanted.order_by(*ways).limit(limit + 1)).all()
+    rows = [
+        {"key": row[0], **dict(zip(listed.columns, row[2:], strict=True))} for row in found[:limit]
+    ]
+    if listed.finish is not None:
+        listed.finish(session, rows, by)
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(rows=rows, after=None if last is None else _token(last[1], last[0]))
+
+
+def keys(listed: List, asked: Asked, *, by: Principal) -> Select[Any]:
+    """The keys of all that a list holds, in their order: what an act over the list is done to."""
+    wanted = listed.query([listed.key.label("key_")]).where(*conditions(listed, asked, by=by))
+    return wanted.order_by(listed.key)
+
+
+def export(
+    database: Database, listed: List, asked: Asked, *, by: Principal
+) -> Iterator[dict[str, Any]]:
+    """Every row that `page` would show, in its order; leaves its row in the access log first.
+
+    The row says which list and which filters were set, and never what was typed to find somebody.
+    """
+    clients_of(by, listed.permission)
+    permissions.require_fresh(by, now=clock.utcnow())
+    told = {name: value for name, value in asked.filters.items() if name != "q"}
+    detail = {
+        "form": "csv", "list": listed.name, "filter": told, "searched": "q" in asked.filters,
+    }  # fmt: skip
+    decisions.write(database, [{
+        "at": clock.utcnow(), "kind": AccessKind.EXPORT, "principal": by.id,
+        "session_id": by.session, "subject_id": None, "client_id": None, "resource_id": None,
+        "detail": leaf.canonical(detail).decode(),
+    }])  # fmt: skip
+    with database.reading() as session:
+        after: str | None = ""
+        while after is not None:
+            found = page(session, listed, asked, after=after, limit=_AT_ONCE, by=by)
+            yield from found.rows
+            after = found.after
+
+
+def _labelled(listed: List) -> list[Any]:
+    return [column.label(name) for name, column in listed.columns.items()]
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+
+def _behind(order: Any, key: Any, after: str, *, backwards: bool) -> ColumnElement[bool]:
+    """Those behind a place of the order; the range on the order alone is for its index."""
+    try:
+        value, last = json.loads(base64.urlsafe_b64decode(after.encode("ascii")))
+    except (binascii.Error, ValueError, TypeError):
+        raise errors.Invalid("That page is of another list.", field="after") from None
+    if not (isinstance(value, str) and isinstance(last, str) and (value + last).isprintable()):
+        raise errors.Invalid("That page is of another list.", field="after")
+    at: Any = clock.parse(value, field="after") if isinstance(order.type, Utc) else value
+    here = literal(at, order.type)
+    if backwards:
+        return and_(order <= here, or_(order < here, and_(order == here, key < last)))
+    return and_(order >= here, or_(order > here, and_(order == here, key > last)))
+
+
+def _token(value: Any, key: str) -> str:
+    told = clock.text(value) if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(json.dumps([told, key]).encode()).decode()

@@ -1,0 +1,154 @@
+"""The lists of clients, projects, datasets and organisations, and how each stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, exists, func, literal, or_, select
+
+from govern.access.clients import Client, Dataset, Project
+from govern.access.grants import Grant
+from govern.access.lists.engine import Condition, List
+from govern.access.modes import Mode
+from govern.access.suspension_tables import SuspensionMode, SuspensionTarget
+from govern.identity.subjects import Membership, Organisation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Select
+
+STATES = ("running", "under_review", "read_only", "paused", "ended")
+
+
+def _state(ended: Sequence[Any], *ids: Any) -> ColumnElement[str]:
+    """How a place stands in one word: its end, else the strictest mode that lies over it."""
+    over = [
+        (
+            exists()
+            .where(
+                SuspensionTarget.target_id.in_(ids),
+                SuspensionTarget.ended_at.is_(None),
+                SuspensionMode.suspension_id == SuspensionTarget.suspension_id,
+                SuspensionMode.ended_at.is_(None),
+                SuspensionMode.mode == mode,
+            )
+            .correlate(Client, Project, Dataset, Organisation),
+            mode.value,
+        )
+        for mode in reversed(Mode)
+    ]
+    ends = [(column.is_not(None), "ended") for column in ended]
+    return case(*ends, *over, else_="running")
+
+
+def _holds(*columns: Any) -> Condition:
+    """That a part of one of some columns is what was typed."""
+    return lambda part, _: or_(
+        *(func.lower(column).contains(part.lower(), autoescape=True) for column in columns)
+    )
+
+
+def _is(expression: ColumnElement[str]) -> Condition:
+    return lambda value, _: expression == literal(value)
+
+
+_OF_CLIENT = _state([Client.ended_at], Client.id)
+_OF_PROJECT = _state([Project.ended_at, Client.ended_at], Project.id, Client.id)
+_OF_DATASET = _state(
+    [Dataset.ended_at, Project.ended_at, Client.ended_at], Dataset.id, Project.id, Client.id
+)
+_OF_FIRM = _state([], Organisation.id)
+
+
+def _clients(columns: Sequence[Any]) -> Select[Any]:
+    return select(*columns).select_from(Client)
+
+
+def _projects(columns: Sequence[Any]) -> Select[Any]:
+    return _clients(columns).join(Project, Project.client_id == Client.id)
+
+
+def _datasets(columns: Sequence[Any]) -> Select[Any]:
+    return _projects(columns).join(Dataset, Dataset.project_id == Project.id)
+
+
+def _firms(columns: Sequence[Any]) -> Select[Any]:
+    return select(*columns).select_from(Organisation)
+
+
+CLIENTS = List(
+    name="clients",
+    permission="project:read",
+    key=Client.id,
+    columns={
+        "client": Client.code, "name": Client.name, "state": _OF_CLIENT,
+        "since": Client.recorded_at, "ended": Client.ended_at,
+    },
+    query=_clients,
+    sorts={"client": Client.code, "name": Client.name, "since": Client.recorded_at},
+    filters={"q": _holds(Client.code, Client.name), "state": _is(_OF_CLIENT)},
+    choices={"state": STATES},
+    visible=Client.id.in_,
+)  # fmt: skip
+
+PROJECTS = List(
+    name="projects",
+    permission="project:read",
+    key=Project.id,
+    columns={
+        "project": Project.code, "client": Client.code, "state": _OF_PROJECT,
+        "contact": Project.contact, "since": Project.recorded_at, "ended": Project.ended_at,
+    },
+    query=_projects,
+    sorts={"project": Project.code, "client": Client.code, "since": Project.recorded_at},
+    filters={
+        "q": _holds(Project.code), "client": lambda value, _: Client.code == value,
+        "state": _is(_OF_PROJECT),
+    },
+    choices={"state": STATES},
+    visible=Client.id.in_,
+)  # fmt: skip
+
+DATASETS = List(
+    name="datasets",
+    permission="project:read",
+    key=Dataset.id,
+    columns={
+        "dataset": Dataset.code, "project": Project.code, "client": Client.code,
+        "sensitivity": Dataset.sensitivity, "type": Dataset.type, "state": _OF_DATASET,
+        "since": Dataset.recorded_at, "ended": Dataset.ended_at,
+    },
+    query=_datasets,
+    sorts={"dataset": Dataset.code, "project": Project.code, "since": Dataset.recorded_at},
+    filters={
+        "q": _holds(Dataset.code), "client": lambda value, _: Client.code == value,
+        "project": lambda value, _: Project.code == value,
+        "sensitivity": lambda value, _: Dataset.sensitivity == value, "state": _is(_OF_DATASET),
+    },
+    choices={"state": STATES},
+    visible=Client.id.in_,
+)  # fmt: skip
+
+
+def _employing(clients: frozenset[str]) -> ColumnElement[bool]:
+    """Firms whose people hold or held something there."""
+    people = select(Grant.subject_id).where(Grant.client_id.in_(clients))
+    return Organisation.id.in_(
+        select(Membership.organisation_id).where(
+            Membership.ended_at.is_(None), Membership.subject_id.in_(people)
+        )
+    )
+
+
+ORGANISATIONS = List(
+    name="organisations",
+    permission="subject:read",
+    key=Organisation.id,
+    columns={"organisation": Organisation.name, "state": _OF_FIRM},
+    query=_firms,
+    sorts={"organisation": Organisation.name},
+    filters={"q": _holds(Organisation.name), "state": _is(_OF_FIRM)},
+    choices={"state": STATES[:-1]},
+    visible=_employing,
+)
