@@ -80,7 +80,7 @@ def _measured(kind: str, database: Database) -> Iterator[Figure]:
             column = Grant.project_id if what == "project" else Grant.client_id
             own = select(Grant.id, Grant.starts_at, Grant.ends_at).where(column == row.id)
             floor = timed(lambda: session.execute(own).all())  # noqa: B023 - run at once
-            first = timed(lambda: _ask(session, what, code, limit=100))  # noqa: B023
+            first = timed(lambda: _ask(session, what, code, limit=100))  # noqa: B023 - run at once
             count = partial(exposure.count, session, what, code, begin=FROM, end=TO, by=world.BY)
             many = timed(count)
             asked = 0
@@ -88,7 +88,7 @@ def _measured(kind: str, database: Database) -> Iterator[Figure]:
             def whole() -> None:
                 nonlocal asked
                 after = ""
-                while page := _ask(session, what, code, limit=PAGE, after=after):  # noqa: B023
+                while page := _ask(session, what, code, limit=PAGE, after=after):  # noqa: B023 - at once
                     asked += len(page)
                     after = page[-1].grant_id
 

@@ -45,9 +45,8 @@ def history(
     Example: govern history P00017 --from 2026-11-01T00:00:00Z
     """
     with desk.database.reading() as session:
-        found = histories.of_person(
-            session, person, begin=begin, end=end, after=after, limit=limit, by=desk.by
-        )
+        part = histories.Part(begin=begin, end=end, after=after, limit=limit)
+        found = histories.of_person(session, person, part, by=desk.by)
         reading.note(desk.database, "history", subject=found.subject.id, by=desk.by)
         told = histories.person(session, found)
     words = [f"{found.subject.external_id}  {found.subject.full_name}"]
@@ -106,9 +105,8 @@ def acts_(
     Example: govern acts lin@govern.example
     """
     with desk.database.reading() as session:
-        found = histories.of_actor(
-            session, actor, begin=begin, end=end, after=after, limit=limit, by=desk.by
-        )
+        part = histories.Part(begin=begin, end=end, after=after, limit=limit)
+        found = histories.of_actor(session, actor, part, by=desk.by)
         reading.note(desk.database, "acts", detail={"actor": found.actor}, by=desk.by)
         told = histories.acts(session, found)
     desk.tell(told, *(_entries(told) or ["Nothing is recorded of them."]))

@@ -239,7 +239,7 @@ def agree(history: History, first: int, last: int) -> int:
 
 
 @settings(
-    max_examples=1,  # `bench who` runs 200
+    max_examples=2,  # `bench who` runs 200
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -614,7 +614,7 @@ HISTORIES = st.lists(
 
 
 @settings(
-    max_examples=3,  # `bench histories` runs 200
+    max_examples=4,  # `bench histories` runs 200
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

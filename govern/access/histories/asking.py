@@ -41,6 +41,16 @@ MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which part of a history: a range of instants, and a page of its entries behind a cursor."""
+
+    begin: datetime | None = None
+    end: datetime | None = None
+    after: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decided:
     """What was decided about a person: how often each way, and the first and last instant.
 
@@ -117,28 +127,26 @@ class Changes:
         return sum(max(size - self.begins[each], 0) for each, size in self.sizes.items())
 
 
-def of_person(
-    session: Session,
-    reference: str,
-    *,
-    begin: datetime | None = None,
-    end: datetime | None = None,
-    after: str = "",
-    limit: int = 50,
-    by: Principal,
-) -> Person:
+def of_person(session: Session, reference: str, part: Part, *, by: Principal) -> Person:
     """One person's whole history, by id, external id or address; `Unknown` beyond the readable."""
     logs = reading.readable(session, by=by)
     subject = session.get_one(Subject, names.person_told_of(session, reference, by=by))
-    page = reading.entries(
-        session, logs[: reading.MOST], where=Filter(subject=subject.id, begin=begin, end=end),
-        after=after, limit=limit, by=by,
-    )  # fmt: skip
     return Person(
-        subject=subject, logs=tuple(logs), page=page,
-        grants=_grants(session, subject, begin, end, by=by),
-        decided=decided(session, subject.id, begin=begin, end=end, by=by),
+        subject=subject, logs=tuple(logs),
+        page=_page(session, logs, part, subject=subject.id, by=by),
+        grants=_grants(session, subject, part.begin, part.end, by=by),
+        decided=decided(session, subject.id, begin=part.begin, end=part.end, by=by),
     )  # fmt: skip
+
+
+def _page(
+    session: Session, logs: Sequence[str], part: Part, *, subject: str | None = None,
+    actor: str | None = None, by: Principal,
+) -> Page:  # fmt: skip
+    where = Filter(subject=subject, actor=actor, begin=part.begin, end=part.end)
+    return reading.entries(
+        session, logs[: reading.MOST], where=where, after=part.after, limit=part.limit, by=by
+    )
 
 
 def _grants(
@@ -180,26 +188,14 @@ def decided(
     )  # fmt: skip
 
 
-def of_actor(
-    session: Session,
-    reference: str,
-    *,
-    begin: datetime | None = None,
-    end: datetime | None = None,
-    after: str = "",
-    limit: int = 50,
-    by: Principal,
-) -> Acts:
+def of_actor(session: Session, reference: str, part: Part, *, by: Principal) -> Acts:
     """What one actor did: a person by id, external id or address, else any actor by its id.
 
     Whom no readable log names did nothing, as far as the caller may know.
     """
     logs = reading.readable(session, by=by)
     actor = names.actor(session, reference, by=by)
-    page = reading.entries(
-        session, logs[: reading.MOST], where=Filter(actor=actor, begin=begin, end=end),
-        after=after, limit=limit, by=by,
-    )  # fmt: skip
+    page = _page(session, logs, part, actor=actor, by=by)
     known = names.of(session, [actor]) if page.entries else {}
     return Acts(actor=actor, name=known.get(actor, actor), logs=tuple(logs), page=page)
 

@@ -179,10 +179,10 @@ class Since(Paging):
 @routes.get("/subjects/<subject>/history", History, query=Ranged)
 def history(session: Session, subject: str, *, asked: Ranged, by: Principal) -> History:
     """One person's whole history: grants with what paused them, decisions, and every entry."""
-    found = histories.of_person(
-        session, subject, begin=asked.since, end=asked.until, after=asked.after,
-        limit=asked.limit, by=by,
+    part = histories.Part(
+        begin=asked.since, end=asked.until, after=asked.after, limit=asked.limit
     )  # fmt: skip
+    found = histories.of_person(session, subject, part, by=by)
     reading.note(guard.database(), "history", subject=found.subject.id, by=by)
     return History(**histories.person(session, found))
 

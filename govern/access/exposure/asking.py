@@ -1,17 +1,13 @@
-"""Exposure: who could reach something at any moment of a range, by which grant, from when to when.
+"""The asking: which grants of a place meet the range, which are alike, and the rule put to each.
 
-The answer is the one rule's, asked at the beginning of the range and at each later instant at which
-a clause can turn; never a comparison of overlaps. So two pauses that meet leave nothing between
-them, and a gap of a microsecond is told as one. Grants whose facts are the same but for their own
-window have the same answer: the rule is asked about one of them, and each clips it to its window.
-Those whose person is suspended, alone or in a list, are asked for these clauses apart: all clauses
-must hold, so the times of the one part are cut by the times of the other.
+Grants whose facts are the same but for their own window have the same answer: the rule is asked
+about one of them, and each clips it to its window. Those whose person is suspended, alone or in a
+list, are asked for these clauses apart: all clauses must hold, so the times of the one part are cut
+by the times of the other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +26,12 @@ from sqlalchemy import (
     union_all,
 )
 
-from govern import clock, errors, permissions
-from govern.access import clients, grants
+from govern.access import grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.demand_table import Factor, FactorDemand
 from govern.access.demand_table import Kind as DemandOf
 from govern.access.entitlements import EntitlementAction
+from govern.access.exposure.places import Exposure
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect, Mode, effect_of
 from govern.access.suspension_tables import (
@@ -52,155 +48,21 @@ from govern.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement, FromClause, Select
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.principal import Principal
+    from govern.access.exposure.places import Interval, Place
 
-Interval = tuple[datetime, datetime]
-_CHUNK = 20_000  # grants looked at together at most
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposure:
-    """One grant that permitted it, and when: half-open intervals in order, none touching another.
-
-    `dataset` is the code of the one dataset that the grant is over, if it is over one; `starts_at`
-    and `ends_at` are the grant's own window.
-    """
-
-    grant_id: str
-    subject_id: str
-    external_id: str
-    email: str
-    full_name: str
-    project: str
-    dataset: str | None
-    entitlement_id: str
-    starts_at: datetime
-    ends_at: datetime
-    intervals: tuple[Interval, ...]
+CHUNK = 20_000  # grants looked at together at most
 
 
-def within(session: OrmSession, begin: datetime, end: datetime) -> Interval:
-    """The range as far as it has happened; `Invalid` when nothing is left of it."""
-    end = min(end, clock.now(session))
-    if begin >= end:
-        raise errors.Invalid(
-            "The end must be after the beginning, and the beginning in the past.", field="from"
-        )
-    return begin, end
-
-
-def reach(
-    session: OrmSession,
-    kind: str,
-    code: str,
-    *,
-    begin: datetime,
-    end: datetime,
-    action: str = "read",
-    after: str = "",
-    limit: int = 1000,
-    held: bool = False,
-    by: Principal,
-) -> list[Exposure]:
-    """Who could do it to a client's projects, a project or a dataset in `begin <= t < end`.
-
-    Of a `subject` (their id), what they could do it to, as far as the caller may see their grants.
-    With `held`, grants that something kept from permitting it at any moment are told too. Keyset by
-    the grant's id. Of a range that reaches beyond now only what has happened is told.
-    """
-    place = _placed(session, kind, code, by=by)
-    begin, end = within(session, begin, end)
-    asked = _Asked(session, place, action, begin, end)
-    found: list[Exposure] = []
-    size = min(max(limit, 100), _CHUNK)
-    while len(found) < limit:
-        rows = asked.windowed(after, size)
-        found += asked.answered(rows, held=held)
-        if len(rows) < size:
-            break
-        after, size = rows[-1][0], min(size * 4, _CHUNK)
-    return found[:limit]
-
-
-def count(
-    session: OrmSession,
-    kind: str,
-    code: str,
-    *,
-    begin: datetime,
-    end: datetime,
-    action: str = "read",
-    by: Principal,
-) -> int:
-    """How many grants `reach` would name, without a row for each."""
-    place = _placed(session, kind, code, by=by)
-    begin, end = within(session, begin, end)
-    return _Asked(session, place, action, begin, end).counted()
-
-
-def behind(
-    session: OrmSession,
-    kind: str,
-    code: str,
-    *,
-    begin: datetime,
-    end: datetime,
-    after: str,
-    most: int,
-    action: str = "read",
-    by: Principal,
-) -> int:
-    """How many grants `reach` with `held` would tell behind a cursor; counted up to `most`."""
-    place = _placed(session, kind, code, by=by)
-    begin, end = within(session, begin, end)
-    return _Asked(session, place, action, begin, end).behind(after, most)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """What is asked about: ids. Of a person, `clients` are those whose grants may be seen."""
-
-    kind: str
-    client: str = ""
-    project: str | None = None
-    dataset: str | None = None
-    person: str | None = None
-    clients: frozenset[str] | None = None
-
-
-def _placed(session: OrmSession, kind: str, code: str, *, by: Principal) -> _Place:
-    if kind == "subject":
-        seen = permissions.scope(by, "grant:read")
-        if seen is not None and not seen:
-            permissions.require(by, "grant:read")
-        return _Place(kind, person=code, clients=seen)
-    place = _thing(session, kind, code)
-    permissions.require(by, "grant:read", client=place.client)
-    return place
-
-
-def _thing(session: OrmSession, kind: str, code: str) -> _Place:
-    if kind == "client":
-        return _Place(kind, clients.client(session, code).id)
-    if kind == "project":
-        project = clients.project(session, code)
-        return _Place(kind, project.client_id, project.id)
-    if kind == "dataset":
-        dataset = clients.dataset(session, code)
-        project = clients.project(session, dataset.project_id)
-        return _Place(kind, project.client_id, project.id, dataset.id)
-    raise errors.Invalid("Ask about client:, project: or dataset:.", field="resource")
-
-
-class _Asked:
+class Asked:
     """One question, put to one snapshot a chunk of grants at a time."""
 
     def __init__(
-        self, session: OrmSession, place: _Place, action: str, begin: datetime, end: datetime
+        self, session: OrmSession, place: Place, action: str, begin: datetime, end: datetime
     ) -> None:
         self._session, self._place, self._action = session, place, action
         self._effect = effect_of(action)

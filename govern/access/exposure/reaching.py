@@ -1,0 +1,99 @@
+"""Exposure: who could reach something at any moment of a range, by which grant, from when to when.
+
+The answer is the one rule's, asked at the beginning of the range and at each later instant at which
+a clause can turn; never a comparison of overlaps. So two pauses that meet leave nothing between
+them, and a gap of a microsecond is told as one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from govern import clock, errors
+from govern.access.exposure.asking import CHUNK, Asked
+from govern.access.exposure.places import placed
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.access.exposure.places import Exposure, Interval
+    from govern.principal import Principal
+
+
+def within(session: OrmSession, begin: datetime, end: datetime) -> Interval:
+    """The range as far as it has happened; `Invalid` when nothing is left of it."""
+    end = min(end, clock.now(session))
+    if begin >= end:
+        raise errors.Invalid(
+            "The end must be after the beginning, and the beginning in the past.", field="from"
+        )
+    return begin, end
+
+
+def reach(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    action: str = "read",
+    after: str = "",
+    limit: int = 1000,
+    held: bool = False,
+    by: Principal,
+) -> list[Exposure]:
+    """Who could do it to a client's projects, a project or a dataset in `begin <= t < end`.
+
+    Of a `subject` (their id), what they could do it to, as far as the caller may see their grants.
+    With `held`, grants that something kept from permitting it at any moment are told too. Keyset by
+    the grant's id. Of a range that reaches beyond now only what has happened is told.
+    """
+    place = placed(session, kind, code, by=by)
+    begin, end = within(session, begin, end)
+    asked = Asked(session, place, action, begin, end)
+    found: list[Exposure] = []
+    size = min(max(limit, 100), CHUNK)
+    while len(found) < limit:
+        rows = asked.windowed(after, size)
+        found += asked.answered(rows, held=held)
+        if len(rows) < size:
+            break
+        after, size = rows[-1][0], min(size * 4, CHUNK)
+    return found[:limit]
+
+
+def count(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    action: str = "read",
+    by: Principal,
+) -> int:
+    """How many grants `reach` would name, without a row for each."""
+    place = placed(session, kind, code, by=by)
+    begin, end = within(session, begin, end)
+    return Asked(session, place, action, begin, end).counted()
+
+
+def behind(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    after: str,
+    most: int,
+    action: str = "read",
+    by: Principal,
+) -> int:
+    """How many grants `reach` with `held` would tell behind a cursor; counted up to `most`."""
+    place = placed(session, kind, code, by=by)
+    begin, end = within(session, begin, end)
+    return Asked(session, place, action, begin, end).behind(after, most)
