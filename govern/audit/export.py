@@ -24,7 +24,7 @@ from govern.tlog import tiles
 from govern.tlog.errors import TileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
     from datetime import datetime
     from typing import BinaryIO, Self
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 FORMS = ("jsonl", "csv", "ocsf", "parquet")
 _BATCH = 8192
-_Row = tuple[int, bytes, bytes]  # place, leaf and hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,22 +302,24 @@ def _write_log(
     # An entry that is missing from a whole log is not hidden behind a hash: the reader will see it.
     may_skip = bool(where.words())
     place = 0
-    chosen = select(Entry.seq, Entry.leaf, Entry.hash).where(*conditions).order_by(Entry.seq)
+    chosen = select(Entry.seq, Entry.leaf).where(*conditions).order_by(Entry.seq)
     for batch in prepared.stream(session.connection(), chosen, size=_BATCH):
         first, last = batch[0][0], batch[-1][0]
         together = last - first == len(batch) - 1
         if together:
             tree.load(first // tiles.WIDTH, last // tiles.WIDTH)
         values = _values(session, conditions[:1] if together else conditions, first, last)
-        if not values and (not may_skip or (together and first == place)):
-            pieces: Iterable[bytes] = lines.plain_entries(_told(tree, batch))
+        if not values and together and (first == place or not may_skip):
+            bodies = [body for _, body in batch]
+            pieces: Iterable[bytes] = lines.plain_entries(first, bodies, tree.told(first, last + 1))
         else:
             file.erased += sum(each is None for some in values.values() for each in some.values())
             pieces = []
-            for seq, body, digest in _told(tree, batch):
+            for seq, body in batch:
                 if seq > place and may_skip:
                     pieces.append(lines.skip(place, seq, tree.range(place, seq).hashes))
-                pieces.append(lines.entry(seq, lines.encode(digest), values.get(seq), body))
+                digest = lines.encode(tree.told(seq, seq + 1))
+                pieces.append(lines.entry(seq, digest, values.get(seq), body))
                 place = seq + 1
         file.write(pieces, rows=len(batch))
         place = last + 1
@@ -340,21 +341,6 @@ def _values(
         opened = None if salt is None else [str(salt), str(value)]
         found.setdefault(seq, {})[name] = opened
     return found
-
-
-def _told(tree: log.Tree, batch: Iterable[_Row]) -> Iterator[_Row]:
-    """The entries with their hashes as the tiles have them, which show what was changed since.
-
-    Where a tile is not full yet or damaged, the hash that stands beside the entry is taken.
-    """
-    number, tile = -1, b""
-    for seq, body, digest in batch:
-        if seq >> tiles.HEIGHT != number:
-            number = seq >> tiles.HEIGHT
-            kept = tree.tile(0, number)
-            tile = kept if kept and len(kept) == tiles.TILE_SIZE else b""
-        at = (seq & (tiles.WIDTH - 1)) << 5
-        yield seq, body, tile[at : at + 32] or digest
 
 
 def _check_form(form: str) -> None:

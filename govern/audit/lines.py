@@ -31,8 +31,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import struct
 from base64 import b64encode
 from binascii import b2a_base64
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from govern.audit import leaf
@@ -52,14 +54,16 @@ _STRING = rb'"[ !#-\[\]-~]*"'
 _FLAT = rb"\{(?:%s:%s(?:,%s:%s)*)?\}".replace(rb"%s:%s", rb"%s:(?:%s|-?[0-9]+|true|false|null)")
 _FLAT = _FLAT.replace(b"%s", _STRING)
 # An entry whose leaf is flat and plain ASCII, as nearly all are: what this matches is JSON, and a
-# leaf of version 1. Groups: seq, hash, values, leaf, its commitments, log, seq and time.
+# leaf of version 1. Groups: seq, hash, values, leaf, its commitments, log, seq, time and type.
 PLAIN = re.compile(
     rb'\{"seq":([0-9]{1,19}),"hash":"([A-Za-z0-9+/]{43}=)"(?:,"values":(\{.*?\}))?'
     rb',"entry":(\{"actor":' + _STRING + rb'(?:,"commit":(' + _FLAT + rb"))?"
     rb'(?:,"data":' + _FLAT + rb')?,"log":"([!#-\[\]-~]+)"(?:,"refs":' + _FLAT + rb")?"
     rb',"salt":' + _STRING + rb',"seq":(0|[1-9][0-9]{0,18})(?:,"session":' + _STRING + rb")?"
-    rb',"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","type":' + _STRING + rb',"v":1\})\}\n'
+    rb',"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","type":"([ !#-\[\]-~]*)","v":1\})\}\n'
 )
+_HASH = 32  # bytes
+_LINE = b'{"seq":%d,"hash":"%b=","entry":%b}\n'
 SKIP = re.compile(rb'\{"skip":\[(0|[1-9][0-9]{0,18}),([1-9][0-9]{0,18})\],"hashes":\[(.*)\]\}\n')
 
 COLUMNS = (
@@ -97,12 +101,17 @@ def entry(
     return b'{"seq":%d,"hash":"%s"%s,"entry":%s}\n' % (seq, digest.encode(), beside, body)
 
 
-def plain_entries(rows: Iterable[tuple[int, bytes, bytes]]) -> Iterator[bytes]:
-    """Many entries without values, by place, leaf and hash: as `entry` writes each, but faster."""
-    for seq, body, digest in rows:
-        yield b'{"seq":%d,"hash":"%b","entry":%b}\n' % (
-            seq, b2a_base64(digest, newline=False), body,
-        )  # fmt: skip
+def plain_entries(first: int, bodies: Sequence[bytes], digests: bytes) -> Iterator[bytes]:
+    """Neighbouring entries without values, by the first one's place, their leaves and their hashes.
+
+    As `entry` writes each, but faster: 33 bytes are 44 characters, so all hashes are encoded in one
+    go, each with a byte behind it that gives way to the padding.
+    """
+    spread = bytearray(len(bodies) * (_HASH + 1))
+    for place in range(_HASH):
+        spread[place :: _HASH + 1] = digests[place::_HASH]
+    encoded = struct.iter_unpack("43sx", b2a_base64(spread, newline=False))
+    return map(_LINE.__mod__, zip(count(first), chain.from_iterable(encoded), bodies))
 
 
 def skip(first: int, end: int, hashes: Iterable[bytes]) -> bytes:

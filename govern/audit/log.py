@@ -197,6 +197,8 @@ class Tree:
         self._session = session
         self._log_id = log_id
         self._cache: dict[tuple[int, int], bytes | None] = {}
+        # The hashes beside the entries of one tile that is not full, or damaged.
+        self._columns: dict[int, bytes] = {}
 
     def tile(self, level: int, number: int) -> bytes | None:
         """A full tile's 256 hashes, or None while it is not full."""
@@ -219,6 +221,34 @@ class Tree:
             )
         )
         self._cache.update({(0, number): hashes for number, hashes in rows})
+
+    def told(self, begin: int, end: int) -> bytes:
+        """The hashes that stand beside the entries of [begin, end), one after another.
+
+        Those of full tiles, which show what was changed since; elsewhere what the entries' own
+        column says. Of an entry that is not there they are zeros.
+        """
+        first, last = begin // tiles.WIDTH, (end - 1) // tiles.WIDTH
+        hashes = b"".join(self._told_tile(number) for number in range(first, last + 1))
+        skipped = first * tiles.WIDTH
+        return hashes[(begin - skipped) * merkle.HASH_SIZE : (end - skipped) * merkle.HASH_SIZE]
+
+    def _told_tile(self, number: int) -> bytes:
+        kept = self.tile(0, number)
+        if kept is not None and len(kept) == tiles.TILE_SIZE:
+            return kept
+        if number not in self._columns:
+            first = number * tiles.WIDTH
+            rows = self._session.execute(
+                select(Entry.seq, Entry.hash).where(
+                    Entry.log_id == self._log_id, Entry.seq.between(first, first + tiles.WIDTH - 1)
+                )
+            )
+            hashes = [bytes(merkle.HASH_SIZE)] * tiles.WIDTH
+            for seq, digest in rows:
+                hashes[seq - first] = digest[: merkle.HASH_SIZE].ljust(merkle.HASH_SIZE, b"\0")
+            self._columns = {number: b"".join(hashes)}
+        return self._columns[number]
 
     def leaves(self, begin: int, end: int) -> list[bytes]:
         """Leaf hashes of [begin, end) from the entries themselves."""

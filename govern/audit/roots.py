@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from govern.tlog import merkle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CHUNK = 1 << 16
 
@@ -35,6 +40,13 @@ class Roots:
             self._found_next.append(told if found is None else found)
         self._told_next.append(told)
         self.size += 1
+        if len(self._told_next) >= _CHUNK:
+            self._join()
+
+    def add_all(self, told: Sequence[bytes]) -> None:
+        """The next leaves, whose hashes are as told; the two trees must be one."""
+        self._told_next += told
+        self.size += len(told)
         if len(self._told_next) >= _CHUNK:
             self._join()
 

@@ -19,6 +19,7 @@ from govern.tlog import merkle, note
 from govern.tlog.errors import TlogError
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
 
     from govern.audit.verify.report import Findings
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from govern.tlog.checkpoint import Checkpoint
 
 
-# No other entry holds these bytes: within a text the quotes would be escaped.
-_ERASURE = b'"type":"%s"' % ERASED.encode()
+_ERASURE = ERASED.encode()
 
 
 @dataclass
@@ -105,36 +105,46 @@ class Pieces:
 
         Returns the first line that is anything else, which the slow way looks at.
         """
-        log, begin = head.log.encode(), head.place
-        last, add, marks = head.last.encode(), head.roots.add, head.marks
-        looked = not (head.roots.is_forked or self.lines.is_csv)
-        while looked and head.whole and head.place < head.size:
-            parts = lines.PLAIN.fullmatch(line)
-            if parts is None:
-                break
-            number, stated, values, body, commit, of, seq, time = parts.groups()
+        if head.whole and not (head.roots.is_forked or self.lines.is_csv):
+            while taken := self._taken(head):
+                line = self.lines.behind(*taken)
+        return line
+
+    def _taken(self, head: Head) -> tuple[re.Match[bytes], int] | None:
+        """Take in the entries from the present line on that are as they should be, as far as read.
+
+        The last of them, and how many they are.
+        """
+        log, place, last, taken = head.log.encode(), head.place, head.last.encode(), None
+        begin, marks, digests = place, head.marks, list[bytes]()
+        for parts in self.lines.matches(lines.PLAIN):
+            number, stated, values, body, commit, of, seq, time, kind = parts.groups()
             digest = sha256(b"\x00" + body).digest()
             if (
-                number != seq
+                place >= head.size
+                or number != seq
+                or seq != b"%d" % place
                 or of != log
                 or time <= last
-                or int(seq) != head.place
                 or b2a_base64(digest, newline=False) != stated
-                or _ERASURE in body
+                or kind == _ERASURE
                 or ((values or commit) and not _plainly_opened(values, commit))
             ):
                 break
-            last = time
-            add(digest)
-            head.place += 1
-            if head.place in marks:
+            taken, last = parts, time
+            digests.append(digest)
+            place += 1
+            if place in marks:
+                head.roots.add_all(digests)
+                head.place, digests = place, []
                 self._mark(head)
-            line = self.lines.next()
-        if head.place > begin:
-            head.last = last.decode()
-            head.shown += head.place - begin
-            self.rows += head.place - begin
-        return line
+        if taken is None:
+            return None
+        head.roots.add_all(digests)
+        head.place, head.last = place, last.decode()
+        head.shown += place - begin
+        self.rows += place - begin
+        return taken, place - begin
 
     def _ends_section(self, head: Head, line: bytes, later: Sequence[Head]) -> bool:
         if line.startswith(b'{"end":'):

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from govern.audit import lines
 
 if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
     from concurrent.futures import Future
     from typing import IO
 
 
-# Bytes that are hashed in one go.
+# Bytes that are read and hashed in one go.
 _BULK = 1 << 18
 
 
@@ -22,79 +24,104 @@ class Lines:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        # What lies before the block is hashed, in bulk by a thread of its own meanwhile.
         self._hash = sha256()
-        # What is read and not hashed yet; a thread of its own hashes it in bulk meanwhile.
-        self._unhashed: list[bytes] = []
-        self._unhashed_size = 0
         self._hashing: ThreadPoolExecutor | None = None
         self._hashed: Future[None] | None = None
-        self._ahead: list[tuple[bytes, bytes, str]] = []
-        self._raw = b""
+        self._block = b""
+        # Where in the block the present line begins, and the one after it.
+        self._at = self._next = 0
         self.number = 0
         # What is wrong with the row that holds the line, when only its readable cells are.
         self.fault = ""
-        first = stream.readline(lines.MAX_LINE)
-        self.is_csv = first == lines.CSV_HEAD
+        end = self._end()
+        self.is_csv = self._block[:end] == lines.CSV_HEAD
         if self.is_csv:
-            self.number = 1
-            self._hash.update(first)
-        else:
-            self._ahead.append((first, first, ""))
+            self._next, self.number = end, 1
 
     def next(self) -> bytes:
         """The next line, empty at the end of the file."""
-        self._unhashed.append(self._raw)
-        self._unhashed_size += len(self._raw)
-        if self._unhashed_size >= _BULK:
-            self._hash_bulk()
+        self._at = self._next
+        self._next = self._end()
         self.number += 1
-        if self._ahead:
-            line, self._raw, self.fault = self._ahead.pop()
-        elif self.is_csv:
-            line, self._raw, self.fault = self._read()
-        else:
-            line = self._raw = self._stream.readline(lines.MAX_LINE)
-            self.fault = ""
+        line, self.fault = self._read(self._at, self._next)
         return line
 
     def peek(self) -> bytes:
         """The line after, without going on to it."""
-        if not self._ahead:
-            self._ahead.append(self._read())
-        return self._ahead[0][0]
+        end = self._end()  # first, for what is read on moves the block
+        return self._read(self._next, end)[0]
+
+    def matches(self, form: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+        """The present line and those right behind it that are of one form, as far as is read.
+
+        The form is one of whole lines of JSON.
+        """
+        match, block = form.match, self._block
+        found = match(block, self._at)
+        while found is not None:
+            yield found
+            found = match(block, found.end())
+
+    def behind(self, last: re.Match[bytes], taken: int) -> bytes:
+        """Go on to the line behind the last of so many matches."""
+        self._next = last.end()
+        self.number += taken - 1
+        return self.next()
 
     def digest_before(self) -> str:
         """SHA-256 of all bytes before the present line."""
         if self._hashed is not None:
             self._hashed.result()
-        self._hash.update(b"".join(self._unhashed))
-        self._unhashed, self._unhashed_size = [], 0
-        return self._hash.hexdigest()
+        digest = self._hash.copy()
+        digest.update(self._block[: self._at])
+        return digest.hexdigest()
 
     def close(self) -> None:
         """End the thread that hashes."""
         if self._hashing is not None:
             self._hashing.shutdown()
 
-    def _hash_bulk(self) -> None:
-        """Hand on what is not hashed yet; at most two such parts are held at a time."""
+    def _end(self) -> int:
+        """Where in the block the line after the present one ends; more is read until it does."""
+        while True:
+            end = self._block.find(b"\n", self._next, self._next + lines.MAX_LINE) + 1
+            if end:
+                return end
+            if len(self._block) - self._next >= lines.MAX_LINE:
+                return self._next + lines.MAX_LINE
+            if not self._more():
+                return len(self._block)
+
+    def _more(self) -> bool:
+        """Read on; what lies before the present line is handed on to be hashed."""
+        data = self._stream.read(_BULK)
+        if not data:
+            return False
+        if self._at:
+            self._hash_bulk(self._block[: self._at])
+        self._block = self._block[self._at :] + data
+        self._at, self._next = 0, self._next - self._at
+        return True
+
+    def _hash_bulk(self, data: bytes) -> None:
+        """Hash what was read; at most two such parts are held at a time."""
         if self._hashing is None:
             self._hashing = ThreadPoolExecutor(1)
         if self._hashed is not None:
             self._hashed.result()
-        self._hashed = self._hashing.submit(self._hash.update, b"".join(self._unhashed))
-        self._unhashed, self._unhashed_size = [], 0
+        self._hashed = self._hashing.submit(self._hash.update, data)
 
-    def _read(self) -> tuple[bytes, bytes, str]:
-        raw = self._stream.readline(lines.MAX_LINE)
+    def _read(self, begin: int, end: int) -> tuple[bytes, str]:
+        raw = self._block[begin:end]
         if not self.is_csv or not raw:
-            return raw, raw, ""
+            return raw, ""
         try:
             line = lines.from_csv(raw)
         except ValueError:
-            return raw, raw, ""
+            return raw, ""
         try:
             same = lines.to_csv(line) == raw
         except (ValueError, RecursionError):
             same = False
-        return line, raw, "" if same else "the columns to read are not those of the exact parts"
+        return line, "" if same else "the columns to read are not those of the exact parts"
