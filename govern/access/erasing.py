@@ -102,7 +102,6 @@ def erase(session: Session, subject: Subject, *, reason: str, by: Principal) -> 
     subject.external_id = subject.email = subject.id
     subject.full_name, subject.country, subject.expertise = NAME, "", ""
     subject.language = None
-    subject.language = None
     logs = sorted({HOUSE, *(log_id for log_id, _, _ in values)})
     named = _named_in(session, alone, logs)
     record(

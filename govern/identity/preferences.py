@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from sqlalchemy import select
@@ -70,7 +70,7 @@ def set_time_zone(session: Session, name: str, *, by: Principal) -> None:
         if fresh and session.execute(there).first() is not None:
             raise Again
 
-    _record(session, row, {"time_zone": name}, by=by, recheck=recheck)
+    _record(session, row, "time_zone", name, by=by, recheck=recheck)
 
 
 def set_language(session: Session, language: str, *, by: Principal) -> None:
@@ -83,13 +83,14 @@ def set_language(session: Session, language: str, *, by: Principal) -> None:
     if (person.language or "") == language:
         return
     person.language = language or None
-    _record(session, person, {"language": language}, by=by)
+    _record(session, person, "language", language, by=by)
 
 
 def _record(
     session: Session,
     row: Preference | Subject,
-    chosen: dict[str, Any],
+    which: str,
+    value: str,
     *,
     by: Principal,
     recheck: Callable[[OrmSession], None] | None = None,
@@ -100,7 +101,8 @@ def _record(
         logs=[HOUSE],
         by=by,
         refs={"subject": by.id},
-        private=chosen,
+        data={"preference": which},  # told also where nothing was chosen
+        private={which: value},
         about=by.id,
         covers=[row],
         recheck=recheck,

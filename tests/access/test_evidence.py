@@ -7,8 +7,6 @@ import io
 import json
 import subprocess
 import sys
-import warnings
-import zipfile
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,12 +19,11 @@ from govern.audit import single, verify
 from govern.audit.signer import Signer
 from tests.audit import files
 from tests.factory import OPERATOR, World, person
+from tests.support.damage.files import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    Parts = dict[str, bytes]
 
 CANARY = "Zanzibar"
 
@@ -62,20 +59,6 @@ def made(world: World, client: str = "ASTER", by: Any = OPERATOR) -> tuple[bytes
         world.store, out, client, begin=now - timedelta(days=1), end=now + timedelta(days=1), by=by
     )
     return out.getvalue(), signer.key
-
-
-def opened(data: bytes) -> Parts:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def closed(parts: Parts, *twice: str) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a name stands in it twice
-        for name in (*parts, *twice):
-            archive.writestr(name, parts[name])
-    return out.getvalue()
 
 
 def named(data: bytes, key: str, *kept: bytes) -> set[str]:

@@ -9,14 +9,16 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock, errors
-from govern.access import offboarding, questions
+from govern.access import deriving, erasing, offboarding, questions
 from govern.audit.log import Value
+from govern.audit.signer import Signer
+from govern.identity import preferences
+from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
-from tests.factory import person, together
+from tests.factory import OPERATOR, person, together
 
 if TYPE_CHECKING:
     from govern.access.questions import Question
-    from govern.identity.subjects import Subject
     from tests.factory import World
 
 
@@ -160,3 +162,28 @@ def test_what_waits_is_paged_by_its_age_and_ends_with_the_one_who_asked(world: W
     world.do(lambda s: offboarding.offboard(s, s.merge(people[0]), reason="left", by=admin))
     with world.store.reading() as session:
         assert [line.id for line in questions.waiting(session, by=admin)[0]] == asked[1:]
+
+
+def test_what_was_written_goes_with_whoever_asked_is_erased_and_every_proof_stays(
+    world: World,
+) -> None:
+    asker, neighbour = world.subject(), world.subject()
+    project = world.project("Kingfisher")
+    for each in (asker, neighbour):
+        world.grant(each, project)
+    admin = person(world.staff())
+    question = ask(world, asker, "Kingfisher", "My quetzal is ill.")
+    write(world, question, "Get well, quetzal.", seen=1, by=admin)
+    own = ask(world, asker, "", "Am I held, quetzal?")
+    other = ask(world, neighbour, "Kingfisher", "May I go?")
+    world.do(lambda s: preferences.set_time_zone(s, "Europe/Berlin", by=plain(asker)))
+    world.do(lambda s: preferences.set_language(s, "de", by=plain(asker)))
+    world.do(lambda s: offboarding.offboard(s, s.merge(asker), reason="left", by=OPERATOR))
+    world.do(lambda s: erasing.erase(s, s.get_one(Subject, asker.id), reason="law", by=OPERATOR))
+    assert said(world, question, admin) == [(True, None), (False, None)]
+    assert said(world, own, admin) == [(True, None)]
+    assert said(world, other, admin) == [(True, "May I go?")]
+    with world.store.reading() as session:
+        left = select(Value.value).where(Value.value.like("%quetzal%"))
+        assert session.execute(left).all() == []
+    assert deriving.check(world.store, Signer(world.store.settings)).damage == ()

@@ -12,7 +12,8 @@ from govern import errors
 from govern.audit import verify
 from tests.support.damage import chance, files, store
 from tests.support.damage.files import verified
-from tests.support.damage.scene import Scene, fill
+from tests.support.damage.filling import fill
+from tests.support.damage.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

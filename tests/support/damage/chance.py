@@ -46,12 +46,23 @@ PROVEN: dict[str, str] = {
     "people_list": "id number digest",
     "people_list_item": "subject_id list_id",
     "role_assignment": "id subject_id role client_id ends_at recorded_at ended_at",
+    "question": "id subject_id client_id project_id suspension_id number recorded_at last_at "
+    "waiting_since",
+    "question_message": "question_id number written_by recorded_at",
+    "preference": "subject_id time_zone",
+    "notice_acknowledgement": "notice_id subject_id recorded_at",
+    "scheduled_resume": "suspension_id at shown_at asked_by approved_by recorded_at confirmed_by "
+    "confirmed_at outcome ended_at",
+    "drill": "id log_id mode targets microseconds rate grants people digest held_by recorded_at",
+    "legal_hold": "id client_id recorded_at released_at",
+    "access_retention": "client_id days recorded_at",
     "factor_demand": "id kind target_id client_id factor starts_at recorded_at ended_at",
 }
 UNPROVEN: dict[str, str] = {
     "log_value.about": "whose value it is: what an erasure goes by, not what was recorded",
     "log_checkpoint.signed_at": "no part of what is signed; the entries have their own instants",
     "log_checkpoint removed": "the newest head proves all that those before it did",
+    "question_message.id": "as that of a resume: of no entry, and nothing else goes by it",
     "access_row unsealed": "rows of the last seconds, which `fsck` lists as not proven",
 }
 # Rows that go unnoticed when they are gone.

@@ -1,4 +1,4 @@
-"""One world that holds a bit of everything, and whoever owns its databases, who stops at nothing.
+"""A world that holds a bit of everything, and whoever owns its databases, who stops at nothing.
 
 What the owner does is put back at once, table by table, so one world serves for every damage.
 """
@@ -20,17 +20,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from govern import clock
-from govern.access import deriving, ending, evidence, suspensions
-from govern.audit import EventType, decisions, export, fsck, leaf, record, sealing, triggers
+from govern.access import deriving, evidence
+from govern.audit import export, fsck, leaf, triggers
 from govern.audit.export import Filter
 from govern.audit.log import Checkpoint, Entry, Tile
 from govern.audit.sealing import AccessSeal
 from govern.audit.signer import Signer
 from govern.db import AccessBase, Base
-from govern.identity import subjects
-from govern.principal import SYSTEM
 from govern.tlog import checkpoint, merkle, note
-from tests.factory import OPERATOR, SECOND, World
+from tests.factory import OPERATOR, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
     from sqlalchemy.orm import Session
 
-    from govern.access.clients import Project
     from govern.db import Database
-    from govern.identity.subjects import Subject
 
 # Entries of the client's log: in a tile that is full, signed but in none yet, not signed yet.
 EARLY, BEHIND = 6, -4
@@ -50,71 +46,7 @@ RECORD = frozenset({
     "log", "log_entry", "log_value", "log_tile", "log_checkpoint", "access_row", "access_seal",
     "access_expiry", "access_horizon",
 })  # fmt: skip
-CROWD = 256
 _OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-
-
-def fill(world: World) -> None:
-    """A client with a bit of everything in its log, most of it signed; and a rival."""
-    store = world.store
-    signer = Signer(store.settings)
-    aster, rival = world.client("ASTER"), world.client("RIVAL")
-    project, other = world.project("Kingfisher", client=aster), world.project("Rook", client=rival)
-    people = [world.subject(f"K{number}") for number in range(5)]
-    held = [world.grant(each, project) for each in people]
-    world.grant(people[0], project, dataset=world.dataset(project))
-    world.grant(people[0], other)
-    signer.sign(store)
-    stopped = world.suspend("project:Kingfisher", "project:Rook", internal_reason="they called")
-    world.write_particulars()
-    decide(store, project, *people[:4], permit=False)
-    sealing.seal(store)
-    world.lift(stopped)
-    world.write_particulars()
-    world.revoke(held[0])
-    decide(store, project, *people[:3], permit=True)
-    sealing.seal(store)
-    append(store, aster.id, CROWD)
-    signer.sign(store)
-    stands = world.suspend("subject:K4", "dataset:kingfisher-audio", note="We look into it.")
-    out = world.do(lambda s: suspensions.ask_release(
-        s, s.merge(stands), [s.merge(people[4])], by=OPERATOR))  # fmt: skip
-    world.approve(out, by=SECOND)
-    world.do(lambda s: suspensions.amend(
-        s, s.merge(stands), review_by=clock.now(s) + timedelta(days=9), by=OPERATOR))  # fmt: skip
-    world.entitlement("annotator", "read", "annotate", "export")
-    world.subject("K9", organisation="Acme")
-    world.do(lambda s: suspensions.move(
-        s, s.merge(people[0]), subjects.organisation_named(s, "Acme"), by=OPERATOR))  # fmt: skip
-    over = world.project("Wren", client=aster)
-    world.do(lambda s: ending.end(s, s.merge(over), number=0, reason="over", by=OPERATOR))
-    ending.write(store)
-    world.suspend(f"people:{world.people_list(people[2], people[3]).id}")
-    world.demand("client:ASTER")
-    world.staff("auditor", client=aster)
-    world.drill("dataset:kingfisher-audio")
-    world.write_particulars()
-    world.revoke(held[1])
-    signer.sign(store)
-    world.grant(people[1], project)
-    decide(store, project, people[1], permit=True)
-
-
-def decide(store: Database, project: Project, *people: Subject, permit: bool) -> None:
-    """Decisions as they are kept; who asks for one keeps a connection, and this world is copied."""
-    row = {
-        "at": clock.utcnow(), "kind": "decision", "principal": "int_1", "session_id": None,
-        "client_id": project.client_id, "resource_id": project.id, "action": "read",
-        "permit": permit, "reason": "permitted" if permit else "project_paused", "as_of": 1,
-        "house_as_of": 1, "worked_at": None, "detail": None,
-    }  # fmt: skip
-    decisions.write(store, [row | {"subject_id": each.id} for each in people])
-
-
-def append(store: Database, log_id: str, count: int) -> None:
-    """Entries that change nothing, so that a tile becomes full."""
-    line = record.Line(type=EventType.SESSION_OPENED, refs={"subject": "sub_x"})
-    store.transaction(lambda s: record.append_many(s, log_id, [line] * count, by=SYSTEM))
 
 
 @dataclass
@@ -349,6 +281,14 @@ _ONES = {
     "list": "SELECT id FROM people_list",
     "listed": "SELECT min(subject_id) FROM people_list_item",
     "stranger": "SELECT id FROM subject WHERE external_id = 'K0'",
+    "asker": "SELECT id FROM subject WHERE external_id = 'K2'",
+    "question": "SELECT id FROM question WHERE waiting_since IS NOT NULL",
+    "answered": "SELECT id FROM question WHERE waiting_since IS NULL",
+    "hold": "SELECT id FROM legal_hold WHERE released_at IS NULL",
+    "released": "SELECT id FROM legal_hold WHERE released_at IS NOT NULL",
+    "drill": "SELECT id FROM drill",
+    "resume": "SELECT id FROM scheduled_resume WHERE ended_at IS NULL",
+    "scheduled": "SELECT suspension_id FROM scheduled_resume WHERE ended_at IS NULL",
 }  # fmt: skip
 
 

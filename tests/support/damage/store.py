@@ -1,21 +1,12 @@
-"""What whoever owns the databases can do to them, and what `govern log fsck` says of it."""
+"""What whoever owns the databases can do to the logs, and what `govern log fsck` says of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.support.damage.kinds import Kind, copied
+from tests.support.damage.state import STATE
 
 OF = "WHERE log_id = :log AND seq ="
 OPEN = "(SELECT id FROM suspension WHERE ended_at IS NULL)"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of damage: `statements` do it; it is found as `finds`, in a sentence of `words`."""
-
-    name: str
-    statements: tuple[str, ...]
-    finds: str
-    words: str
 
 
 def _kind(name: str, *statements: str, finds: str, words: str) -> Kind:
@@ -26,18 +17,7 @@ def _entry(change: str, place: str) -> str:
     return f"UPDATE log_entry SET {change} {OF} :{place}"
 
 
-def _copied(table: str, columns: str, where: str, **changed: str) -> str:
-    """A statement that copies a row with some columns changed."""
-    names = columns.split()
-    chosen = ", ".join(changed.get(name, name) for name in names)
-    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM {table} {where}"
-
-
 _ENTRY = "log_id seq at type actor subject_id project_id suspension_id leaf hash"
-_GRANT = (
-    "id subject_id entitlement_id client_id project_id dataset_id starts_at ends_at recorded_at "
-    "ended_at"
-)
 _CUT = "DELETE FROM log_entry WHERE log_id = :log AND seq >= :tail"
 
 LOGS = (
@@ -74,13 +54,13 @@ LOGS = (
           "DELETE FROM log_tile WHERE log_id = :log",
           finds="head", words="The log {log} has no head: it was removed"),
     _kind("an entry is doubled",
-          _copied("log_entry", _ENTRY, f"{OF} :last", seq="seq + 1"),
+          copied("log_entry", _ENTRY, f"{OF} :last", seq="seq + 1"),
           finds="place", words="Entry {end} says it is entry {last}"),
     _kind("an entry is given another place", _entry("seq = :end", "early"),
           finds="missing", words="Entries {early} to {early} are missing"),
-    _kind("an entry is put far behind", _copied("log_entry", _ENTRY, f"{OF} :early", seq=":far"),
+    _kind("an entry is put far behind", copied("log_entry", _ENTRY, f"{OF} :early", seq=":far"),
           finds="place", words="Entry {far} says it is entry {early}"),
-    _kind("an entry goes to another log", _copied("log_entry", _ENTRY, f"{OF} :early",
+    _kind("an entry goes to another log", copied("log_entry", _ENTRY, f"{OF} :early",
                                                   log_id=":rival", seq=":far"),
           finds="place", words="Entry {far} says it is entry {early} of '{log}'"),
     _kind("a type to search by is changed", _entry("type = 'grant.revoked'", "behind"),
@@ -100,7 +80,7 @@ LOGS = (
     _kind("a tile is removed", "DELETE FROM log_tile WHERE log_id = :log",
           finds="tile", words="The tile 0 of level 0 is missing"),
     _kind("a tile is put where none belongs",
-          _copied("log_tile", "log_id level number hashes", "WHERE log_id = :log", number="7"),
+          copied("log_tile", "log_id level number hashes", "WHERE log_id = :log", number="7"),
           finds="tile", words="The tile 7 of level 0 stands where none belongs"),
     _kind("a personal value is changed",
           f"UPDATE log_value SET value = 'other words' {OF} :value AND name = 'reason'",
@@ -166,152 +146,12 @@ ROWS = (
           "WHERE writer = :writer AND first = 0",
           finds="seal", words="Row 0 of {writer} is as it was sealed, but its mark is not"),
     _kind("a seal that no entry made",
-          _copied("access_seal", "writer first size salt marks until recorded_at",
+          copied("access_seal", "writer first size salt marks until recorded_at",
                   "WHERE writer = :writer AND first = 0", first="7000"),
           finds="seal", words="1 seals are of no entry"),
     _kind("an expiry that nobody recorded",
           "INSERT INTO access_expiry (before) SELECT min(at) FROM access_row",
           finds="horizon", words="the log records no such expiry"),
-)  # fmt: skip
-
-STATE = (
-    _kind("a grant's window is prolonged",
-          "UPDATE access_grant SET starts_at = ends_at WHERE id = :grant",
-          finds="state", words="The row of grant {grant} is not what was issued"),
-    _kind("a grant's entitlement is changed",
-          "UPDATE access_grant SET entitlement_id = :rook WHERE id = :grant",
-          finds="state", words="The row of grant {grant} is not what was issued"),
-    _kind("a grant goes to somebody else",
-          "UPDATE access_grant SET subject_id = :stranger WHERE id = :grant",
-          finds="state", words="The row of grant {grant} is not what was issued"),
-    _kind("a grant over one dataset covers the project",
-          "UPDATE access_grant SET dataset_id = NULL WHERE id = :on_data",
-          finds="state", words="The row of grant {on_data} is not what was issued"),
-    _kind("a grant goes to another client's project",
-          "UPDATE access_grant SET client_id = :rival, project_id = :rook WHERE id = :grant",
-          finds="state", words="The row of grant {grant} is not what was issued"),
-    _kind("a grant that nobody issued",
-          _copied("access_grant", _GRANT, "WHERE id = :grant", id="'grt_x'"),
-          finds="state", words="Grant grt_x has a row, and no entry issued it"),
-    _kind("a grant is removed", "DELETE FROM access_grant WHERE id = :grant",
-          finds="state", words="Grant {grant} was issued, and has no row"),
-    _kind("a revocation is undone",
-          "UPDATE access_grant SET ended_at = NULL WHERE id = :revoked",
-          finds="state", words="Grant {revoked} was revoked at"),
-    _kind("a grant is ended without an entry",
-          "UPDATE access_grant SET ended_at = ends_at WHERE id = :grant",
-          finds="state", words="Grant {grant} is ended by its row, and by no entry"),
-    _kind("one grant revived, another ended",
-          "UPDATE access_grant SET ended_at = ends_at WHERE id = :grant",
-          "UPDATE access_grant SET ended_at = NULL WHERE id = :revoked",
-          finds="state", words="Grant {revoked} was revoked at"),
-    _kind("a suspension is lifted without an entry",
-          "UPDATE suspension SET ended_at = review_by WHERE id = :open",
-          finds="state", words="by the log: never"),
-    _kind("a suspension is revived", "UPDATE suspension SET ended_at = NULL WHERE id = :lifted",
-          finds="state", words="Suspension {lifted} ended by its row: never"),
-    _kind("a suspension is removed", "DELETE FROM suspension WHERE id = :open",
-          finds="state", words="Suspension {open} was recorded, and has no row"),
-    _kind("a suspension's reason is changed",
-          "UPDATE suspension SET reason = 'legal' WHERE id = :open",
-          finds="state", words="The row of suspension {open} is not what was recorded"),
-    _kind("a mode is weakened",
-          "UPDATE suspension_mode SET mode = 'read_only' WHERE suspension_id = :open",
-          finds="state", words="The mode read_only of {open} is in no entry"),
-    _kind("a mode is removed", "DELETE FROM suspension_mode WHERE suspension_id = :lifted",
-          finds="state", words="The mode paused of {lifted} was recorded, and has no row"),
-    _kind("a suspension covers somebody else",
-          "UPDATE suspension_target SET target_id = :stranger WHERE suspension_id = :open",
-          finds="state", words="What {open} covers by its rows is not what its entries say"),
-    _kind("a suspension covers nothing any more",
-          "DELETE FROM suspension_target WHERE suspension_id = :open",
-          finds="state", words="What {open} covers by its rows is not what its entries say"),
-    _kind("a person is taken off a list",
-          "DELETE FROM people_list_item WHERE subject_id = :listed",
-          finds="state", words="The people of the list {list} are not those of its digest"),
-    _kind("a person on a list is exchanged",
-          "UPDATE people_list_item SET subject_id = :stranger WHERE subject_id = :listed",
-          finds="state", words="The people of the list {list} are not those of its digest"),
-    _kind("a list has another digest", "UPDATE people_list SET digest = 'x' WHERE id = :list",
-          finds="state", words="The list {list} is not the one that the log names"),
-    _kind("a role is raised", "UPDATE role_assignment SET role = 'admin' WHERE id = :role",
-          finds="state", words="The row of role {role} is not what was recorded"),
-    _kind("a role that nobody gave",
-          _copied("role_assignment", "id subject_id role client_id ends_at assigned_by recorded_at "
-                  "ended_at", "WHERE id = :role", id="'rol_x'"),
-          finds="state", words="Role rol_x has a row, and no entry made it"),
-    _kind("a demand is ended without an entry",
-          "UPDATE factor_demand SET ended_at = recorded_at WHERE id = :demand",
-          finds="state", words="by the log: never"),
-    _kind("a demand is removed", "DELETE FROM factor_demand WHERE id = :demand",
-          finds="state", words="Demand {demand} was recorded, and has no row"),
-    _kind("a role over one client is over all",
-          "UPDATE role_assignment SET client_id = NULL WHERE id = :role",
-          finds="state", words="A role, id {role}, subject_id"),
-    _kind("a role outlasts its end",
-          "UPDATE role_assignment SET ends_at = recorded_at WHERE id = :role",
-          finds="state", words="A role, id {role}, subject_id"),
-    _kind("a role goes to somebody else",
-          "UPDATE role_assignment SET subject_id = :stranger WHERE id = :role",
-          finds="state", words="A role, id {role}, subject_id {stranger}"),
-    _kind("a demand begins later",
-          "UPDATE factor_demand SET starts_at = recorded_at WHERE id = :demand",
-          finds="state", words="A demand, id {demand}"),
-    _kind("a mode counts for longer", "UPDATE suspension_mode SET recorded_at = "
-          "(SELECT min(recorded_at) FROM client) WHERE suspension_id = :lifted",
-          finds="state", words="A mode, suspension_id {lifted}, mode paused"),
-    _kind("a second mode stands beside one",
-          _copied("suspension_mode", "id suspension_id mode recorded_at ended_at",
-                  "WHERE suspension_id = :open", id="'mod_x'"),
-          finds="state", words="A mode, suspension_id {open}, mode paused"),
-    _kind("a part of a suspension is narrowed out without an entry",
-          "UPDATE suspension_target SET ended_at = recorded_at WHERE suspension_id = :open",
-          finds="state", words="A target, suspension_id {open}, kind"),
-    _kind("somebody is let out without an entry",
-          "UPDATE suspension_release SET target_id = :stranger WHERE suspension_id = :open",
-          finds="state",
-          words="A release, suspension_id {open}, kind subject, target_id {stranger}"),
-    _kind("a release is removed", "DELETE FROM suspension_release WHERE suspension_id = :open",
-          finds="state", words="so it was recorded, and no row says so"),
-    _kind("a review is put off without an entry",
-          "UPDATE suspension SET review_by = recorded_at WHERE id = :open",
-          finds="state", words="A suspension, id {open}, review_by"),
-    _kind("a cut-off of hours is put in",
-          "UPDATE suspension SET hours_until = recorded_at WHERE id = :lifted",
-          finds="state", words="A suspension, id {lifted}, hours_until"),
-    _kind("a notice promises another time",
-          "UPDATE suspension_notice SET next_update_by = recorded_at WHERE id = :notice",
-          finds="state", words="A notice, id {notice}"),
-    _kind("a notice is removed", "DELETE FROM suspension_notice WHERE id = :notice",
-          finds="state", words="A notice, id {notice}"),
-    _kind("a person belongs elsewhere",
-          "UPDATE membership SET organisation_id = 'org_x' WHERE subject_id = :stranger",
-          finds="state", words="A membership, subject_id {stranger}, organisation_id org_x"),
-    _kind("a move is undone", "UPDATE membership SET ended_at = NULL WHERE subject_id = :moved",
-          finds="state", words="A membership, subject_id {moved}"),
-    _kind("a person whom nobody registered",
-          _copied("subject", "id external_id email full_name kind country expertise created_by "
-                  "recorded_at ended_at", "WHERE id = :stranger", id="'sub_y'",
-                  external_id="'Y'", email="'y@y.example'"),
-          finds="state", words="people stand, and"),
-    _kind("an entitlement means more than was said",
-          "UPDATE entitlement_action SET action = 'own' "
-          "WHERE entitlement_id = :annotator AND action = 'read'",
-          finds="state", words="An action, entitlement_id {annotator}, action own"),
-    _kind("an entitlement's past is changed",
-          "UPDATE entitlement_action SET ended_at = NULL WHERE action = 'log_hours'",
-          finds="state", words="An action, entitlement_id {annotator}, action log_hours"),
-    _kind("a project that ended goes on", "UPDATE project SET ended_at = NULL WHERE id = :over",
-          finds="state", words="A project, id {over}"),
-    _kind("a client is ended without an entry",
-          "UPDATE client SET ended_at = recorded_at WHERE id = :log",
-          finds="state", words="A client, id {log}"),
-    _kind("a project goes to another client",
-          "UPDATE project SET client_id = :rival WHERE id = :over",
-          finds="state", words="A project, id {over}, client_id {rival}"),
-    _kind("a dataset goes to another project",
-          "UPDATE dataset SET project_id = :rook WHERE code = 'kingfisher-audio'",
-          finds="state", words="A dataset, id"),
 )  # fmt: skip
 
 KINDS = (*LOGS, *ROWS, *STATE)

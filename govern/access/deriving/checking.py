@@ -1,9 +1,10 @@
-"""The present state, derived from the logs: what the tables say that no entry says is named.
+"""Each thing that begins and ends is held against the entries that made and ended it.
 
 Grants, suspensions with their modes and targets, lists of people, roles, demands, the apps and
-passkeys that meet these, and erasures are held against the entries that made and ended them. Logs
-are streamed; what is kept in memory grows with the number of suspensions, roles, demands and
-erasures, and, only once damage shows, with a client's grants or the authenticators of all.
+passkeys that meet these, and erasures; what stands from one entry to another is in `spanning`, and
+what people wrote, read and chose in `people`. Logs are streamed; what is kept in memory grows with
+the number of suspensions, roles, demands and erasures, and, only once damage shows, with a client's
+grants or the authenticators of all.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, text
 
 from govern import clock
-from govern.access import spanning, suspensions
+from govern.access import suspensions
 from govern.access.clients import Client
 from govern.access.demand_table import FactorDemand
+from govern.access.deriving import people, spanning
 from govern.access.grants import Grant
 from govern.access.suspension_tables import (
     PeopleList,
@@ -77,8 +79,9 @@ def differences(database: Database) -> list[fsck.Damage]:
         for log_id in session.execute(select(Client.id).order_by(Client.id)).scalars().all():
             _grants(session, log_id, found)
         _things(session, found)
-        for words in spanning.differences(session):
-            found.name(words)
+        for part in (spanning, people):
+            for words in part.differences(session):
+                found.name(words)
         _lists(session, found)
         _authenticators(session, found)
         _erasures(session, found)
