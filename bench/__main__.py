@@ -14,6 +14,7 @@ from bench import (
     failover,
     histories,
     imports,
+    pages,
     pause,
     race,
     resume,
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "who": who.run,
     "crash": crash.run,
     "failover": failover.run,
+    "pages": pages.run,
 }
 
 

@@ -32,7 +32,10 @@ def of(session: Session, ids: Iterable[str]) -> dict[str, str]:
 
     The caller has been allowed to see the entries that these ids come from.
     """
-    given = listed(session, sorted({one for one in ids if "_" in one}))
+    wanted = sorted({one for one in ids if "_" in one})
+    if not wanted:
+        return {}
+    given = listed(session, wanted)
     columns = [
         (Subject.id, Subject.full_name),
         (Client.id, Client.code),

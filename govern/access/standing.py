@@ -42,10 +42,9 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions import notices, telling
 from govern.access.suspensions.notices import Version
-from govern.audit import EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.orm import Session
@@ -116,38 +115,6 @@ class _Group:
     rows: list[Any] = field(default_factory=list)
 
 
-def of(session: Session, subject_id: str) -> list[Standing]:
-    """Every project that a person holds or held, those held first, by code."""
-    person = {"person": subject_id}
-    groups: dict[tuple[str, str | None], _Group] = defaultdict(_Group)
-    for row in session.execute(_grants(), person):
-        groups[row.project_id, row.dataset_id].rows.append(row)
-    actions: dict[str, set[str]] = defaultdict(set)
-    for entitlement_id, action in session.execute(_actions(), person):
-        actions[entitlement_id].add(action)
-    covering = session.execute(_covering(), person).all()
-    over_parts = session.execute(_parts(), person).all()
-    told = _told(session, [*covering, *over_parts], subject_id)
-    holds, parts = _holds(covering, told), _holds(over_parts, told)
-    found = [_standing(group.rows, actions, holds, parts) for group in groups.values()]
-    return sorted(found, key=lambda one: (one.ended is not None, one.project, one.dataset or ""))
-
-
-def own(session: Session, subject_id: str) -> Hold | None:
-    """The strictest suspension that names this person, whether or not they hold anything."""
-    query = (
-        _mode_rows(literal(subject_id), Scope.SUBJECT)
-        .join(SuspensionTarget, SuspensionTarget.suspension_id == Suspension.id)
-        .where(
-            naming(SuspensionTarget, subject_id),
-            SuspensionTarget.ended_at.is_(None),
-        )
-    )
-    rows = session.execute(query).all()
-    told = _told(session, rows, subject_id)
-    return next(iter(_holds(rows, told).get(subject_id, [])), None)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Over:
     """A suspension that holds the person no longer: where it did, from when until when."""
@@ -158,46 +125,66 @@ class Over:
     notices: tuple[Version, ...]
 
 
-def over(session: Session, subject_id: str) -> list[Over]:
-    """What held the person until lately and was explained to them, the latest first."""
-    let_out = (
-        select(func.min(SuspensionRelease.recorded_at))
-        .where(
-            SuspensionRelease.suspension_id == Suspension.id,
-            SuspensionRelease.target_id == subject_id,
-            SuspensionRelease.ended_at.is_(None),
-        )
-        .scalar_subquery()
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """How someone stands: their `projects`, those held first, by code.
+
+    `own` is the strictest suspension that names them, whether or not they hold anything; `over` is
+    what held them until lately and was explained to them, the latest first.
+    """
+
+    projects: list[Standing]
+    own: Hold | None
+    over: list[Over]
+
+
+def of(session: Session, subject_id: str) -> list[Standing]:
+    """Every project that a person holds or held, those held first, by code."""
+    return _read(session, subject_id, over=()).projects
+
+
+def whole(session: Session, subject_id: str) -> Whole:
+    """All that a person is to know of how they stand."""
+    over = session.execute(_over(), {"person": subject_id}).all()
+    return _read(session, subject_id, over=over)
+
+
+def _read(session: Session, subject_id: str, *, over: Sequence[Any]) -> Whole:
+    person = {"person": subject_id}
+    groups: dict[tuple[str, str | None], _Group] = defaultdict(_Group)
+    for row in session.execute(_grants(), person):
+        groups[row.project_id, row.dataset_id].rows.append(row)
+    actions: dict[str, set[str]] = defaultdict(set)
+    for entitlement_id, action in session.execute(_actions(), person):
+        actions[entitlement_id].add(action)
+    laid = session.execute(_laid(), person).all()
+    told = _told(
+        session, [row.suspension_id for row in laid] + [row.id for row in over], subject_id
     )
-    until: ColumnElement[datetime] = func.coalesce(let_out, Suspension.ended_at)
-    own = select(Grant.id).where(
-        Grant.subject_id == subject_id,
-        SuspensionTarget.target_id.in_([Grant.client_id, Grant.project_id, Grant.dataset_id]),
+    parts = _holds((row for row in laid if row.dataset is not None), told)
+    holds = _holds((row for row in laid if row.dataset is None), told)
+    found = [_standing(group.rows, actions, holds, parts) for group in groups.values()]
+    return Whole(
+        projects=sorted(
+            found, key=lambda one: (one.ended is not None, one.project, one.dataset or "")
+        ),
+        own=next(iter(holds.get(subject_id, [])), None),
+        over=_past(session, over, told, subject_id),
     )
-    of_people = [Scope.SUBJECT, Scope.PEOPLE, Scope.ORGANISATION]
-    near = exists().where(
-        SuspensionTarget.suspension_id == Suspension.id,
-        or_(SuspensionTarget.kind.in_(of_people), own.exists()),
-    )
-    rows = session.execute(
-        select(Suspension.id, Suspension.recorded_at, until.label("until"))
-        .where(until > clock.before(clock.instant(), SHOWN_AFTER), near)
-        .order_by(until.desc(), Suspension.id)
-        .limit(MOST_OVER)
-    ).all()
-    told = notices.versions(session, [row.id for row in rows], reader=subject_id)
-    opened, among, found = EventType.SUSPENSION_OPENED, [subject_id], []
-    for row in rows:
-        what = (session, row.id, opened, row.recorded_at)
-        places = telling.places(*what, people=among).get(subject_id, [])
-        if told[row.id] and (places or telling.named(*what, people=among)):
-            found.append(
-                Over(
-                    places=places, since=row.recorded_at, until=row.until,
-                    notices=tuple(told[row.id]),
-                )
-            )  # fmt: skip
-    return found
+
+
+def _past(
+    session: Session, rows: Sequence[Any], told: dict[str, tuple[Version, ...]], subject_id: str
+) -> list[Over]:
+    explained = [row for row in rows if told.get(row.id)]
+    if not explained:
+        return []
+    places = telling.opened(session, [row.id for row in explained], person=subject_id)
+    return [
+        Over(places=places[row.id], since=row.recorded_at, until=row.until, notices=told[row.id])
+        for row in explained
+        if row.id in places
+    ]
 
 
 # --- the statements, built once: to build them took longer than to answer them -----------------
@@ -254,26 +241,61 @@ def _mode_rows(key: Any, scope: Scope, dataset: Any = None) -> Select[Any]:
 
 
 @cache
-def _covering() -> CompoundSelect[Any]:
-    """The suspensions over each grant."""
-    return union_all(*(
+def _laid() -> CompoundSelect[Any]:
+    """The suspensions over each grant, over a dataset of what is held whole, and over the person.
+
+    The second are told by their `dataset`; the last have the person as their key.
+    """
+    covering = [
         _mode_rows(Grant.id, scope)
         .join(Grant, Suspension.id.in_(ids))
         .where(Grant.subject_id == _PERSON, *_unended())
         for scope, ids in grants.overlying().items()
-    ))  # fmt: skip
+    ]
+    inside = grants.overlying(dataset=Dataset.id)[Scope.DATASET]
+    parts = (
+        _mode_rows(Grant.id, Scope.DATASET, Dataset.code)
+        .join(Grant, Grant.dataset_id.is_(None))
+        .join(Dataset, and_(Dataset.project_id == Grant.project_id, Suspension.id.in_(inside)))
+        .where(Grant.subject_id == _PERSON, *_unended())
+    )
+    own = (
+        _mode_rows(_PERSON, Scope.SUBJECT)
+        .join(SuspensionTarget, SuspensionTarget.suspension_id == Suspension.id)
+        .where(naming(SuspensionTarget, _PERSON), SuspensionTarget.ended_at.is_(None))
+    )
+    return union_all(*covering, parts, own)
 
 
 @cache
-def _parts() -> Select[Any]:
-    """The suspensions over a dataset of a project that is held as a whole."""
-    ids = grants.overlying(dataset=Dataset.id)[Scope.DATASET]
-    return (
-        _mode_rows(Grant.id, Scope.DATASET, Dataset.code)
-        .join(Grant, Grant.dataset_id.is_(None))
-        .join(Dataset, and_(Dataset.project_id == Grant.project_id, Suspension.id.in_(ids)))
-        .where(Grant.subject_id == _PERSON, *_unended())
+def _over() -> Select[Any]:
+    """The latest suspensions that are over, for the person or for all, and may have held them."""
+    let_out = (
+        select(func.min(SuspensionRelease.recorded_at))
+        .where(
+            SuspensionRelease.suspension_id == Suspension.id,
+            SuspensionRelease.target_id == _PERSON,
+            SuspensionRelease.ended_at.is_(None),
+        )
+        .scalar_subquery()
     )
+    until: ColumnElement[datetime] = func.coalesce(let_out, Suspension.ended_at)
+    own = select(Grant.id).where(
+        Grant.subject_id == _PERSON,
+        SuspensionTarget.target_id.in_([Grant.client_id, Grant.project_id, Grant.dataset_id]),
+    )
+    of_people = [Scope.SUBJECT, Scope.PEOPLE, Scope.ORGANISATION]
+    near = exists().where(
+        SuspensionTarget.suspension_id == Suspension.id,
+        or_(SuspensionTarget.kind.in_(of_people), own.exists()),
+    )
+    found: Any = (
+        select(Suspension.id, Suspension.recorded_at, until.label("until"))
+        .where(until > clock.before(clock.instant(), SHOWN_AFTER), near)
+        .order_by(until.desc(), Suspension.id)
+        .limit(MOST_OVER)
+    )
+    return found  # type: ignore[no-any-return]  # its columns have many types
 
 
 def _unended() -> list[ColumnElement[bool]]:
@@ -285,9 +307,8 @@ def _unended() -> list[ColumnElement[bool]]:
 # --- putting it together -----------------------------------------------------------------------
 
 
-def _told(session: Session, rows: Iterable[Any], subject_id: str) -> dict[str, tuple[Version, ...]]:
-    """What was said of the suspensions that some rows are about, by suspension, newest first."""
-    ids = {row.suspension_id for row in rows}
+def _told(session: Session, ids: Iterable[str], subject_id: str) -> dict[str, tuple[Version, ...]]:
+    """What was said of some suspensions, by suspension, newest first."""
     posted = notices.versions(session, ids, reader=subject_id)
     return {suspension_id: tuple(versions) for suspension_id, versions in posted.items()}
 

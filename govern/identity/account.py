@@ -58,8 +58,9 @@ def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
     password = session.get(Password, by.id)
     if password is not None:
         found.append(Factor(kind="password", added_at=password.recorded_at))
-    strong = {each.id for each in authenticators.strong(session, by.id)}
-    for each in authenticators.held(session, by.id):
+    held = authenticators.held(session, by.id)
+    strong = {each.id for each in authenticators.strong(session, by.id, among=held)}
+    for each in held:
         app = isinstance(each, Totp)
         found.append(
             Factor(

@@ -95,15 +95,18 @@ def held(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
     return sorted(found, key=lambda each: each.recorded_at)
 
 
-def strong(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
+def strong(
+    session: OrmSession, subject_id: str, *, among: list[Totp | Passkey] | None = None
+) -> list[Totp | Passkey]:
     """Those of them that a person can rely on: apps that are not disabled, passkeys that know them.
 
     A passkey made before its device had to recognise its owner may be anyone's who finds it.
+    `among` is all that they have, where the caller has read that already.
     """
     disabled = throttle.disabled(session, _of_apps(subject_id))
     return [
         each
-        for each in held(session, subject_id)
+        for each in (held(session, subject_id) if among is None else among)
         if (each.recognised if isinstance(each, Passkey) else not disabled)
     ]
 

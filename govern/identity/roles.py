@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, String, bindparam, or_, select
+from sqlalchemy import Index, String, and_, bindparam, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -24,7 +24,7 @@ from govern.identity import subjects
 from govern.principal import RoleHeld
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -51,12 +51,18 @@ class RoleAssignment(Audited, Base):
 
 
 @cache
-def in_force() -> Select[RoleAssignment]:
-    """The assignments that count now."""
-    return select(RoleAssignment).where(
+def counts() -> ColumnElement[bool]:
+    """That an assignment counts now."""
+    return and_(
         RoleAssignment.ended_at.is_(None),
         or_(RoleAssignment.ends_at.is_(None), clock.instant() < RoleAssignment.ends_at),
     )
+
+
+@cache
+def in_force() -> Select[RoleAssignment]:
+    """The assignments that count now."""
+    return select(RoleAssignment).where(counts())
 
 
 def held(session: OrmSession, subject_id: str) -> tuple[RoleHeld, ...]:
@@ -67,7 +73,6 @@ def held(session: OrmSession, subject_id: str) -> tuple[RoleHeld, ...]:
 
 @cache
 def _held() -> Select[RoleAssignment]:
-    """Built once: every page asks it."""
     return in_force().where(RoleAssignment.subject_id == bindparam("subject", type_=String()))
 
 

@@ -13,7 +13,7 @@ from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from govern import errors
-from govern.access import demands, suspensions, tokens
+from govern.access import demands, tokens
 from govern.identity import integrations, sessions, throttle
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ def recognise(given: str) -> User | None:
         found = sessions.resume(session, given)
         if found is None:
             return None
-        hold = suspensions.own_hold(session, found.subject.id, after=found.signed_in_at)
+        hold, owed = demands.binding(
+            session, found.subject.id, found.principal.roles, after=found.signed_in_at
+        )
         if hold.since is not None:
             return None  # a suspension of the person ends the sessions before it, lifted or not
-        owed = demands.of_roles(session, found.subject.id, found.principal.roles)
         if hold.now:
             found = replace(found, principal=replace(found.principal, suspended=True))
         if owed is not None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def effect(world: World, suspension: Suspension) -> Effect:
     with world.store.reading() as session:
-        standing = suspensions.reading.progress(session, suspension.id, by=OPERATOR)
-        return suspensions.effect(session, standing)
+        found = suspensions.reading.find(session, suspension.id, by=OPERATOR)
+        return suspensions.effect(session, found)
 
 
 def test_the_last_permit_and_the_first_refusal_are_those_about_what_is_held(world: World) -> None:

@@ -110,7 +110,7 @@ def test_a_list_holds_its_people_everywhere_and_nobody_else_until_it_is_lifted(
     world.write_particulars()
     assert len(world.entries(one.client_id, "grant.suspended")) == 2
     with world.store.reading() as session:
-        standing = suspensions.reading.progress(session, held.id, by=OPERATOR)
+        standing = suspensions.reading.progress(session, held.id, by=OPERATOR).standing
         assert (standing.names, standing.people) == (["2 people"], 2)
     # More, and less, as with any other.
     request = world.do(

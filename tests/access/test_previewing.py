@@ -35,7 +35,7 @@ def test_the_digest_shown_is_that_of_the_entries_written_also_when_there_are_non
         assert (entry["data"]["count"], found.grants) == (count, count)
         assert entry["data"]["digest"] == found.digest
         with world.store.reading() as session:
-            standing = suspensions.reading.progress(session, row.id, by=OPERATOR)
+            standing = suspensions.reading.progress(session, row.id, by=OPERATOR).standing
         assert standing.digest == found.digest
 
 

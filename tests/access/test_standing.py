@@ -130,8 +130,8 @@ def test_a_suspension_of_the_person_is_their_own_and_not_the_projects(world: Wor
     world.suspend(f"subject:{person.external_id}", reason="conduct")
     world.suspend("project:Kingfisher")
     with world.store.reading() as session:
-        own = standing.own(session, person.id)
-        assert standing.own(session, world.subject().id) is None
+        own = standing.whole(session, person.id).own
+        assert standing.whole(session, world.subject().id).own is None
     assert own is not None
     assert own.scope == "subject"
     (one,) = _of(world, person)

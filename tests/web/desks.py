@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from html import unescape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from sqlalchemy import Engine, event
 
 from govern.access import suspensions
+from govern.audit import decisions
+from govern.prepared import Prepared
 from tests.factory import OPERATOR
 from tests.web.visitor import Visitor
 
@@ -52,8 +55,16 @@ def stopped(world: World, project: Project) -> bool:
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """The statements that any database was sent within the block, but for the rows that say so."""
+    """The statements that any database was sent within the block, but for the rows that say so.
+
+    Those too that are sent by the driver, past SQLAlchemy's events.
+    """
     sent: list[str] = []
+
+    def prepared(self: Prepared, *given: Any, rows: Any = Prepared.rows) -> Any:
+        if self is not decisions._INSERT:
+            sent.append("(prepared)")
+        return rows(self, *given)
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if not statement.startswith(("BEGIN", "INSERT INTO access_row")):
@@ -61,6 +72,8 @@ def counted() -> Iterator[list[str]]:
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield sent
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Prepared, "rows", prepared)
+            yield sent
     finally:
         event.remove(Engine, "before_cursor_execute", note)

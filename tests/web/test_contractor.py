@@ -193,7 +193,7 @@ def test_what_was_said_can_still_be_read_when_it_is_over_by_whom_it_concerned(
     assert re.search(r"Over Kingfisher suspended from .* A leak is looked into\.", page(held))
     assert "A leak" not in page(late)
     with clock.at(clock.utcnow() + timedelta(days=31)), world.store.reading() as session:
-        assert standing.over(session, held.id) == []
+        assert standing.whole(session, held.id).over == []
 
 
 def test_one_says_once_to_have_read_a_notice_even_when_suspended_oneself(
@@ -215,8 +215,8 @@ def test_one_says_once_to_have_read_a_notice_even_when_suspended_oneself(
     assert [entry["refs"]["subject"] for entry in entries] == [person.id]
     assert len(world.entries("house", "notice.acknowledged")) == 1
     with world.store.reading() as session:
-        (told,) = notices.versions(session, [row.id])[row.id]
-        assert notices.readers(session, told.id) == 1
+        (told,) = notices.versions(session, [row.id], counted=True)[row.id]
+        assert told.readers == 1
     world.lift(row)
     assert visitor.post(where).status_code == 303
 

@@ -13,15 +13,29 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, exists, func, literal, not_, or_, select, union_all
+from sqlalchemy import (
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 
 from govern import permissions
-from govern.access import grants
+from govern.access import grants, suspensions
 from govern.access.clients import Client, Project
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.demands.acts import Over
 from govern.access.grants import Grant
 from govern.access.holdings import PAGE, Page
+from govern.clock import Utc
 from govern.identity import roles
 from govern.identity.passwords import Password
 from govern.identity.roles import RoleAssignment
@@ -30,9 +44,10 @@ from govern.identity.subjects import Membership, Organisation, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.suspensions import OwnHold
     from govern.principal import Principal, RoleHeld
 
 SENTENCES: dict[Factor, str] = {
@@ -224,9 +239,32 @@ def of_roles(session: OrmSession, subject_id: str, held: Iterable[RoleHeld]) -> 
     return None if found is None else Factor(found)
 
 
+def binding(
+    session: OrmSession, subject_id: str, held: Iterable[RoleHeld], *, after: datetime
+) -> tuple[OwnHold, Factor | None]:
+    """What keeps someone from acting: `suspensions.own_hold` and `of_roles`, in one statement."""
+    names = sorted({role.role for role in held})
+    given = {"subject": subject_id, "after": after, "names": names}
+    rows = session.execute(_binding(), given).all()
+    owed = next((Factor(row.factor) for row in rows if row.factor is not None), None)
+    hold = suspensions.own_hold_of((row[:3] for row in rows if row.factor is None), after=after)
+    return hold, owed
+
+
+@cache
+def _binding() -> CompoundSelect[Any]:
+    owed = _of_roles().subquery()
+    no_time = literal(None, Utc())
+    return (
+        suspensions.own_holds()
+        .add_columns(literal(None, String()).label("factor"))
+        .union_all(select(false(), no_time, no_time, owed.c.factor))
+    )
+
+
 @cache
 def _of_roles() -> Select[str]:
-    """The statement of `of_roles`, built once: every request of who is signed in asks it."""
+    """The statement of `of_roles`, built once."""
     return (
         select(FactorDemand.factor)
         .where(

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import (
-    BindParameter,
+    SQLColumnExpression,
     String,
     and_,
     bindparam,
@@ -53,9 +53,9 @@ from govern.identity.subjects import Membership, Subject
 if TYPE_CHECKING:
     from typing import Any
 
-    from sqlalchemy import ColumnElement, Select, SQLColumnExpression
+    from sqlalchemy import ColumnElement, Select
 
-SomeId: TypeAlias = str | BindParameter[str]  # known, or bound when the statement is run
+SomeId: TypeAlias = str | SQLColumnExpression[str]  # known, bound when it is run, or a column
 SECOND_FACTOR_WITHIN = timedelta(hours=12)
 
 

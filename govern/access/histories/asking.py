@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from govern.access.suspensions import ScheduledResume
     from govern.access.suspensions.notices import Version
-    from govern.access.suspensions.reading import Detail
+    from govern.access.suspensions.reading import Found, Released
     from govern.access.timeline import Timeline
     from govern.audit.reading import Page, Shown
     from govern.db import Session
@@ -93,10 +92,10 @@ class Acts:
 class Record:
     """Everything about one suspension. `clients` are those who can be handed a receipt."""
 
-    detail: Detail
+    found: Found
+    releases: list[Released]
     measured: TimeToEffect
     notices: list[Version]
-    resume: ScheduledResume | None
     entries: list[Shown]
     clients: list[tuple[str, str]]
 
@@ -202,22 +201,24 @@ def of_actor(session: Session, reference: str, part: Part, *, by: Principal) -> 
 
 def of_suspension(session: Session, suspension_id: str, *, by: Principal) -> Record:
     """Everything about one suspension, as far as the caller may see it; takes `log:read` too."""
-    logs = reading.readable(session, by=by)
-    detail = suspensions.reading.detail(session, suspension_id, limit=1, by=by)
+    if permissions.scope(by, "log:read") == frozenset():
+        permissions.require(by, "log:read")
+    found = suspensions.reading.find(session, suspension_id, by=by)
+    suspensions.reading.measure(session, [found.standing], people=False, by=by)
     measured = TimeToEffect(
-        found=detail,
-        effect=suspensions.effect(session, detail.standing),
-        hearing=suspensions.hearing(session, detail, by=by),
+        found=found,
+        effect=suspensions.effect(session, found),
+        hearing=suspensions.hearing(session, found, by=by),
         seen_at=clock.utcnow(),
     )
     notices = suspensions.notices.versions(session, [suspension_id])
     return Record(
-        detail=detail,
+        found=found,
+        releases=suspensions.reading.releases(session, suspension_id, by=by),
         measured=measured,
-        notices=notices[suspension_id] if detail.whole else [],
-        resume=suspensions.latest(session, suspension_id),
-        entries=reading.of_suspension(session, suspension_id, logs, by=by),
-        clients=suspensions.receipts.codes(session, detail, by=by),
+        notices=notices[suspension_id] if found.whole else [],
+        entries=reading.of_suspension(session, suspension_id, by=by),
+        clients=sorted(found.concerned.values()),
     )
 
 

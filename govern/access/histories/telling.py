@@ -89,30 +89,30 @@ def acts(session: OrmSession, found: Acts) -> dict[str, Any]:
 
 def record(session: OrmSession, found: Record) -> dict[str, Any]:
     """Everything about one suspension."""
-    detail, resume = found.detail, found.resume
-    row = detail.standing.suspension
+    about = found.found
+    row, resume = about.standing.suspension, about.resume
     return {
         "id": row.id,
-        "state": "open" if detail.standing.is_open else "lifted",
+        "state": "open" if about.standing.is_open else "lifted",
         "covers": [
             {
                 "type": part.kind.value, "code": part.code,
                 "starts_at": clock.text(part.recorded_at), "ends_at": _text(part.ended_at),
             }
-            for part in detail.standing.parts
+            for part in about.standing.parts
         ],
         "modes": [
             {"mode": each.mode, "starts_at": clock.text(each.recorded_at),
              "ends_at": _text(each.ended_at)}
-            for each in detail.modes
+            for each in about.modes
         ],
         "opened_at": clock.text(row.recorded_at),
-        "opened_by": detail.opened_by,
+        "opened_by": about.opened_by,
         "lifted_at": _text(row.ended_at),
         "reason": row.reason,
         "released": [
             {"type": each.kind.value, "code": each.code, "at": clock.text(each.at)}
-            for each in detail.releases
+            for each in found.releases
         ],
         "notices": [
             {"number": each.number, "posted_at": clock.text(each.posted_at), "known": each.known,

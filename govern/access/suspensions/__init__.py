@@ -26,9 +26,11 @@ from govern.access.suspensions import (
 )
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
+    Way,
     returning,
     returning_digest,
     returning_people,
+    way,
 )
 from govern.access.suspensions.asking import (
     amend,
@@ -42,10 +44,13 @@ from govern.access.suspensions.asking import (
 )
 from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_to_effect
 from govern.access.suspensions.finding import (
+    OwnHold,
     find,
     mode_of,
     organisation_held,
     own_hold,
+    own_hold_of,
+    own_holds,
     subject_held,
 )
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
@@ -72,6 +77,7 @@ __all__ = [
     "Effect",
     "Heard",
     "Hearing",
+    "OwnHold",
     "Part",
     "Particulars",
     "Preview",
@@ -85,6 +91,7 @@ __all__ = [
     "SuspensionTarget",
     "Target",
     "TimeToEffect",
+    "Way",
     "affected",
     "amend",
     "ask_lift",
@@ -110,6 +117,8 @@ __all__ = [
     "open",
     "organisation_held",
     "own_hold",
+    "own_hold_of",
+    "own_holds",
     "particulars",
     "people",
     "places",
@@ -129,5 +138,6 @@ __all__ = [
     "targets_of",
     "time_to_effect",
     "version",
+    "way",
     "whole_projects",
 ]

@@ -70,14 +70,20 @@ class Way:
 
 def way(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) -> Way:
     """Look up how an act on a suspension lets in at a moment."""
-    standing = (
-        select(SuspensionMode.mode, SuspensionTarget.kind)
+    own = SuspensionMode.suspension_id == supposing.suspension
+    parts = (
+        select(RequestItem.item_id)
+        .join(Dataset, Dataset.id == RequestItem.item_id)
+        .where(RequestItem.request_id == supposing.released)
+        .exists()
+    )
+    standing = session.execute(
+        select(SuspensionMode.mode, SuspensionTarget.kind, own.label("own"), parts.label("parts"))
         .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
         .where(moment.stands(SuspensionMode), moment.stands(SuspensionTarget))
         .distinct()
-    )
-    own = standing.where(SuspensionMode.suspension_id == supposing.suspension)
-    found = session.execute(own).all()
+    ).all()
+    found = [row for row in standing if row.own]
     if supposing.moved is not None or not found:
         return Way()
     still = modes.STOPS[supposing.mode] if supposing.mode else frozenset()
@@ -85,21 +91,15 @@ def way(session: OrmSession, supposing: Supposing, moment: Moment = grants.NOW) 
     effect = next((each for each in _LOOKED_AT if each in freed), None)
     if effect is None:
         return Way()
-    others = standing.where(SuspensionMode.mode.in_(modes.stopping(effect)))
-    if supposing.released is None and supposing.narrowed is None:
-        others = others.where(SuspensionMode.suspension_id != supposing.suspension)
+    stopping = set(modes.stopping(effect))
+    # What is let out of a suspension, or taken out of it, may be held by another part of its own.
+    with_own = supposing.released is not None or supposing.narrowed is not None
+    others = {row.kind for row in standing if row.mode in stopping and (with_own or not row.own)}
     return Way(
         effect=effect,
         kinds=tuple(sorted({Scope(row.kind) for row in found})),
-        others=tuple(sorted({Scope(row.kind) for row in session.execute(others)})),
-        parts=supposing.released is not None
-        and session.execute(
-            select(RequestItem.item_id)
-            .join(Dataset, Dataset.id == RequestItem.item_id)
-            .where(RequestItem.request_id == supposing.released)
-            .limit(1)
-        ).first()
-        is not None,
+        others=tuple(sorted(map(Scope, others))),
+        parts=supposing.released is not None and bool(found[0].parts),
     )
 
 
@@ -208,10 +208,13 @@ def returning_people(session: OrmSession, supposing: Supposing) -> int:
     )
 
 
-def returning_digest(session: OrmSession, suspension: Suspension) -> str:
-    """The digest of the grants that a lift would bring back now: it names the list shown."""
+def returning_digest(session: OrmSession, suspension: Suspension, how: Way | None = None) -> str:
+    """The digest of the grants that a lift would bring back now: it names the list shown.
+
+    `how` is its `way`, where the caller has asked for it already.
+    """
     supposing = Supposing(suspension=suspension.id)
-    query = back(supposing, way(session, supposing)).with_only_columns(Grant.id)
+    query = back(supposing, how or way(session, supposing)).with_only_columns(Grant.id)
     ordered = query.order_by(Grant.id).execution_options(yield_per=5000)
     digest = ""
     for grant_id in _run(session, ordered, supposing).scalars():

@@ -89,9 +89,14 @@ class Line:
     held_by: str | None
 
 
-def counts(session: OrmSession, standing: Standing | None, supposing: Supposing) -> Counts:
-    """Count each group, in one statement; `standing` is None for a person who moves."""
-    how = way(session, supposing)
+def counts(
+    session: OrmSession, standing: Standing | None, supposing: Supposing, how: Way | None = None
+) -> Counts:
+    """Count each group, in one statement; `standing` is None for a person who moves.
+
+    `how` is the act's `way`, where the caller has asked for it already.
+    """
+    how = how or way(session, supposing)
     outlined, values = _bound(standing, supposing)
     interest = _of_interest(standing, outlined)
     returns = back(outlined, how).where(interest).subquery()
@@ -122,11 +127,12 @@ def page(
     group: str,
     after: str = "",
     limit: int = 25,
+    how: Way | None = None,
     by: Principal,
 ) -> tuple[list[Line], str | None, dict[str, list[str]]]:
     """One page of a group by grant id, where the next begins, and the titles of who else holds."""
     instant = Moment().instant
-    how = way(session, supposing)
+    how = how or way(session, supposing)
     outlined, values = _bound(standing, supposing)
     query = grants.facts(
         Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,

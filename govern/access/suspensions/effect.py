@@ -10,25 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, false, func, literal, select, text, true, union_all
+from sqlalchemy import false, func, select, true, union_all
 
 from govern import clock
-from govern.access.clients import Dataset
 from govern.access.suspension_tables import Scope
 from govern.access.suspensions import reading
 from govern.access.suspensions.hearing import Answer, Heard, Hearing, hearing
-from govern.access.suspensions.reading import Found
-from govern.audit import EventType
+from govern.access.suspensions.reading import INSIDE, Found
 from govern.audit.decisions import Access, AccessKind
-from govern.audit.log import ACTS, HOUSE, Entry
-from govern.db import listed
+from govern.audit.log import HOUSE
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import InstrumentedAttribute
 
     from govern.access.suspension_tables import Suspension
-    from govern.access.suspensions.reading import Standing
     from govern.db import Session
     from govern.principal import Principal
 
@@ -42,7 +38,7 @@ _COLUMNS = {
 _UNDER_WAY = timedelta(seconds=5)
 # Decisions looked at for each thing covered, and how many of these are looked at.
 _MOST_ROWS = 10_000
-_MOST_WAYS = 100
+_MOST_WAYS = INSIDE - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +112,7 @@ def time_to_effect(session: Session, suspension_id: str, *, by: Principal) -> Ti
     reading.measure(session, [found.standing], by=by)
     return TimeToEffect(
         found=found,
-        effect=effect(session, found.standing),
+        effect=effect(session, found),
         hearing=hearing(session, found, by=by),
         seen_at=clock.utcnow(),
     )
@@ -132,15 +128,15 @@ class _Way:
     opened: int
 
 
-def effect(session: Session, standing: Standing) -> Effect:
+def effect(session: Session, found: Found) -> Effect:
     """What the access log shows of one suspension, as to the parts that the caller may see.
 
     Of a firm nothing is told (its people are many), nor where it covers over a hundred things.
     """
-    ways = _ways(session, standing)
+    ways = _ways(found)
     if not ways or len(ways) > _MOST_WAYS:
         return Effect()
-    row = standing.suspension
+    row = found.standing.suspension
     asked = [(_last_permit(way, row), _first_deny(way, row)) for way in ways]
     with session.database.access_reading() as access:
         instants = access.execute(union_all(*(each for both in asked for each in both))).all()
@@ -151,36 +147,19 @@ def effect(session: Session, standing: Standing) -> Effect:
     )
 
 
-def _ways(session: Session, standing: Standing) -> list[_Way]:
-    projects = [part.target_id for part in standing.parts if part.kind is Scope.PROJECT]
-    among = listed(session, projects)
-    entries = select(Entry.log_id, Entry.seq, literal("")).where(
-        Entry.suspension_id == standing.suspension.id,
-        text(ACTS),  # so that its index is taken
-        Entry.type == EventType.SUSPENSION_OPENED,
-    )
-    inner = select(Dataset.project_id, literal(None, BigInteger()), Dataset.id)
-    inner = inner.join(among, among.c.value == Dataset.project_id).limit(_MOST_WAYS + 1)
-    opened: dict[str, int] = {}
-    datasets: dict[str, list[str]] = {}
-    for owner, seq, dataset in session.execute(union_all(entries, select(inner.subquery()))):
-        if dataset:
-            datasets.setdefault(owner, []).append(dataset)
-        else:
-            opened[owner] = seq
-    found = []
-    for part in standing.parts:
+def _ways(found: Found) -> list[_Way]:
+    ways = []
+    for part in found.standing.parts:
         column = _COLUMNS.get(part.kind)
         if column is None:
             return []
         cited = Access.as_of if part.client else Access.house_as_of
-        found += [
-            _Way(
-                rows=column == one, kind=part.kind, cited=cited, opened=opened[part.client or HOUSE]
-            )
-            for one in (part.target_id, *datasets.get(part.target_id, ()))
+        opened = found.places[part.client or HOUSE]
+        ways += [
+            _Way(rows=column == one, kind=part.kind, cited=cited, opened=opened)
+            for one in (part.target_id, *found.inside.get(part.target_id, ()))
         ]
-    return found
+    return ways
 
 
 def _last_permit(way: _Way, row: Suspension) -> Select[Any]:

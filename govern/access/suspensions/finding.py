@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, not_, or_, select
 
@@ -22,6 +22,7 @@ from govern.access.suspensions.parts import targets_of
 from govern.clock import Utc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
@@ -105,7 +106,13 @@ class OwnHold:
 
 def own_hold(session: OrmSession, subject_id: str, *, after: datetime) -> OwnHold:
     """Whether a suspension of the person themselves stops them, or began to later than `after`."""
-    rows = session.execute(_own_holds(), {"subject": subject_id, "after": after}).all()
+    rows = session.execute(own_holds(), {"subject": subject_id, "after": after}).all()
+    return own_hold_of(rows, after=after)
+
+
+def own_hold_of(rows: Iterable[Any], *, after: datetime) -> OwnHold:
+    """What rows of `own_holds` come to."""
+    rows = list(rows)
     begun = [max(first, second) for _, first, second in rows]
     return OwnHold(
         now=any(row[0] for row in rows),
@@ -114,7 +121,7 @@ def own_hold(session: OrmSession, subject_id: str, *, after: datetime) -> OwnHol
 
 
 @cache
-def _own_holds() -> Select[bool, datetime, datetime]:
+def own_holds() -> Select[bool, datetime, datetime]:
     """The statement of `own_hold`, built once: every request of who is signed in asks it."""
     mode, target = SuspensionMode, SuspensionTarget
     subject_id = bindparam("subject", type_=target.target_id.type)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, literal, select
+from sqlalchemy import and_, case, exists, func, literal, not_, null, select
+from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
 from govern.access import grants
@@ -38,6 +39,7 @@ from govern.principal import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -57,12 +59,16 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True)
 class Version(Words):
-    """One version as it was posted; `read_at` is when the person asked for acknowledged it."""
+    """One version as it was posted; `read_at` is when the person asked for acknowledged it.
+
+    `readers` is how many did, of the newest where that was asked for.
+    """
 
     id: str
     number: int
     posted_at: datetime
     read_at: datetime | None = None
+    readers: int | None = None
 
 
 def post(
@@ -222,16 +228,23 @@ def prose(value: str, field: str) -> str:
 
 
 def versions(
-    session: OrmSession, suspension_ids: Iterable[str], *, reader: str | None = None
+    session: OrmSession,
+    suspension_ids: Iterable[str],
+    *,
+    reader: str | None = None,
+    counted: bool = False,
 ) -> dict[str, list[Version]]:
-    """All versions of some suspensions' notices, the newest first; and when `reader` read each."""
+    """All versions of some suspensions' notices, the newest first; and when `reader` read each.
+
+    `counted` tells how many have acknowledged the newest.
+    """
     wanted = sorted(set(suspension_ids))
     found: dict[str, list[Version]] = defaultdict(list)
     if not wanted:
         return found
     among, read = listed(session, wanted), NoticeAcknowledgement
     rows = session.execute(
-        select(SuspensionNotice, read.recorded_at)
+        select(SuspensionNotice, read.recorded_at, _readers() if counted else null())
         .join(among, among.c.value == SuspensionNotice.suspension_id)
         .outerjoin(
             read,
@@ -239,22 +252,26 @@ def versions(
         )
         .order_by(SuspensionNotice.suspension_id, SuspensionNotice.number.desc())
     )
-    for row, read_at in rows:
+    for row, read_at, number in rows:
         found[row.suspension_id].append(
             Version(
                 id=row.id, number=row.number, known=row.known, not_known=row.not_known,
                 contact=row.contact, next_update_by=row.next_update_by, submit_by=row.submit_by,
-                posted_at=row.recorded_at, read_at=read_at,
+                posted_at=row.recorded_at, read_at=read_at, readers=number,
             )
         )  # fmt: skip
     return found
 
 
-def readers(session: OrmSession, notice_id: str) -> int:
-    """How many have acknowledged one version."""
-    return session.execute(
-        select(func.count()).where(NoticeAcknowledgement.notice_id == notice_id)
-    ).scalar_one()
+def _readers() -> ColumnElement[int | None]:
+    """How many have acknowledged a version that none follows; null of the others."""
+    later, read = aliased(SuspensionNotice), aliased(NoticeAcknowledgement)
+    number = select(func.count()).where(read.notice_id == SuspensionNotice.id).scalar_subquery()
+    follows = exists().where(
+        later.suspension_id == SuspensionNotice.suspension_id,
+        later.number > SuspensionNotice.number,
+    )
+    return case((not_(follows), number), else_=null())
 
 
 def _last(session: OrmSession, suspension_id: str) -> int:

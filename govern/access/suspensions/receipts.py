@@ -15,7 +15,6 @@ from sqlalchemy import distinct, func, select, text
 
 from govern import clock, errors, permissions
 from govern.access import grants
-from govern.access.clients import Client
 from govern.access.grants import Grant, Moment
 from govern.access.suspension_tables import Particulars, Scope
 from govern.access.suspensions import reading
@@ -78,7 +77,7 @@ def receipt(
     concerned, `Unavailable` while the entry is not signed yet.
     """
     found = reading.find(session, suspension_id, by=by)
-    places, named = _places(session, suspension_id, by=by)
+    places, named = found.places, found.concerned
     chosen = [one for one, (code, _) in named.items() if client in {"", code}]
     if len(chosen) > 1:
         names = ", ".join(sorted(code for code, _ in named.values()))
@@ -115,31 +114,6 @@ def receipt(
         recorded=recorded,
         made_at=clock.now(session),
     )
-
-
-def codes(session: Session, found: Found, *, by: Principal) -> list[tuple[str, str]]:
-    """Code and name of each client that it concerned and the caller may know of, by code."""
-    return sorted(_places(session, found.standing.suspension.id, by=by)[1].values())
-
-
-def _places(
-    session: Session, suspension_id: str, *, by: Principal
-) -> tuple[dict[str, int], dict[str, tuple[str, str]]]:
-    """Its place in the log of each client that the caller may know of; their codes and names."""
-    query = (
-        select(Client.id, Client.code, Client.name, Entry.seq)
-        .join(Entry, Entry.log_id == Client.id)
-        .where(
-            Entry.suspension_id == suspension_id,
-            text(ACTS),
-            Entry.type == EventType.SUSPENSION_OPENED,
-        )
-    )
-    clients = permissions.scope(by, "suspension:read")
-    rows = [
-        row for row in session.execute(query) if clients is None or row.id in clients
-    ]  # fmt: skip
-    return {row.id: row.seq for row in rows}, {row.id: (row.code, row.name) for row in rows}
 
 
 def _task(session: Session, row: Suspension, owner: str) -> Particulars | None:
@@ -200,7 +174,7 @@ def _order(session: Session, owner: str, seq: int) -> tuple[str, str] | None:
 
 def _seen(session: Session, found: Found, parts: list[Part]) -> Effect:
     found.standing.parts = parts
-    return effect(session, found.standing)
+    return effect(session, found)
 
 
 def facts(told: Receipt) -> dict[str, Any]:

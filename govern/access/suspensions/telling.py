@@ -8,22 +8,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, not_, or_, select, true, union
+from sqlalchemy import (
+    String,
+    and_,
+    cast,
+    exists,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    type_coerce,
+    union,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 
 from govern import clock
 from govern.access import grants
 from govern.access.clients import Dataset, Project
-from govern.access.grants import Grant, Moment
+from govern.access.grants import Grant, Moment, SomeId
 from govern.access.modes import Effect
 from govern.access.suspension_tables import (
     PeopleListItem,
     Scope,
+    Suspension,
     SuspensionRelease,
     SuspensionTarget,
+    naming,
 )
 from govern.access.suspensions.targets import Target, affected, covered
 from govern.audit import EventType
+from govern.clock import Utc
 from govern.db import listed
 
 if TYPE_CHECKING:
@@ -39,12 +55,12 @@ ADMITTING = frozenset({
 })  # fmt: skip
 
 
-def concerned(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
+def concerned(suspension_id: SomeId, moment: Moment) -> ColumnElement[bool]:
     """The grants that a suspension covers at a moment, or covers a dataset of."""
     return or_(affected(suspension_id, moment), _in_part(suspension_id, moment))
 
 
-def _in_part(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
+def _in_part(suspension_id: SomeId, moment: Moment) -> ColumnElement[bool]:
     target, dataset = aliased(SuspensionTarget), aliased(Dataset)
     return (
         exists()
@@ -57,7 +73,7 @@ def _in_part(suspension_id: str, moment: Moment) -> ColumnElement[bool]:
             dataset.project_id == Grant.project_id,
             Grant.dataset_id.is_(None),
         )
-        .correlate(Grant)
+        .correlate_except(target, dataset)
     )
 
 
@@ -139,6 +155,45 @@ def places(
     found: dict[str, list[str]] = {}
     for subject_id, project, dataset in rows:
         found.setdefault(subject_id, []).append(f"{project} / {dataset}" if dataset else project)
+    return found
+
+
+def opened(
+    session: OrmSession, suspension_ids: Iterable[str], *, person: str
+) -> dict[str, list[str]]:
+    """Where the opening of each of some suspensions concerned a person: projects, as in `places`.
+
+    None of those that did not; an empty list where it was the person who was named.
+    """
+    among = listed(session, sorted(set(suspension_ids)))
+    then = Moment(at=type_coerce(Suspension.recorded_at, Utc()))
+    target = aliased(SuspensionTarget)
+    held = (
+        grants.facts(Suspension.id, Project.code, Dataset.code, moment=then)
+        .join(Suspension, true())
+        .join(among, among.c.value == Suspension.id)
+        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+        .where(
+            Grant.subject_id == person,
+            grants.all_of(grants.standing(then)),
+            concerned(Suspension.id, then),
+        )
+    )
+    # Nobody is let out before it is opened.
+    themselves = (
+        select(target.suspension_id, cast(null(), String()), cast(null(), String()))
+        .join(Suspension, Suspension.id == target.suspension_id)
+        .join(among, among.c.value == Suspension.id)
+        .where(naming(target, person), then.stands(target))
+    )
+    found: dict[str, list[str]] = {}
+    rows: set[Any] = set(session.execute(union_all(held, themselves)))
+    for suspension_id, project, dataset in sorted(
+        rows, key=lambda row: [part or "" for part in row]
+    ):
+        places = found.setdefault(suspension_id, [])
+        if project is not None:
+            places.append(f"{project} / {dataset}" if dataset else project)
     return found
 
 

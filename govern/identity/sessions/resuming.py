@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, bindparam, select, update
+from sqlalchemy import String, and_, bindparam, case, exists, select, update
 
 from govern import clock
 from govern.audit.record import RECORDED
@@ -17,6 +17,8 @@ from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal, RoleHeld
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
@@ -86,14 +88,15 @@ def living(
 
     The caller's operation has checked the permission.
     """
-    _, idle = LIMITS[bool(roles.held(session, subject_id))]
-    now = clock.now(session)
+    held = exists().where(roles.RoleAssignment.subject_id == subject_id, roles.counts())
+    now = clock.instant()
+    seldom, often = (clock.before(now, LIMITS[each][1]) for each in (False, True))
     query = select(WebSession).where(
         WebSession.subject_id == subject_id,
         WebSession.factor_at.is_not(None),
         WebSession.ended_at.is_(None),
         WebSession.expires_at > now,
-        WebSession.seen_at >= now - idle,
+        WebSession.seen_at >= case((held, often), else_=seldom),
     )
     if since is not None:
         query = query.where(WebSession.signed_in_at >= since)
@@ -107,11 +110,12 @@ def live(
 
     It is `lock`ed where it will be ended: of two acts that would, the second finds none.
     """
-    found = session.execute(_live(lock=lock), {"hash": hash_of(token)}).one_or_none()
-    if found is None:
+    found = session.execute(_live(lock=lock), {"hash": hash_of(token)}).all()
+    if not found:
         return None
-    row, subject, now = found
-    held = roles.held(session, subject.id) if row.factor_at is not None else ()
+    row, subject, now, *_ = found[0]
+    assigned = (RoleHeld(role, client) for *_, role, client in found if role is not None)
+    held = tuple(assigned) if row.factor_at is not None else ()
     _, idle = LIMITS[bool(held)]
     if now >= row.expires_at or now - row.seen_at > idle:
         return None
@@ -119,15 +123,18 @@ def live(
 
 
 @cache
-def _live(*, lock: bool) -> Select[WebSession, Subject, datetime]:
-    """Built once: every page asks it."""
-    query = (
-        select(WebSession, Subject, clock.instant())
+def _live(*, lock: bool) -> Select[Any]:
+    """A row for each role that the person holds, or one; built once, since every page asks it."""
+    held = roles.RoleAssignment
+    query: Any = (
+        select(WebSession, Subject, clock.instant(), held.role, held.client_id)
         .join(Subject, Subject.id == WebSession.subject_id)
+        .outerjoin(held, and_(held.subject_id == Subject.id, roles.counts()))
         .where(
             WebSession.token_hash == bindparam("hash", type_=String()),
             WebSession.ended_at.is_(None),
             Subject.ended_at.is_(None),
         )
     )
-    return query.with_for_update(of=WebSession) if lock else query
+    found: Select[Any] = query.with_for_update(of=WebSession) if lock else query
+    return found

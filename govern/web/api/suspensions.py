@@ -274,9 +274,9 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
     standing, row = found.standing, found.standing.suspension
     suspensions.reading.measure(session, [standing], by=by)
     progress = standing.progress
-    told = suspensions.notices.versions(session, [row.id])[row.id]
+    told = suspensions.notices.versions(session, [row.id], counted=found.whole)[row.id]
     released = suspensions.reading.releases(session, suspension, by=by)
-    resume = suspensions.latest(session, suspension)
+    resume = found.resume
     if resume is not None and resume.ended_at is not None:
         resume = None
     return Suspension(
@@ -293,9 +293,7 @@ def show(session: OrmSession, suspension: str, *, by: Principal) -> Suspension:
         mode_version=standing.mode_id,
         version=suspensions.version(row),
         notices=[_notice(one) for one in told],
-        acknowledged=suspensions.notices.readers(session, told[0].id if told else "")
-        if found.whole
-        else None,
+        acknowledged=(told[0].readers if told else 0) if found.whole else None,
         people=standing.people,
         progress=Progress(
             recorded=progress.recorded, total=progress.total, done=progress.done,

@@ -205,7 +205,7 @@ def own_time(at: datetime) -> OwnTime | None:
 
 def held_since(session: OrmSession, subject_id: str) -> datetime | None:
     """When a suspension of a person last ended their sessions, if any of these could still be."""
-    after = clock.now(session) - sessions.LONGEST
+    after = clock.utcnow() - sessions.LONGEST
     return suspensions.own_hold(session, subject_id, after=after).since
 
 
@@ -411,7 +411,7 @@ def code_needed() -> bool:
     by = current_user.caller.principal
     if by.factor_at is not None and clock.utcnow() - by.factor_at <= permissions.FRESH:
         return False
-    return passkeys.ways(by.id)["passkey"] is None and _renewing() is None
+    return not passkeys.enrolled(by.id) and _renewing() is None
 
 
 # --- the session's cookie ----------------------------------------------------------------------

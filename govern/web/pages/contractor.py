@@ -76,18 +76,16 @@ def home() -> ResponseReturnValue:
     """Every project one holds or held, and what it means now."""
     by = guard.principal()
     with guard.database().reading() as session:
-        found = standing.of(session, by.id)
-        own = standing.own(session, by.id)
-        over = standing.over(session, by.id)
+        found = standing.whole(session, by.id)
         owed = demands.owed(session, by.id, by.roles)
-        now = clock.now(session)
-    projects = [_project(one, now) for one in found if one.ended is None]
+    now = clock.utcnow()
+    projects = [_project(one, now) for one in found.projects if one.ended is None]
     _place_notices(projects)
     return render_template(
         "contractor/home.html",
         person={"name": guard.caller().subject.full_name},
         now=now,
-        own=_own(own),
+        own=_own(found.own),
         owed=owed,
         projects=projects,
         ending=sorted(
@@ -95,10 +93,10 @@ def home() -> ResponseReturnValue:
             key=lambda each: each["ends_at"],
         ),
         zone=base.zone(),
-        over=over,
+        over=found.over,
         past=[
             {"code": _code(one), "ended_at": one.ended_at, "why": _WHY_PAST[one.ended]}
-            for one in found
+            for one in found.projects
             if one.ended is not None
         ],
     )

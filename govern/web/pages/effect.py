@@ -144,7 +144,7 @@ def _measured(suspension_id: str) -> tuple[TimeToEffect, list[tuple[str, str]]]:
     with guard.database().reading() as session:
         seen = suspensions.time_to_effect(session, suspension_id, by=by)
         readable = base.may_anywhere("log:read")
-        clients = suspensions.receipts.codes(session, seen.found, by=by) if readable else []
+        clients = sorted(seen.found.concerned.values()) if readable else []
     reading.note(
         guard.database(), "suspension.effect", detail={"suspension": suspension_id}, by=by
     )  # fmt: skip

@@ -100,16 +100,13 @@ def _confirming(suspension_id: str, errors: Mapping[str, str]) -> str:
     by = guard.principal()
     now = clock.utcnow()
     with guard.database().reading() as session:
-        standing = suspensions.reading.find(session, suspension_id, by=by).standing
-        row = suspensions.latest(session, suspension_id)
+        found = suspensions.reading.find(session, suspension_id, by=by)
+        standing, row = found.standing, found.resume
         waits = row is not None and row.ended_at is None
         context: dict[str, Any] = {}
         if row is not None and waits:
             url = f"/suspensions/{suspension_id}/resume"
-            context = difference_context(
-                session, standing, Supposing(suspension=suspension_id), groups_url=url, by=by
-            )
-            context["digest"] = suspensions.returning_digest(session, standing.suspension)
+            context = _returning(session, standing, groups_url=url, by=by)
             context["resume"] = words.resume(session, row, now)
     return render_template(
         "lift/confirm.html",
@@ -145,10 +142,7 @@ def _page(suspension_id: str, errors: Mapping[str, str]) -> str:
         context: dict[str, Any] = {}
         if not refused:
             url = f"/suspensions/{suspension_id}/lift"
-            context = difference_context(
-                session, standing, Supposing(suspension=suspension_id), groups_url=url, by=by
-            )
-            context["digest"] = suspensions.returning_digest(session, standing.suspension)
+            context = _returning(session, standing, groups_url=url, by=by)
     return render_template(
         "lift/ask.html",
         s=_summary(standing),
@@ -160,21 +154,37 @@ def _page(suspension_id: str, errors: Mapping[str, str]) -> str:
     )
 
 
+def _returning(
+    session: OrmSession,
+    standing: suspensions.reading.Standing,
+    *,
+    groups_url: str,
+    by: Principal,
+) -> dict[str, Any]:
+    """The difference that a lift would make now, and the digest of who comes back."""
+    supposing = Supposing(suspension=standing.suspension.id)
+    how = suspensions.way(session, supposing)
+    shown = difference_context(session, standing, supposing, how, groups_url=groups_url, by=by)
+    return shown | {"digest": suspensions.returning_digest(session, standing.suspension, how)}
+
+
 def difference_context(
     session: OrmSession,
     standing: suspensions.reading.Standing | None,
     supposing: Supposing,
+    how: suspensions.Way | None = None,
     *,
     groups_url: str,
     by: Principal,
 ) -> dict[str, Any]:
     """What `lift/_difference.html` shows: counts of all groups, and one page of one of them."""
+    how = how or suspensions.way(session, supposing)
     group = request.args.get("group", "")
     group = group if group in suspensions.difference.GROUPS else "returns"
-    counts = suspensions.difference.counts(session, standing, supposing)
+    counts = suspensions.difference.counts(session, standing, supposing, how)
     after = request.args.get("after", "")
     lines, following, holders = suspensions.difference.page(
-        session, standing, supposing, group=group, after=after, by=by
+        session, standing, supposing, group=group, after=after, how=how, by=by
     )
     return {
         "counts": counts,

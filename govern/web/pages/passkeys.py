@@ -43,6 +43,15 @@ def anyone() -> passkeys.Asked | None:
     return passkeys.ask_anyone(settings, browser=browser())
 
 
+def enrolled(subject_id: str) -> bool:
+    """Whether a person has a passkey that this address can ask for."""
+    database = guard.database()
+    if not passkeys.available(database.settings):
+        return False
+    with database.reading() as reading:
+        return bool(passkeys.in_use(reading, subject_id))
+
+
 def ways(subject_id: str, *, verified: bool = False) -> dict[str, Any]:
     """For a page that asks for a second factor: a question for a passkey, and whether for codes.
 

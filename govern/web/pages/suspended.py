@@ -48,8 +48,9 @@ def progress(suspension_id: str) -> ResponseReturnValue:
     """The part that moves; when all is written the browser is told to draw the whole anew."""
     by = guard.principal()
     with guard.database().reading() as session:
-        standing = suspensions.reading.progress(session, suspension_id, by=by)
-        seen = suspensions.effect(session, standing)
+        found = suspensions.reading.progress(session, suspension_id, by=by)
+        seen = suspensions.effect(session, found)
+    standing = found.standing
     response = make_response(
         render_template("pause/_progress.html", **_taking_effect(standing, seen))
     )
@@ -82,15 +83,17 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
     after = request.args.get("after", "")
     with guard.database().reading() as session:
         found = suspensions.reading.detail(session, suspension_id, after=after, by=by)
-        seen = suspensions.effect(session, found.standing)
-        told = suspensions.notices.versions(session, [suspension_id])[suspension_id]
+        seen = suspensions.effect(session, found)
+        told = suspensions.notices.versions(session, [suspension_id], counted=found.whole)[
+            suspension_id
+        ]
         # Both count all clients' people, whose number is no one else's to know.
         mailed = mail.told(session, suspension_id) if found.whole else None
-        read = suspensions.notices.readers(session, told[0].id) if told and found.whole else None
-        last = suspensions.latest(session, suspension_id) if found.whole else None
+        last = found.resume if found.whole else None
         resume = words.resume(session, last, clock.utcnow()) if last else None
     reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
     standing, row = found.standing, found.standing.suspension
+    read = told[0].readers if told else None
     parts = [
         part for part in standing.parts if part.ended_at is None or part.ended_at == row.ended_at
     ]

@@ -13,10 +13,9 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 
 from govern import errors
-from govern.access import suspensions
+from govern.access import names, suspensions
 from govern.access.requests import RequestKind
 from govern.audit.events import SENTENCES
-from govern.identity.subjects import Subject
 from govern.web.pages import base
 
 if TYPE_CHECKING:
@@ -70,10 +69,11 @@ def suspension(
 
 def resume(session: OrmSession, row: ScheduledResume, now: datetime) -> SimpleNamespace:
     """A resume set for a time: by whom, whether it was confirmed, and how it ended."""
+    signatures = (row.asked_by, row.approved_by, row.confirmed_by or "")
+    called = names.of(session, signatures)
 
     def name(signature: str | None) -> str:
-        someone = session.get(Subject, signature) if signature else None
-        return someone.full_name if someone else signature or ""
+        return called.get(signature or "", signature or "")
 
     begins = suspensions.confirm_from(row)
     return SimpleNamespace(

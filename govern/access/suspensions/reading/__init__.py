@@ -5,15 +5,14 @@ of a suspension only what it does to those, and nothing of one that leaves them 
 """
 
 from govern.access.suspensions.reading.choosing import chosen, released
+from govern.access.suspensions.reading.found import INSIDE, Found, find
 from govern.access.suspensions.reading.measuring import measure
 from govern.access.suspensions.reading.single import (
     Detail,
-    Found,
     Happened,
     Held,
     Released,
     detail,
-    find,
     held,
     progress,
     releases,
@@ -29,6 +28,7 @@ from govern.access.suspensions.reading.standings import (
 )
 
 __all__ = [
+    "INSIDE",
     "Detail",
     "Found",
     "Happened",

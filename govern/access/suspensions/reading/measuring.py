@@ -28,13 +28,18 @@ TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
 
 
 def measure(
-    session: OrmSession, standings: list[Standing], *, most: int | None = None, by: Principal
+    session: OrmSession,
+    standings: list[Standing],
+    *,
+    most: int | None = None,
+    people: bool = True,
+    by: Principal,
 ) -> None:
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
     With `most`, people are counted over so many grants of each, and `at_least` is set where a
-    suspension holds more. Two statements for all. What is left of an unfinished record is counted,
-    not guessed; where it is long, by who writes it.
+    suspension holds more; none are counted unless `people`. Two statements for all. What is left
+    of an unfinished record is counted, not guessed; where it is long, by who writes it.
     """
     if not standings:
         return
@@ -48,7 +53,9 @@ def measure(
         task for group in latest.values() for task in group if task.finished_at is None
     ][:TASKS_COUNTED]  # fmt: skip
     questions = [
-        _held_people(standing, clients, most) for standing in standings if standing.is_open
+        _held_people(standing, clients, most)
+        for standing in standings
+        if people and standing.is_open
     ]
     questions += [
         particulars.remaining(task).add_columns(null()) for task in unfinished if task.total is None

@@ -10,31 +10,22 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, or_, select, text
 from sqlalchemy.orm import aliased
 
-from govern import clock, errors
 from govern.access import grants
 from govern.access.clients import Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant, Moment
-from govern.access.modes import Mode
-from govern.access.requests import Request, signature
-from govern.access.suspension_tables import (
-    Scope,
-    Suspension,
-    SuspensionMode,
-    SuspensionRelease,
-    SuspensionTarget,
-)
-from govern.access.suspensions.opening import TAKE_BACK_WITHIN
-from govern.access.suspensions.parts import named, part_of
+from govern.access.suspension_tables import Scope, SuspensionRelease
+from govern.access.suspensions.reading.found import Found, find
 from govern.access.suspensions.reading.measuring import measure
 from govern.access.suspensions.reading.standings import Standing, may_see
 from govern.access.suspensions.targets import covered
 from govern.audit import EventType
 from govern.audit.log import ACTS, Entry
-from govern.db import listed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -76,25 +67,6 @@ class Released:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """One suspension, its modes in order, its opener's name, and what awaits a second person.
-
-    `whole` is whether the caller may see all that it covers.
-    """
-
-    standing: Standing
-    whole: bool
-    opened_by: str
-    modes: list[SuspensionMode]
-    waiting: list[Request]
-    take_back_until: datetime | None
-
-    def inner(self, value: str) -> str:
-        """What is told of all clients at once, which may name another than the caller's."""
-        return value if self.whole else ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Detail(Found):
     """All that the page of one suspension shows."""
 
@@ -104,67 +76,19 @@ class Detail(Found):
     next_after: str | None
 
 
-def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
-    """One suspension with the parts that the caller may see; `Unknown` where there are none."""
-    clients = may_see(by)
-    rows = session.execute(
-        select(Suspension, SuspensionMode, Request, Subject.full_name)
-        .join(SuspensionMode, SuspensionMode.suspension_id == Suspension.id)
-        .outerjoin(
-            Request, and_(Request.suspension_id == Suspension.id, Request.ended_at.is_(None))
-        )
-        .outerjoin(Subject, Subject.id == Suspension.opened_by)
-        .where(Suspension.id == suspension_id)
-        .order_by(SuspensionMode.recorded_at, SuspensionMode.id, Request.recorded_at)
-    ).all()
-    everything = [
-        part_of(row)
-        for row in session.execute(
-            named()
-            .where(SuspensionTarget.suspension_id == suspension_id)
-            .order_by(SuspensionTarget.id)
-        )
-    ]
-    parts = [part for part in everything if clients is None or part.client in clients]
-    if not rows or not parts:
-        raise errors.Unknown(f"There is no suspension {suspension_id}.")
-    suspension, last, _, opener = rows[-1]
-    standing = Standing(
-        suspension=suspension, mode=Mode(last.mode), mode_id=last.id, parts=parts
-    )  # fmt: skip
-    return Found(
-        standing=standing,
-        whole=len(parts) == len(everything),
-        opened_by=opener or suspension.opened_by,
-        modes=list(dict.fromkeys(row[1] for row in rows)),
-        waiting=_waiting([row[2] for row in rows], clients),
-        take_back_until=_take_back_until(suspension, by=by),
-    )
-
-
-def _waiting(rows: list[Request | None], clients: frozenset[str] | None) -> list[Request]:
-    return [
-        row
-        for row in dict.fromkeys(rows)
-        if row is not None and (clients is None or row.client_id in clients)
-    ]
-
-
-def progress(session: OrmSession, suspension_id: str, *, by: Principal) -> Standing:
+def progress(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
     """One suspension with how far its record is: what the page asks for again and again."""
-    standing = find(session, suspension_id, by=by).standing
-    measure(session, [standing], by=by)
-    return standing
+    found = find(session, suspension_id, by=by)
+    measure(session, [found.standing], by=by)
+    return found
 
 
 def detail(
     session: OrmSession, suspension_id: str, *, after: str = "", limit: int = 25, by: Principal
 ) -> Detail:
     """Everything about one suspension, with one page of the grants that its opening touched."""
-    found = find(session, suspension_id, by=by)
-    standing = found.standing
-    measure(session, [standing], by=by)
-    rows, next_after = held(session, standing, after=after, limit=limit, by=by)
+    found = progress(session, suspension_id, by=by)
+    rows, next_after = held(session, found.standing, after=after, limit=limit, by=by)
     return Detail(
         **vars(found),
         releases=releases(session, suspension_id, by=by),
@@ -238,8 +162,9 @@ def held(
     parts = [part.target for part in standing.parts if part.recorded_at == opened_at]
     query = (
         grants.facts(
-            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,
-            Dataset.code, Entitlement.name, moment=moment,
+            Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name,
+            Project.code.label("project"), Dataset.code.label("dataset"),
+            Entitlement.name.label("entitlement"), moment=moment,
         )
         .join(Entitlement, Entitlement.id == Grant.entitlement_id)
         .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
@@ -249,35 +174,24 @@ def held(
     )  # fmt: skip
     if clients is not None:
         query = query.where(Grant.client_id.in_(clients))
-    rows = session.execute(query).all()
-    places = _places(session, standing, [row[1] for row in rows[:limit]])
-    found = [
-        Held(
-            grant_id=row[0], subject_id=row[1], external_id=row[2], name=row[3],
-            project=f"{row[4]} / {row[5]}" if row[5] else row[4], entitlement=row[6],
-            seq=places.get(row[0]),
-        )
-        for row in rows[:limit]
-    ]  # fmt: skip
-    return found, found[-1].grant_id if len(rows) > limit else None
-
-
-def _places(session: OrmSession, standing: Standing, people: list[str]) -> dict[str, int]:
-    """Where in its log each grant's first entry for this suspension stands."""
-    among = listed(session, sorted(set(people)))
-    rows = session.execute(
-        select(Entry.seq, Entry.leaf)
-        .join(among, among.c.value == Entry.subject_id)
-        .where(
-            Entry.suspension_id == standing.suspension.id,
-            Entry.type.in_([EventType.GRANT_SUSPENDED, EventType.GRANT_REVIEW_REQUIRED]),
-        )
-        .order_by(Entry.seq.desc())
+    page = query.subquery()
+    entry = and_(
+        Entry.subject_id == page.c.subject_id,
+        Entry.suspension_id == standing.suspension.id,
+        Entry.type.in_([EventType.GRANT_SUSPENDED, EventType.GRANT_REVIEW_REQUIRED]),
     )
-    return {json.loads(leaf)["refs"]["grant"]: seq for seq, leaf in rows}
-
-
-def _take_back_until(opened: Suspension, *, by: Principal) -> datetime | None:
-    until = opened.recorded_at + TAKE_BACK_WITHIN
-    untouched = opened.ended_at is None and opened.opened_by == signature(by)
-    return until if untouched and clock.utcnow() < until else None
+    columns: list[Any] = [*page.c, Entry.seq, Entry.leaf]
+    rows: Any = session.execute(select(*columns).outerjoin(Entry, entry).order_by(page.c.id))
+    found: dict[str, Held] = {}
+    for id_, subject_id, external_id, name, project, dataset, entitlement, place, body in rows:
+        # An entry for each grant that the person lost with it: the first of this one counts.
+        own = body is not None and json.loads(body)["refs"]["grant"] == id_
+        seq, known = place if own else None, found.get(id_)
+        if known is None or (seq is not None and (known.seq is None or seq < known.seq)):
+            found[id_] = Held(
+                grant_id=id_, subject_id=subject_id, external_id=external_id, name=name,
+                project=f"{project} / {dataset}" if dataset else project,
+                entitlement=entitlement, seq=seq,
+            )  # fmt: skip
+    shown = list(found.values())[:limit]
+    return shown, shown[-1].grant_id if len(found) > limit else None

@@ -27,7 +27,7 @@ def record(suspension_id: str) -> ResponseReturnValue:
         found = histories.of_suspension(session, suspension_id, by=by)
         called = names.of(session, named_in(found.entries))
     _note(suspension_id)
-    detail = found.detail
+    detail = found.found
     row = detail.standing.suspension
     return render_template(
         "auditor/record.html",
@@ -43,9 +43,9 @@ def record(suspension_id: str) -> ResponseReturnValue:
         },
         parts=detail.standing.parts,
         modes=detail.modes,
-        releases=detail.releases,
+        releases=found.releases,
         notices=found.notices,
-        resume=found.resume,
+        resume=detail.resume,
         measured=found.measured,
         progress=detail.standing.progress,
         entries=[told(entry, called) for entry in found.entries],
