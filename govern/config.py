@@ -40,6 +40,8 @@ class Settings:
     from `mail_from` by the server at `smtp_url` (`smtp://USER:PASSWORD@HOST:PORT`, or `smtps://`,
     each part encoded as in any address); without one nobody is mailed. `sealing_keys` are the keys
     of sealed columns where they are no files: `1:BASE64 2:BASE64`, each of 32 bytes.
+    Exports made in the background lie in `export_dir` (`data_dir`/exports unless told), which nodes
+    share to hand out each other's, for `export_days`.
     Who finds a weakness is told to write to `security_contact`, a `mailto:` or `https:` address.
     """
 
@@ -51,6 +53,8 @@ class Settings:
     followers: bool = True
     port: int = 8000
     access_log_days: int = 400
+    export_dir: Path | None = None
+    export_days: int = 7
     smtp_url: str = field(default="", repr=False)
     mail_from: str = ""
     sealing_keys: str = field(default="", repr=False)
@@ -79,6 +83,11 @@ class Settings:
             raise errors.Invalid(
                 "GOVERN_REPLICA_URL: only a postgresql+psycopg:// has replicas",
                 field="GOVERN_REPLICA_URL",
+            )
+        if not 0 < self.export_days < 1000:  # noqa: PLR2004 - three years are no while
+            raise errors.Invalid(
+                f"GOVERN_EXPORT_DAYS: {self.export_days} is not 1 to 999 days",
+                field="GOVERN_EXPORT_DAYS",
             )
         self._check_mail()
         _sealing_keys_told(self.sealing_keys)
@@ -140,6 +149,11 @@ class Settings:
         return self.data_dir / "keys"
 
     @property
+    def exports_dir(self) -> Path:
+        """Where exports are written in the background."""
+        return self.export_dir or self.data_dir / "exports"
+
+    @property
     def signer_dir(self) -> Path:
         """The log signer's memory: its key and the heads that it signed last."""
         return self.data_dir / "signer"
@@ -157,6 +171,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         "GOVERN_ORIGIN",
         "GOVERN_FOLLOWERS",
         "GOVERN_ACCESS_LOG_DAYS",
+        "GOVERN_EXPORT_DIR",
+        "GOVERN_EXPORT_DAYS",
         "GOVERN_SMTP_URL",
         "GOVERN_MAIL_FROM",
         "GOVERN_SEALING_KEYS",
@@ -177,6 +193,12 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         raise errors.Invalid(
             f"GOVERN_ACCESS_LOG_DAYS: {days} is no number of days", field="GOVERN_ACCESS_LOG_DAYS"
         )
+    kept = env.get("GOVERN_EXPORT_DAYS", "7")
+    if not (kept.isascii() and kept.isdigit()):
+        raise errors.Invalid(
+            f"GOVERN_EXPORT_DAYS: {kept} is no number of days", field="GOVERN_EXPORT_DAYS"
+        )
+    folder = env.get("GOVERN_EXPORT_DIR", "")
     return Settings(
         data_dir=Path(env.get("GOVERN_DATA_DIR", "var")).resolve(),
         database_url=env.get("GOVERN_DATABASE_URL", ""),
@@ -186,6 +208,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         followers=followers == "1",
         port=int(port),
         access_log_days=int(days),
+        export_dir=Path(folder).resolve() if folder else None,
+        export_days=int(kept),
         smtp_url=env.get("GOVERN_SMTP_URL", ""),
         mail_from=env.get("GOVERN_MAIL_FROM", ""),
         sealing_keys=_sealing_keys_given(env),

@@ -41,7 +41,7 @@ _API = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
     "log:read", "integration:read",
     "catalogue:write", "project:end", "subject:write", "subject:offboard",
-    "grant:issue", "grant:revoke", "suspension:open", "suspension:lift",
+    "subject:erase", "grant:issue", "grant:revoke", "suspension:open", "suspension:lift",
 })  # fmt: skip
 _HOUSEKEEPING = frozenset({"key:rotate", "log:expire", "log:stream", "log:witness"})
 

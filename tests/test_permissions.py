@@ -32,7 +32,6 @@ MAY = {
         "question:answer",
         "role:assign",
         "subject:recover",
-        "subject:erase",
         "demand:set",
         "roster:import",
         "integration:create",

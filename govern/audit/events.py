@@ -109,6 +109,10 @@ class EventType(StrEnum):
     STREAM_ADDED = "stream.added"
     STREAM_ENDED = "stream.ended"
 
+    EXPORT_ASKED = "export.asked"
+    EXPORT_READY = "export.ready"
+    EXPORT_FAILED = "export.failed"
+
     ACCESS_SEALED = "access.sealed"
     ACCESS_EXPIRED = "access.expired"
 
@@ -200,6 +204,9 @@ SENTENCES: dict[EventType, str] = {
     EventType.RETENTION_SET: "For how long a client's rows of the access log stay was set.",
     EventType.STREAM_ADDED: "The log is sent to an address from here, entry by entry.",
     EventType.STREAM_ENDED: "The log is no longer sent to an address.",
+    EventType.EXPORT_ASKED: "Someone asked for logs as a file, made in the background.",
+    EventType.EXPORT_READY: "A file of logs that someone asked for is ready to be fetched.",
+    EventType.EXPORT_FAILED: "A file of logs that someone asked for could not be made.",
     EventType.ACCESS_SEALED: "Rows of the access log were sealed by their Merkle roots.",
     EventType.ACCESS_EXPIRED: "Rows of the access log reached the end of their time.",
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, text
 
 from govern import clock, errors, permissions, prepared, replica
-from govern.audit import decisions, lines, log, ocsf, parquet, witnessing
+from govern.audit import decisions, lines, log, ocsf, parquet, siem, witnessing
 from govern.audit.decisions import AccessKind
 from govern.audit.log import ERASURES, Entry, Value
 from govern.audit.signer import Signer
@@ -24,7 +24,7 @@ from govern.tlog import tiles
 from govern.tlog.errors import TileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
     from typing import BinaryIO, Self
@@ -76,6 +76,17 @@ class Filter:
         }
         return {name: value for name, value in asked.items() if value}
 
+    @classmethod
+    def of(cls, words: Mapping[str, Any]) -> Self:
+        """The filter that a header has in words."""
+        ends = {
+            name: clock.parse(words[name], field=name) for name in ("from", "to") if name in words
+        }
+        return cls(
+            subject=words.get("subject"), project=words.get("project"), actor=words.get("actor"),
+            types=tuple(words.get("types", ())), begin=ends.get("from"), end=ends.get("to"),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -105,19 +116,11 @@ def run(
     Takes `log:export` with a fresh factor. The access log gets its row before the first byte is
     written; `RecordFailed` when it cannot, and then nothing is.
     """
-    _check_form(form)
+    check_form(form)
     with database.reading() as session:
         now = clock.now(session)
-    held = permissions.scope(by, "log:export")
-    # Whoever holds it over some clients alone may export those, and not the house.
-    asked: Iterable[str | None] = held if held and client is None else (client,)
-    for each in asked:
-        permissions.require(by, "log:export", client=each, now=now)
     with replica.reading(database) as session:
-        if client is not None:
-            chosen = [log.known(session, client).id]
-        else:
-            chosen = [each.id for each in log.logs(session) if held is None or each.id in held]
+        chosen, withheld = allowed(session, client, now=now, by=by)
         detail = {"form": form, "filter": where.words(), "logs": chosen}
         decisions.write(
             database,
@@ -136,8 +139,27 @@ def run(
         )
         return write(
             session, out, form=form, logs=chosen, where=where,
-            withheld=("other_logs",) if held is not None else (), progress=progress,
+            withheld=withheld, progress=progress,
         )  # fmt: skip
+
+
+def allowed(
+    session: Session, client: str | None, *, now: datetime, by: Principal
+) -> tuple[list[str], tuple[str, ...]]:
+    """The logs that `by` may export, or that of one client, and what is withheld from them.
+
+    Takes `log:export` with a fresh factor.
+    """
+    held = permissions.scope(by, "log:export")
+    # Whoever holds it over some clients alone may export those, and not the house.
+    asked: Iterable[str | None] = held if held and client is None else (client,)
+    for each in asked:
+        permissions.require(by, "log:export", client=each, now=now)
+    if client is not None:
+        chosen = [log.known(session, client).id]
+    else:
+        chosen = [each.id for each in log.logs(session) if held is None or each.id in held]
+    return chosen, ("other_logs",) if held is not None else ()
 
 
 def write(
@@ -155,32 +177,32 @@ def write(
     The caller answers for the right to read them, and for the record of it. `Unavailable` when
     none of them was signed yet, `LogDamaged` when what the filter leaves out cannot be hashed.
     """
-    _check_form(form)
+    check_form(form)
+    fields = header(session, logs, where, withheld)
+    with File(out, form, progress) as file:
+        file.begin(fields)
+        for head in fields["logs"]:
+            file.write([lines.begin(head["log"])])
+            write_log(session, file, head, where)
+        file.finish(Signer(session.database.settings))
+    return Summary(
+        rows=file.rows,
+        logs=tuple(head["log"] for head in fields["logs"]),
+        sizes={head["log"]: head["size"] for head in fields["logs"]},
+        unsigned=tuple(fields.get("unsigned", ())),
+    )
+
+
+def header(
+    session: Session, logs: Sequence[str], where: Filter, withheld: Sequence[str]
+) -> dict[str, Any]:
+    """What the first line says; `Unavailable` when none of the logs was signed yet."""
     heads, unsigned = _heads(session, logs, where)
     if not heads:
         raise errors.Unavailable("Nothing of these logs is signed yet: try again in a moment.")
     fields = {"made_at": clock.text(replica.as_of(session)), "filter": where.words(), "logs": heads}
     stated = {"unsigned": unsigned, "withheld": list(withheld)}
-    with _File(out, form, progress) as file:
-        file.write([lines.header(fields | {name: said for name, said in stated.items() if said})])
-        for head in heads:
-            file.write([lines.begin(head["log"])])
-            try:
-                _write_log(
-                    session, file, head["log"], head["size"], where,
-                    erasures="erasures" in head,
-                )  # fmt: skip
-            except TileError as error:
-                raise errors.LogDamaged(
-                    f"Of the log {head['log']} entries are missing: run govern log fsck."
-                ) from error
-        file.finish(Signer(session.database.settings))
-    return Summary(
-        rows=file.rows,
-        logs=tuple(head["log"] for head in heads),
-        sizes={head["log"]: head["size"] for head in heads},
-        unsigned=tuple(unsigned),
-    )
+    return fields | {name: said for name, said in stated.items() if said}
 
 
 def _heads(
@@ -209,7 +231,7 @@ def _heads(
     return heads, unsigned
 
 
-def _accounting(where: Filter) -> list[ColumnElement[bool]]:
+def accounting(where: Filter) -> list[ColumnElement[bool]]:
     """Which entries account for erased values among those that a filter shows.
 
     They stand in the file whatever else is filtered: else nobody could tell them from damage.
@@ -220,7 +242,7 @@ def _accounting(where: Filter) -> list[ColumnElement[bool]]:
 def _erasures(session: Session, log_id: str, size: int, where: Filter) -> int:
     """How many of these there are; `Unavailable` while one of them is not signed yet."""
     query = select(func.count(), func.max(Entry.seq)).where(
-        Entry.log_id == log_id, *_accounting(where)
+        Entry.log_id == log_id, *accounting(where)
     )
     count, last = session.execute(query).one()
     if count and last >= size:
@@ -228,7 +250,7 @@ def _erasures(session: Session, log_id: str, size: int, where: Filter) -> int:
     return int(count)
 
 
-class _File:
+class File:
     """What was written so far: its hash and its number of entries.
 
     A thread of its own hashes and writes one piece while the next is made.
@@ -239,6 +261,8 @@ class _File:
         # Lines of the JSON form become those of another; what has no place there becomes nothing.
         turned = {"csv": lines.to_csv, "ocsf": ocsf.to_line, "parquet": lines.to_csv}
         self._turned = turned.get(form)
+        self._form = form
+        self._header = b""
         # Its columns are written beside; the digest is of the CSV form that they stand for.
         self._columns = parquet.Writer(out) if form == "parquet" else None
         self._progress = progress
@@ -246,8 +270,22 @@ class _File:
         self._thread = ThreadPoolExecutor(1, "export")
         self._last: Future[None] | None = None
         self.rows = self.erased = 0
-        if form in {"csv", "parquet"}:
+
+    def begin(self, fields: dict[str, Any]) -> None:
+        """Write what stands before the first log."""
+        if self._form in {"csv", "parquet"}:
             self._put(lines.CSV_HEAD)
+        self._header = lines.header(fields)
+        self.write([self._header])
+
+    def go_on(
+        self, fields: dict[str, Any], *, rows: int, erased: int, before: Iterable[bytes]
+    ) -> None:
+        """Take for written, instead, what stands `before` already."""
+        self._header = lines.header(fields)
+        self.rows, self.erased = rows, erased
+        for piece in before:
+            self._hash.update(piece)
 
     def __enter__(self) -> Self:
         return self
@@ -256,6 +294,7 @@ class _File:
         self._thread.shutdown()
 
     def write(self, written: Iterable[bytes], *, rows: int = 0) -> None:
+        """Take lines of the JSON form, of which so many are entries."""
         if self._columns is not None:
             written = list(written)
             self._columns.write(written)
@@ -266,14 +305,22 @@ class _File:
 
     def finish(self, signer: Signer) -> None:
         """Write the last line, signed where the key is."""
-        self._wait()
-        given = (self.rows, self.erased, self._hash.hexdigest())
+        given = (self.rows, self.erased, self.digest())
         text = lines.manifest(signer.name, *given)
         signed = signer.vouch(text, name=lines.manifest_name(signer.name))
-        self.write([lines.end(*given, signed)])
+        last = lines.end(*given, signed)
+        if self._form == "ocsf":
+            self._put(siem.manifest(self._header, last))
+        else:
+            self.write([last])
         self._wait()
         if self._columns is not None:
             self._columns.close()
+
+    def digest(self) -> str:
+        """The SHA-256 of all that was written, once it is handed to the file."""
+        self._wait()
+        return self._hash.hexdigest()
 
     def _put(self, data: bytes) -> None:
         self._wait()
@@ -289,19 +336,43 @@ class _File:
             self._out.write(data)
 
 
+def write_log(
+    session: Session,
+    file: File,
+    head: dict[str, Any],
+    where: Filter,
+    *,
+    place: int = 0,
+    begin: int = 0,
+    end: int | None = None,
+) -> int:
+    """Write the pieces that cover the entries [begin, end) of a log of the header, or all.
+
+    `place` is how far what stands before reaches, and what is returned how far the file does then:
+    less than `end` where the last of them are left out, and are to be hidden with what follows.
+    """
+    end = head["size"] if end is None else end
+    try:
+        return _write_log(session, file, head, where, place=place, begin=begin, end=end)
+    except TileError as error:
+        raise errors.LogDamaged(
+            f"Of the log {head['log']} entries are missing: run govern log fsck."
+        ) from error
+
+
 def _write_log(
-    session: Session, file: _File, log_id: str, size: int, where: Filter, *, erasures: bool
-) -> None:
-    """Write the pieces that cover [0, size) of one log."""
+    session: Session, file: File, head: dict[str, Any], where: Filter, *,
+    place: int, begin: int, end: int,
+) -> int:  # fmt: skip
+    log_id, size = head["log"], head["size"]
     tree = log.Tree(session, log_id)
-    conditions = [Entry.log_id == log_id, Entry.seq < size]
-    if erasures and where.words():
-        conditions.append(or_(and_(*where.conditions()), and_(*_accounting(where))))
+    conditions = [Entry.log_id == log_id, Entry.seq >= begin, Entry.seq < end]
+    if "erasures" in head and where.words():
+        conditions.append(or_(and_(*where.conditions()), and_(*accounting(where))))
     else:
         conditions += where.conditions()
     # An entry that is missing from a whole log is not hidden behind a hash: the reader will see it.
     may_skip = bool(where.words())
-    place = 0
     chosen = select(Entry.seq, Entry.leaf).where(*conditions).order_by(Entry.seq)
     for batch in prepared.stream(session.connection(), chosen, size=_BATCH):
         first, last = batch[0][0], batch[-1][0]
@@ -323,8 +394,10 @@ def _write_log(
                 place = seq + 1
         file.write(pieces, rows=len(batch))
         place = last + 1
-    if place < size and may_skip:
+    if end == size and place < size and may_skip:
         file.write([lines.skip(place, size, tree.range(place, size).hashes)])
+        place = size
+    return place
 
 
 def _values(
@@ -343,7 +416,8 @@ def _values(
     return found
 
 
-def _check_form(form: str) -> None:
+def check_form(form: str) -> None:
+    """Refuse a form that there is not, or whose extra is not here."""
     if form not in FORMS:
         raise errors.Invalid(f"format: “{form}” is none of {', '.join(FORMS)}", field="format")
     if form == "parquet":

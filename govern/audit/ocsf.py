@@ -2,7 +2,8 @@
 
 `metadata.uid` is the entry's log and place, or the id by which a row is known outside, the same in
 every export and stream; `raw_data` is the exact leaf, so that each event leads to what was signed.
-An event is no proof by itself: exports as JSON Lines or CSV are.
+The last event of an export is its manifest, which is signed: by it nothing in the file was changed.
+An event alone is no proof: exports as JSON Lines or CSV prove each entry's place.
 """
 
 from __future__ import annotations

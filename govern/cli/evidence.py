@@ -23,7 +23,7 @@ from govern.identity import subjects
 from govern.tlog import note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from typing import Any
 
@@ -35,6 +35,45 @@ def log() -> None:
     """Export and verify what happened."""
 
 
+_FILTERS = (
+    click.option("--client", metavar="CODE", help="This client's log alone; else every log."),
+    click.option("--subject", metavar="SUBJECT", help="Entries about this person."),
+    click.option("--project", metavar="CODE", help="Entries about this project."),
+    click.option(
+        "--actor", metavar="ID", help="Entries by this actor: a person, operator or system."
+    ),
+    click.option(
+        "--type", "types", multiple=True, type=click.Choice([each.value for each in EventType]),
+        metavar="TYPE", help="Entries of this type, such as suspension.opened; may be repeated.",
+    ),
+    click.option("--from", "begin", type=instant, help="Entries from this instant on."),
+    click.option("--to", "end", type=instant, help="Entries before this instant."),
+)  # fmt: skip
+
+
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options by which an export is narrowed."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+def wanted(
+    desk: Desk, *, client: str | None, subject: str | None, project: str | None,
+    actor: str | None, types: tuple[str, ...], begin: datetime | None, end: datetime | None,
+) -> tuple[str | None, export.Filter]:  # fmt: skip
+    """What these options mean: the id of the one client, if any, and which entries."""
+    with desk.database.reading() as session:
+        return clients.client(session, client).id if client else None, export.Filter(
+            subject=subjects.find(session, subject).id if subject else None,
+            project=clients.project(session, project).id if project else None,
+            actor=_actor(subjects.lookup(session, actor), actor) if actor else None,
+            types=types,
+            begin=begin,
+            end=end,
+        )
+
+
 @log.command("export")
 @click.option(
     "--format", "form", type=click.Choice(export.FORMS), default="jsonl", show_default=True,
@@ -44,16 +83,7 @@ def log() -> None:
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
     help="The file to write; it appears when it is whole.",
 )  # fmt: skip
-@click.option("--client", metavar="CODE", help="This client's log alone; else every log.")
-@click.option("--subject", metavar="SUBJECT", help="Entries about this person.")
-@click.option("--project", metavar="CODE", help="Entries about this project.")
-@click.option("--actor", metavar="ID", help="Entries by this actor: a person, operator or system.")
-@click.option(
-    "--type", "types", multiple=True, type=click.Choice([each.value for each in EventType]),
-    metavar="TYPE", help="Entries of this type, such as suspension.opened; may be repeated.",
-)  # fmt: skip
-@click.option("--from", "begin", type=instant, help="Entries from this instant on.")
-@click.option("--to", "end", type=instant, help="Entries before this instant.")
+@filters
 @json_option
 @pass_desk
 def export_(
@@ -62,13 +92,7 @@ def export_(
     *,
     form: str,
     out: Path,
-    client: str | None,
-    subject: str | None,
-    project: str | None,
-    actor: str | None,
-    types: tuple[str, ...],
-    begin: datetime | None,
-    end: datetime | None,
+    **narrowed: Any,
 ) -> None:
     """Write the logs to a file that proves itself.
 
@@ -77,16 +101,7 @@ def export_(
     Example: govern log export --format csv --out aster.csv --client ASTER
     """
     database = desk.database
-    with database.reading() as session:
-        client_id = clients.client(session, client).id if client else None
-        where = export.Filter(
-            subject=subjects.find(session, subject).id if subject else None,
-            project=clients.project(session, project).id if project else None,
-            actor=_actor(subjects.lookup(session, actor), actor) if actor else None,
-            types=types,
-            begin=begin,
-            end=end,
-        )
+    client_id, where = wanted(desk, **narrowed)
     # Signed first, so that the file is complete through now.
     Signer(desk.settings).sign(database)
     with whole(out) as file:
@@ -94,9 +109,7 @@ def export_(
     desk.tell(
         {"out": str(out), "rows": done.rows, "logs": done.sizes, "unsigned": list(done.unsigned)},
         f"{out}: {number(done.rows, 'entry', 'entries')} of {number(len(done.logs), 'log')}.",
-        "OCSF is for a SIEM: it proves nothing by itself, JSON Lines and CSV do."
-        if form == "ocsf"
-        else f"Verify it with: govern log verify {out} --key '{Signer(desk.settings).key}'",
+        f"Verify it with: govern log verify {out} --key '{Signer(desk.settings).key}'",
     )
 
 
@@ -201,9 +214,11 @@ def verify_(
 
     Example: govern log verify aster.jsonl --key 'govern.localhost+1a2b3c4d+AbC…'
     """
+    begins = _begins(file)
     # All that is asked of either is its lines.
-    read: Any = parquet.Reader(file) if _begins(file) == parquet.MAGIC else file
-    report = verify.check(read, keys=keys, kept=[each.read() for each in kept], witnesses=witnesses)
+    read: Any = parquet.Reader(file) if begins[:4] == parquet.MAGIC else file
+    check = verify.check_events if verify.is_events(begins) else verify.check
+    report = check(read, keys=keys, kept=[each.read() for each in kept], witnesses=witnesses)
     words = [f"damage: {_where(damage)}{damage.message}" for damage in report.damage]
     if report.unnamed:
         words.append(f"and {report.unnamed:,} more")
@@ -396,7 +411,7 @@ def expire_(desk: Desk, before: datetime | None) -> None:
 def _begins(file: BinaryIO) -> bytes:
     """The first bytes of a file, which is left where it was."""
     peek = getattr(file, "peek", None)
-    return bytes(peek(4)[:4]) if peek is not None else b""
+    return bytes(peek(verify.BEGINS)[: verify.BEGINS]) if peek is not None else b""
 
 
 def _where(damage: verify.Damage) -> str:

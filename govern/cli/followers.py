@@ -1,8 +1,8 @@
 """The followers: they sign and seal what the logs gained, and write what is owed to them.
 
-A pause still owes its grants' entries, a resume comes due, people a mail about it, and witnesses
-and receivers what was signed; what is past its time in the access log has to go, and so have tokens
-that expired.
+A pause still owes its grants' entries, a resume comes due, people a mail about it, auditors files
+that they asked for, and witnesses and receivers what was signed; what is past its time in the
+access log has to go, and so have tokens that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from govern.access import bulk, ending, suspensions, tokens
-from govern.audit import expiry, sealing
+from govern.audit import expiry, exporting, sealing
 from govern.audit.signer import Signer
 from govern.identity import recovery, resets, sessions, throttle
 from govern.principal import SYSTEM
@@ -45,6 +45,7 @@ EXPIRE_EVERY = 600.0
 MAIL_EVERY = 2.0
 WITNESS_EVERY = 1.0
 STREAM_EVERY = 1.0
+EXPORT_EVERY = 1.0
 LONGEST_WAIT = 30.0
 # But what one pause owes is not to wait long for what is wrong with another's.
 LONGEST_BETWEEN_PARTICULARS = 1.0
@@ -73,13 +74,14 @@ def _go_second() -> None:
 
 
 def _clear(database: Database) -> None:
-    """Drop expired tokens, what opened links whose time is over, and quiet counts of strangers."""
+    """Drop expired tokens, links and files whose time is over, and quiet counts of strangers."""
     tokens.clear(database)
     database.transaction(resets.forget_lapsed)
     database.transaction(recovery.forget_lapsed)
     database.transaction(throttle.forget_quiet)
     database.transaction(sessions.forget_lapsed)
     database.transaction(bulk.forget)
+    exporting.clear(database)
 
 
 class _Stopped(Exception):
@@ -128,6 +130,7 @@ class Followers:
                 ("expiry", expire, EXPIRE_EVERY),
                 ("witnesses", lambda: witnesses.push(database, progress=go_on), WITNESS_EVERY),
                 ("streams", lambda: streams.push(database, progress=go_on), STREAM_EVERY),
+                ("exports", lambda: exporting.work(database, progress=go_on), EXPORT_EVERY),
                 ("mail", tell, MAIL_EVERY if database.settings.smtp_url else CLEAR_EVERY),
             )
         ]

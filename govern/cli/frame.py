@@ -193,11 +193,13 @@ def govern(context: click.Context, debug: bool) -> None:
     Settings come from GOVERN_DATA_DIR (var), GOVERN_DATABASE_URL (SQLite in the data directory),
     GOVERN_REPLICA_URL (a replica of that PostgreSQL, for what is only shown), GOVERN_PUBLIC_URL,
     GOVERN_PORT (8000), GOVERN_ORIGIN, GOVERN_FOLLOWERS, GOVERN_ACCESS_LOG_DAYS (400; 0 keeps the
-    access log for ever), GOVERN_SMTP_URL (smtp://USER:PASSWORD@HOST:PORT; none sends no mail),
-    GOVERN_MAIL_FROM, GOVERN_SEALING_KEYS or GOVERN_SEALING_KEYS_FILE (NUMBER:BASE64, where they
-    are no files of the data directory) and GOVERN_SECURITY_CONTACT (mailto: or https:, for who
-    finds a weakness). Instants are RFC 3339 with their offset, such as 2026-11-21T09:00:00Z.
-    SUBJECT is an external id or an e-mail address.
+    access log for ever), GOVERN_EXPORT_DIR (where exports are made in the background; in the data
+    directory, unless several nodes share one) and GOVERN_EXPORT_DAYS (7; how long they stay),
+    GOVERN_SMTP_URL (smtp://USER:PASSWORD@HOST:PORT; none sends no mail), GOVERN_MAIL_FROM,
+    GOVERN_SEALING_KEYS or GOVERN_SEALING_KEYS_FILE (NUMBER:BASE64, where they are no files of the
+    data directory) and GOVERN_SECURITY_CONTACT (mailto: or https:, for who finds a weakness).
+    Instants are RFC 3339 with their offset, such as 2026-11-21T09:00:00Z. SUBJECT is an external id
+    or an e-mail address.
 
     Exit status: 0 done (a denial by `decide` is done), 1 refused or failed, 2 not understood.
     """

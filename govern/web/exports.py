@@ -15,6 +15,8 @@ from govern.audit.export import Filter
 from govern.audit.signer import Signer
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
     from typing import BinaryIO
 
     from flask import Response
@@ -27,6 +29,7 @@ MEDIA_TYPES = {
     "jsonl": "application/jsonl", "csv": "text/csv", "ocsf": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet", PACK: "application/zip",
 }  # fmt: skip
+NAMES = {"jsonl": "JSON Lines", "csv": "CSV", "ocsf": "OCSF 1.8.0", "parquet": "Parquet"}
 _SUFFIXES = {"ocsf": "ocsf.ndjson", PACK: "evidence.zip"}
 
 
@@ -38,13 +41,18 @@ def written(
     An evidence pack is of one client, from its beginning and until now where no period is given.
     """
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the answer was sent
-    if database.settings.followers:
-        Signer(database.settings).sign(database)
+    signed(database)
     if form == PACK:
         _pack(database, file, client, where, by=by)
         return file
     export.run(database, file, form=form, client=client, where=where, by=by)
     return file
+
+
+def signed(database: Database) -> None:
+    """Sign what was recorded up to now, where this node signs: so an export is complete."""
+    if database.settings.followers:
+        Signer(database.settings).sign(database)
 
 
 def _pack(
@@ -66,7 +74,12 @@ def _pack(
 def answer(file: BinaryIO, form: str) -> Response:
     """Send such a file."""
     file.seek(0)
+    return sent(file, form, clock.utcnow())
+
+
+def sent(file: BinaryIO | Path, form: str, at: datetime) -> Response:
+    """Send a file made at an instant; of one on the disk, also the part that is asked for."""
     return send_file(
         file, mimetype=MEDIA_TYPES[form], as_attachment=True,
-        download_name=f"govern-log-{clock.utcnow():%Y%m%dT%H%M%SZ}.{_SUFFIXES.get(form, form)}",
+        download_name=f"govern-log-{at:%Y%m%dT%H%M%SZ}.{_SUFFIXES.get(form, form)}",
     )  # fmt: skip

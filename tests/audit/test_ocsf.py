@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from govern.audit import leaf, ocsf
+from govern.audit import leaf, ocsf, siem
 from govern.audit.decisions import AccessKind
 from govern.audit.events import EventType
 from govern.audit.searching import Row
@@ -96,7 +96,8 @@ def test_an_export_for_a_siem_is_valid_line_by_line_and_holds_every_entry_of_a_p
     signed(world.store)
     proof, summary = exported(world.store)
     file, again = exported(world.store, form="ocsf")
-    told = [json.loads(line) for line in file.splitlines()]
+    *told, manifest = [json.loads(line) for line in file.splitlines()]
+    assert manifest["metadata"]["event_code"] == siem.CODE
     assert again.rows == summary.rows == len(told)
     assert not [fault for line in file.splitlines(keepends=True) for fault in faults(line)]
     assert [json.loads(each["raw_data"]) for each in told] == entries(proof)

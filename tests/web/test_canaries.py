@@ -50,7 +50,7 @@ SEARCHES = (
 )  # fmt: skip
 LISTS = (
     "clients", "projects", "datasets", "subjects", "grants", "suspensions", "requests", "drills",
-    "log", "log/access", "log/stream",
+    "log", "log/access", "log/stream", "log/exports",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from govern import errors
-from govern.audit.verify import pack, receipt, whole
+from govern.audit.verify import events, pack, receipt, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="verify.py", description="Check an evidence pack, an export of a log, or a receipt."
     )
-    parser.add_argument("file", help="the pack (.zip), export (.jsonl, .csv) or receipt (.html)")
+    parser.add_argument(
+        "file", help="the pack (.zip), export (.jsonl, .csv, .ndjson) or receipt (.html)"
+    )
     parser.add_argument("--key", action="append", required=True, metavar="KEY",
                         help="a verifier key that you trust, got by another way")  # fmt: skip
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE",
@@ -55,6 +57,8 @@ def _checked(given: argparse.Namespace) -> Any:
         file.seek(0)
         if pack.is_pack(head):
             return pack.check(file, keys=given.key, kept=kept, witnesses=given.witness)
+        if events.is_events(head):
+            return events.check(file, keys=given.key, kept=kept, witnesses=given.witness)
         if head[: len(_HTML)].lower() == _HTML:
             return receipt.check_receipt(file.read(), keys=given.key)
         return whole.check(file, keys=given.key, kept=kept, witnesses=given.witness)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from govern.audit.verify.source import Lines
+    from typing import Protocol
+
+    class Source(Protocol):
+        """What is read, and the number of its present line."""
+
+        number: int
+
 
 # A file that is damaged everywhere must not fill the memory with its damages.
 MOST_NAMED = 1000
@@ -54,7 +60,7 @@ class Report:
 class Findings:
     """The damages named so far; beyond the first thousand they are counted by kind and log."""
 
-    def __init__(self, source: Lines) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self.damage: list[Damage] = []
         self.kinds: Counter[tuple[str, str | None]] = Counter()

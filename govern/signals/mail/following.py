@@ -20,7 +20,7 @@ from govern.access.suspensions import Suspension
 from govern.audit import EventType, follower
 from govern.db import insert_if_absent, listed
 from govern.identity.subjects import Subject, SubjectKind
-from govern.signals.mail import accounts, factors
+from govern.signals.mail import accounts, exports, factors
 from govern.signals.mail.tables import MailAct, MailDelivery, State
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ ON_ACCOUNTS = frozenset({
 # What a person is told of once for two minutes of it, by the act that their mails belong to.
 _GATHERED = {GRANTS: ON_GRANTS, ANSWERS: frozenset({EventType.QUESTION_ANSWERED})}
 _TYPES = (
-    ON_SUSPENSIONS.union(*_GATHERED.values()) | ON_ACCOUNTS | accounts.ON_RECOVERY | factors.TYPES
+    ON_SUSPENSIONS.union(*_GATHERED.values())
+    | ON_ACCOUNTS
+    | accounts.ON_RECOVERY
+    | factors.TYPES
+    | exports.TYPES
 )
 TOGETHER = timedelta(minutes=2)
 # Every entry of a log is there, and was followed, so long after its instant.
@@ -143,7 +147,9 @@ def _note_gathered(session: Session, kind: str, entries: Iterable[Row[Any]]) -> 
 
 
 def _note_own(session: Session, entry: Row[Any]) -> None:
-    """Note what is about someone's own way in."""
+    """Note what is for one person alone: about their own way in, or what they asked for."""
+    if entry.type in exports.TYPES and entry.subject_id is not None:
+        _note(session, exports.act(session, entry), [entry.subject_id], at=entry.at)
     if entry.type in ON_ACCOUNTS:
         _note_account(session, entry)
     if entry.type in accounts.ON_RECOVERY and entry.subject_id is not None:

@@ -31,7 +31,7 @@ from govern.audit.log import Entry
 from govern.db import listed
 from govern.identity import federation
 from govern.identity.subjects import Subject
-from govern.signals.mail import accounts, factors
+from govern.signals.mail import accounts, exports, factors
 from govern.signals.mail.following import ANSWERS, GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
 if TYPE_CHECKING:
@@ -63,13 +63,15 @@ _TITLES: dict[str, str] = {
     **{str(event): title for event, title in _SUBJECTS.items()},
     **accounts.TITLES,
     **factors.TITLES,
+    **exports.TITLES,
     GRANTS: "Your access has changed",
     ANSWERS: "An answer to your question",
 }
-# Mails about someone's own account, whose words end with what they may do themselves.
+# Mails to one person about what is theirs, whose words end with what they may do themselves.
 _OWN = {
     **dict.fromkeys(accounts.TITLES, accounts.words),
     **dict.fromkeys(factors.TITLES, factors.words),
+    **dict.fromkeys(exports.TITLES, exports.words),
 }
 
 

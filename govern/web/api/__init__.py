@@ -11,6 +11,7 @@ from govern.web.api import (
     datasets,
     drills,
     effect,
+    exports,
     grants,
     histories,
     lifting,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PLACES = (
     clients, projects, datasets, subjects, grants, suspensions, effect, people_lists, drills,
-    lifting, requests, log, who, histories,
+    lifting, requests, log, exports, who, histories,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from govern.audit.reading import Shown
     from govern.principal import Principal
+    from govern.web.api.exports import Wanted
 
 routes = Routes("log")
 
@@ -65,7 +66,8 @@ class File(Filters):
     )
 
 
-def _where(session: Session, asked: Filters, *, by: Principal) -> Filter:
+def where(session: Session, asked: Filters | Wanted, *, by: Principal) -> Filter:
+    """What is asked for, by ids; `Unknown` where a word means nothing that the caller may know."""
     subject = project = None
     if asked.subject:
         subject = names.person_told_of(session, asked.subject, by=by)
@@ -87,14 +89,14 @@ def find(session: Session, *, asked: Entries, by: Principal) -> Page[Entry]:
         ids = [names.log_of(session, asked.log, by=by)]
     if len(ids) > reading.MOST:
         raise errors.Invalid("There are too many logs to read as one: choose one.", field="log")
-    where = _where(session, asked, by=by)
+    found = where(session, asked, by=by)
     reading.note(
-        guard.database(), "log", subject=where.subject,
+        guard.database(), "log", subject=found.subject,
         client=ids[0] if len(ids) == 1 and ids[0] != HOUSE else None,
-        detail={"filter": where.words(), "logs": len(ids)}, by=by,
+        detail={"filter": found.words(), "logs": len(ids)}, by=by,
     )  # fmt: skip
     page = reading.entries(
-        session, ids, where=where, after=asked.after, limit=asked.limit, by=by
+        session, ids, where=found, after=asked.after, limit=asked.limit, by=by
     )  # fmt: skip
     codes = names.of(session, ids)
     items = [_entry(row, codes) for row in page.entries]
@@ -238,10 +240,16 @@ def export(session: Session, *, asked: File, by: Principal) -> Response:
     An evidence pack holds one client's log of a period with its proofs, the questions an auditor
     asks answered, a report, and `verify.py`, which checks it all offline.
     """
+    client = chosen(session, asked, by=by)
+    found = where(session, asked, by=by)
+    file = exports.written(guard.database(), asked.format, client=client, where=found, by=by)
+    return exports.answer(file, asked.format)
+
+
+def chosen(session: Session, asked: Filters | Wanted, *, by: Principal) -> str | None:
+    """The id of the one client whose log is to be exported; None: all that one may."""
     client = names.log_of(session, asked.log, by=by) if asked.log else None
     if client == HOUSE:
         raise errors.Invalid("Choose a client, or leave it out: the house goes with all.",
                              field="log")  # fmt: skip
-    where = _where(session, asked, by=by)
-    file = exports.written(guard.database(), asked.format, client=client, where=where, by=by)
-    return exports.answer(file, asked.format)
+    return client

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from govern.access import holdings, offboarding, suspensions
+from govern.access import erasing, holdings, offboarding, suspensions
 from govern.access.idempotency import Done
 from govern.identity import subjects
 from govern.identity.subjects import SubjectKind
@@ -99,6 +99,12 @@ class Leaving(Asked):
     number: Count | None = None
 
 
+class Erasure(Asked):
+    """Why what is personal of someone is erased; it stays on record, so it should name nobody."""
+
+    reason: Why
+
+
 class Move(Asked):
     """Where someone moves to, and why."""
 
@@ -153,6 +159,18 @@ def offboard(session: Session, subject: str, *, asked: Leaving, by: Principal) -
     """End everything that a person holds, for good."""
     row = holdings.person(session, subject, by=by)
     offboarding.offboard(session, row, number=asked.number, reason=asked.reason, by=by)
+    return Done(OK, f"/subjects/{row.id}")
+
+
+@routes.post("/subjects/<subject>/erasure", {OK: Profile}, body=Erasure)
+def erase(session: Session, subject: str, *, asked: Erasure, by: Principal) -> Done:
+    """Erase what is personal of a person, for good; who has not left yet leaves with it.
+
+    Every proof of the log stays whole. A conflict (409) while they hold a grant that is not over,
+    while a legal hold covers them, and when nothing is left to erase.
+    """
+    row = holdings.person(session, subject, by=by)
+    erasing.erase(session, row, reason=asked.reason, by=by)
     return Done(OK, f"/subjects/{row.id}")
 
 

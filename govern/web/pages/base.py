@@ -24,6 +24,7 @@ from flask_wtf.csrf import CSRFProtect
 
 from govern import clock, errors, languages, permissions, replica
 from govern.access import suspensions
+from govern.audit import exports
 from govern.identity import federation, preferences, sessions, throttle
 from govern.web import guard, problems
 from govern.web.pages import passkeys
@@ -59,7 +60,11 @@ def install(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     CSRFProtect(app)
     app.jinja_env.globals.update(
-        exact_words=exact, day_words=day, relative=relative, own_time=own_time
+        exact_words=exact,
+        day_words=day,
+        relative=relative,
+        own_time=own_time,
+        export_ready=export_ready,
     )
 
     @app.before_request
@@ -136,6 +141,12 @@ def viewer() -> dict[str, Any] | None:
         "roles": roles_of(user.caller.principal),
         "suspended": user.caller.principal.suspended,
     }
+
+
+def export_ready() -> bool:
+    """Whether an export waits for the viewer to fetch it; asked for by auditors' pages alone."""
+    with guard.database().reading() as session:
+        return exports.news(session, by=guard.principal())
 
 
 def owed_by_role() -> str | None:

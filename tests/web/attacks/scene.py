@@ -132,6 +132,7 @@ def full(world: World, form: str = HTML) -> Scene:
         "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
         "authenticator_id": "otp_none", "provider_id": provider.id, "link_id": link.id,
         "form_id": "frm_none", "list_name": "grants", "bulk_id": "blk_none",
+        "export": "exp_none", "export_id": "exp_none",
     }  # fmt: skip
     people = {"admin": admin, "auditor": auditor, "contractor": ada}
     return Scene(say, things, people, world.seeds)

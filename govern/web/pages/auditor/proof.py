@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import render_template, request
+from flask import redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
 from govern.access import names
+from govern.audit import exports as background
 from govern.audit import parquet, reading, verify
 from govern.audit.events import EventType
 from govern.audit.log import HOUSE
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
 
+    from govern.audit.export import Filter
     from govern.audit.verify import PackReport, Report
+    from govern.db import Session
     from govern.principal import Principal
 
 # What is larger is verified at the command line.
@@ -39,34 +42,55 @@ def export_form() -> ResponseReturnValue:
 
 @blueprint.post("/log/export")
 def export_done() -> ResponseReturnValue:
-    """Send the file, after its row is in the access log."""
-    form = request.form.get("format", "")
+    """Send the file, after its row is in the access log; or have it made in the background."""
+    form, later = request.form.get("format", ""), request.form.get("when") == "later"
     files: list[BinaryIO] = []
 
     def write(by: Principal) -> None:
         database = guard.database()
         _may_export(by)
         with database.reading() as session:
-            asked = asked_for(session, request.form, by=by)
+            client, where = _wanted(session, by)
             permissions.require_fresh(by, now=clock.now(session))
-        for name, message in asked.errors.items():
-            raise errors.Invalid(message, field=name)
-        client = asked.logs[0] if asked.typed["log"] else None
-        if client == HOUSE:
-            raise errors.Invalid(
-                _("Choose a client, or all that you may read: the house goes with all."),
-                field="log",
-            )
-        files.append(exports.written(database, form, client=client, where=asked.where, by=by))
+        if not later:
+            files.append(exports.written(database, form, client=client, where=where, by=by))
+        elif form == exports.PACK:
+            raise errors.Invalid(_("An evidence pack is made at once."), field="when")
+        else:
+            exports.signed(database)
+
+    def work(session: Session, by: Principal) -> None:
+        if later:
+            client, where = _wanted(session, by)
+            background.ask(session, form=form, client=client, where=where, by=by)
+
+    def done(_none: None) -> ResponseReturnValue:
+        if later:
+            return redirect("/log/exports?asked=yes", 303)
+        return exports.answer(files[-1], form)
 
     return base.act(
-        lambda _session, _by: None,
+        work,
         before=write,
-        done=lambda _nothing: exports.answer(files[-1], form),
+        done=done,
         again=lambda wrong: _export_page(request.form, wrong),
         title=_("Export the log"),
         cancel="/log/export",
     )
+
+
+def _wanted(session: Session, by: Principal) -> tuple[str | None, Filter]:
+    """The client whose log is to be exported, None for all that one may; and which entries."""
+    asked = asked_for(session, request.form, by=by)
+    for name, message in asked.errors.items():
+        raise errors.Invalid(message, field=name)
+    client = asked.logs[0] if asked.typed["log"] else None
+    if client == HOUSE:
+        raise errors.Invalid(
+            _("Choose a client, or all that you may read: the house goes with all."),
+            field="log",
+        )
+    return client, asked.where
 
 
 def _may_export(by: Principal) -> None:
@@ -96,7 +120,7 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
              _("Of one client and period: the log with its proofs, who could reach what, every "
                "stop, a report that prints, and the program that checks it all offline.")),
         ],
-        form={name: given.get(name, "") for name in (*FILTERS, "format") if given.get(name)},
+        form={name: given[name] for name in (*FILTERS, "format", "when") if given.get(name)},
         errors=wrong,
         code_needed=base.code_needed(),
         vkey=Signer(guard.database().settings).key,
