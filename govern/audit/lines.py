@@ -114,6 +114,19 @@ def plain_entries(first: int, bodies: Sequence[bytes], digests: bytes) -> Iterat
     return map(_LINE.__mod__, zip(count(first), chain.from_iterable(encoded), bodies))
 
 
+def matches(
+    form: re.Pattern[bytes], data: bytes, begin: int, end: int
+) -> Iterator[re.Match[bytes]]:
+    """The lines from `begin` on that are of one form, up to the first that is not.
+
+    No line that begins at `end` or behind it is among them.
+    """
+    match = form.match
+    while begin < end and (found := match(data, begin)) is not None:
+        yield found
+        begin = found.end()
+
+
 def skip(first: int, end: int, hashes: Iterable[bytes]) -> bytes:
     """A run of entries that are left out."""
     listed = ",".join(f'"{encode(each)}"' for each in hashes)

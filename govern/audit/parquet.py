@@ -90,8 +90,8 @@ class Reader:
         require()
         self._rows = _rows(file)
 
-    def readline(self, _most: int = -1) -> bytes:
-        """The next row, empty at the end; `Invalid` where the file cannot be read on."""
+    def read(self, _most: int = -1) -> bytes:
+        """The next row, however long, empty at the end; `Invalid` where it cannot be read on."""
         return next(self._rows, b"")
 
 

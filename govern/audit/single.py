@@ -30,6 +30,7 @@ _MODULES = {
     "audit/verify/report": "report",
     "audit/verify/keys": "keys",
     "audit/verify/source": "source",
+    "audit/verify/plain": "plain",
     "audit/verify/pieces": "pieces",
     "audit/verify/whole": "whole",
     "audit/verify/events": "events",

@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -215,9 +216,9 @@ def verify_(
     Example: govern log verify aster.jsonl --key 'govern.localhost+1a2b3c4d+AbC…'
     """
     begins = _begins(file)
-    # All that is asked of either is its lines.
     read: Any = parquet.Reader(file) if begins[:4] == parquet.MAGIC else file
-    check = verify.check_events if verify.is_events(begins) else verify.check
+    large = partial(verify.check, processes=os.cpu_count() or 1)
+    check: Any = verify.check_events if verify.is_events(begins) else large
     report = check(read, keys=keys, kept=[each.read() for each in kept], witnesses=witnesses)
     words = [f"damage: {_where(damage)}{damage.message}" for damage in report.damage]
     if report.unnamed:

@@ -476,3 +476,28 @@ def test_no_bytes_make_the_check_fail_otherwise_than_by_damage(noise: bytes) -> 
     for place in range(len(rows) + 1):
         assert not check(b"".join([*rows[:place], noise + b"\n", *rows[place:]])).ok
     assert not check(finish([rows[0], noise], 0)).ok
+
+
+def test_a_large_file_is_found_the_same_by_several_processes_as_by_one(tmp_path: Path) -> None:
+    made = Log()
+    for seq in range(9000):
+        hour, second = divmod(seq, 3600)
+        time = f"2026-11-21T{hour:02}:{second // 60:02}:{second % 60:02}.000000Z"
+        made.add({"actor": "operator:root"} if seq % 900 == 1 else None, time=time)
+    whole = files.export(made)
+    assert len(whole) > 1 << 21
+    shown = files.export(made, shown=lambda seq: 100 <= seq < 8500)
+    entries = whole.splitlines(keepends=True)
+    missing = files.forge(whole, lambda rows: rows.pop(4000))
+    swapped = files.forge(whole, lambda rows: rows.insert(2500, rows.pop(2502)))
+    damaged = [
+        whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        for at in (len(entries[0]) + 700, 1 << 20, len(whole) // 2)
+    ]
+    path = tmp_path / "export"
+    for number, each in enumerate([whole, shown, missing, swapped, *damaged]):
+        path.write_bytes(each)
+        with path.open("rb") as file:
+            several = verify.check(file, keys=[VKEY], processes=2)
+        assert several == verify.check(BytesIO(each), keys=[VKEY])
+        assert several.ok == (number < 2)

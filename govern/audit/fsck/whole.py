@@ -10,7 +10,7 @@ from govern.audit import log, verify
 from govern.audit.fsck.entries import LogCheck
 from govern.audit.fsck.report import Report
 from govern.audit.fsck.rows import AccessCheck
-from govern.audit.log import Entry
+from govern.audit.log import Checkpoint, Entry, Tile, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,11 +57,11 @@ def run(
 
 
 def _ids(session: Session) -> Iterator[str]:
-    """The logs of which there are entries, whether or not there is a head."""
-    last: str | None = ""
-    while last is not None:
-        last = session.execute(
-            select(func.min(Entry.log_id)).where(Entry.log_id > last)
-        ).scalar_one()
-        if last is not None:
-            yield last
+    """The logs of which there is anything at all, whether or not there is a head."""
+    for table in (Entry, Value, Tile, Checkpoint):
+        last: str | None = ""
+        while last is not None:
+            query = select(func.min(table.log_id)).where(table.log_id > last)
+            last = session.execute(query).scalar_one()
+            if last is not None:
+                yield last

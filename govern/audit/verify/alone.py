@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,4 +62,7 @@ def _checked(given: argparse.Namespace) -> Any:
             return events.check(file, keys=given.key, kept=kept, witnesses=given.witness)
         if head[: len(_HTML)].lower() == _HTML:
             return receipt.check_receipt(file.read(), keys=given.key)
-        return whole.check(file, keys=given.key, kept=kept, witnesses=given.witness)
+        return whole.check(
+            file, keys=given.key, kept=kept, witnesses=given.witness,
+            processes=os.cpu_count() or 1,
+        )  # fmt: skip

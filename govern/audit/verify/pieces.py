@@ -6,28 +6,26 @@ Each is taken in its place, or named with the place where it stands, and the che
 from __future__ import annotations
 
 import json
-from binascii import b2a_base64
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from govern.audit import leaf, lines
-from govern.audit.redactions import ERASED, Redactions
+from govern.audit.redactions import Redactions
 from govern.audit.roots import Roots
+from govern.audit.verify import plain
+from govern.audit.verify.plain import Run
 from govern.audit.verify.report import MOST_NAMED
 from govern.tlog import merkle, note
 from govern.tlog.errors import TlogError
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Sequence
 
+    from govern.audit.verify.plain import Ahead
     from govern.audit.verify.report import Findings
     from govern.audit.verify.source import Lines
     from govern.tlog.checkpoint import Checkpoint
-
-
-_ERASURE = ERASED.encode()
 
 
 @dataclass
@@ -62,8 +60,11 @@ class Pieces:
     `rows` counts the entries shown so far, `erased` the values that are said to be erased.
     """
 
-    def __init__(self, source: Lines, found: Findings, *, filtered: bool) -> None:
+    def __init__(
+        self, source: Lines, found: Findings, *, filtered: bool, ahead: Ahead | None
+    ) -> None:
         self.lines = source
+        self._ahead = ahead
         self.found = found
         self._name = found.name
         self.filtered = filtered
@@ -106,45 +107,37 @@ class Pieces:
         Returns the first line that is anything else, which the slow way looks at.
         """
         if head.whole and not (head.roots.is_forked or self.lines.is_csv):
-            while taken := self._taken(head):
-                line = self.lines.behind(*taken)
+            while (found := self._run(head)) is not None:
+                self._take(head, found)
+                line = self.lines.behind(found.end - found.begin, len(found.hashes))
         return line
 
-    def _taken(self, head: Head) -> tuple[re.Match[bytes], int] | None:
-        """Take in the entries from the present line on that are as they should be, as far as read.
+    def _run(self, head: Head) -> Run | None:
+        """The plain entries from the present line on, as far as they belong here."""
+        at, most = self.lines.offset, head.size - head.place
+        log, last = head.log.encode(), head.last.encode()
+        found = self._ahead.at(at) if self._ahead is not None else None
+        if (
+            found is not None
+            and (found.log, found.place) == (log, head.place)
+            and found.first > last
+            and len(found.hashes) <= most
+        ):
+            return found
+        until = None if self._ahead is None else (at // plain.STRETCH + 1) * plain.STRETCH
+        after = Run(log, head.place, 0, 0, b"", last, [])
+        return plain.run(self.lines.matches(lines.PLAIN, until), after, most)
 
-        The last of them, and how many they are.
-        """
-        log, place, last, taken = head.log.encode(), head.place, head.last.encode(), None
-        begin, marks, digests = place, head.marks, list[bytes]()
-        for parts in self.lines.matches(lines.PLAIN):
-            number, stated, values, body, commit, of, seq, time, kind = parts.groups()
-            digest = sha256(b"\x00" + body).digest()
-            if (
-                place >= head.size
-                or number != seq
-                or seq != b"%d" % place
-                or of != log
-                or time <= last
-                or b2a_base64(digest, newline=False) != stated
-                or kind == _ERASURE
-                or ((values or commit) and not _plainly_opened(values, commit))
-            ):
-                break
-            taken, last = parts, time
-            digests.append(digest)
-            place += 1
-            if place in marks:
-                head.roots.add_all(digests)
-                head.place, digests = place, []
+    def _take(self, head: Head, found: Run) -> None:
+        begin, end = head.place, head.place + len(found.hashes)
+        for place in [*(each for each in range(begin + 1, end) if each in head.marks), end]:
+            head.roots.add_all(found.hashes[head.place - begin : place - begin])
+            head.place = place
+            if place in head.marks:
                 self._mark(head)
-        if taken is None:
-            return None
-        head.roots.add_all(digests)
-        head.place, head.last = place, last.decode()
-        head.shown += place - begin
-        self.rows += place - begin
-        return taken, place - begin
+        head.last = found.last.decode()
+        head.shown += end - begin
+        self.rows += end - begin
 
     def _ends_section(self, head: Head, line: bytes, later: Sequence[Head]) -> bool:
         if line.startswith(b'{"end":'):
@@ -383,17 +376,6 @@ class Pieces:
             log=head.log,
             line=None,
         )
-
-
-def _plainly_opened(values: bytes | None, commit: bytes | None) -> bool:
-    """Whether these values, in their one form, are all that an entry commits to."""
-    beside = leaf.parse(values or b"{}")
-    made = leaf.parse(commit or b"{}")
-    if beside is None or made is None or (values and leaf.canonical(beside) != values):
-        return False
-    if None in beside.values():  # erased, and counted the slow way
-        return False
-    return not leaf.value_faults({"commit": made}, beside)
 
 
 def _note(places: set[int], seq: int) -> None:

@@ -28,7 +28,8 @@ class Lines:
         self._hash = sha256()
         self._hashing: ThreadPoolExecutor | None = None
         self._hashed: Future[None] | None = None
-        self._block = b""
+        # What is read of the file from the byte `begins` on.
+        self._block, self._begins = b"", 0
         # Where in the block the present line begins, and the one after it.
         self._at = self._next = 0
         self.number = 0
@@ -52,21 +53,25 @@ class Lines:
         end = self._end()  # first, for what is read on moves the block
         return self._read(self._next, end)[0]
 
-    def matches(self, form: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+    @property
+    def offset(self) -> int:
+        """Where in the file the present line begins."""
+        return self._begins + self._at
+
+    def matches(self, form: re.Pattern[bytes], until: int | None) -> Iterator[re.Match[bytes]]:
         """The present line and those right behind it that are of one form, as far as is read.
 
-        The form is one of whole lines of JSON.
+        None of them begins at the byte `until` of the file or behind it.
         """
-        match, block = form.match, self._block
-        found = match(block, self._at)
-        while found is not None:
-            yield found
-            found = match(block, found.end())
+        end = len(self._block) if until is None else until - self._begins
+        return lines.matches(form, self._block, self._at, end)
 
-    def behind(self, last: re.Match[bytes], taken: int) -> bytes:
-        """Go on to the line behind the last of so many matches."""
-        self._next = last.end()
-        self.number += taken - 1
+    def behind(self, size: int, count: int) -> bytes:
+        """Go on to the line that so many bytes, and lines, lie before from the present one on."""
+        while len(self._block) - self._at < size and self._more():
+            pass
+        self._next = self._at + size
+        self.number += count - 1
         return self.next()
 
     def digest_before(self) -> str:
@@ -101,6 +106,7 @@ class Lines:
         if self._at:
             self._hash_bulk(self._block[: self._at])
         self._block = self._block[self._at :] + data
+        self._begins += self._at
         self._at, self._next = 0, self._next - self._at
         return True
 

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from govern.audit.verify.keys import (
     read_witnesses,
 )
 from govern.audit.verify.pieces import Head, Pieces
+from govern.audit.verify.plain import Ahead
 from govern.audit.verify.report import Findings, Proven, Report
 from govern.audit.verify.source import Lines
 from govern.tlog.errors import TlogError, UnsignedNoteError
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from govern.tlog.checkpoint import Checkpoint
     from govern.tlog.cosignature import Witness
 
+# From how many bytes on other processes are worth their start.
+_LARGE = 1 << 21
+
 
 def check(
     stream: IO[bytes],
@@ -40,17 +46,31 @@ def check(
     kept: Iterable[bytes] = (),
     witnesses: Iterable[str] = (),
     listed: Iterable[bytes] = (),
+    processes: int = 0,
 ) -> Report:
     """Check an export, JSON Lines or CSV, in one pass and constant memory.
 
     `keys` are verifier keys (C2SP signed-note); that of an installation, `name+…`, stands for its
     logs `name/logs/…`. `kept` are checkpoints that the reader kept: they show whether a tail was
     cut off since; `listed` are those handed over beside the file. `witnesses` are the keys of
-    witnesses that the reader trusts. Raises `Invalid` where no key is given, or one cannot be
-    read.
+    witnesses that the reader trusts. Of a large file on Linux so many `processes` look ahead, for a
+    caller that has no other threads. Raises `Invalid` where no key is given, or one cannot be read.
     """
-    found = _Check(stream, read_keys(keys), tuple(kept), read_witnesses(witnesses), tuple(listed))
-    return found.run()
+    given = read_keys(keys), tuple(kept), read_witnesses(witnesses), tuple(listed)
+    if processes < 2 or sys.platform != "linux" or not _is_large(stream):  # noqa: PLR2004 - others
+        return _Check(stream, *given).run()
+    ahead = Ahead(stream, processes)
+    try:
+        return _Check(stream, *given, ahead=ahead).run()
+    finally:
+        ahead.close()
+
+
+def _is_large(stream: IO[bytes]) -> bool:
+    try:
+        return stream.tell() == 0 and os.fstat(stream.fileno()).st_size >= _LARGE
+    except (OSError, AttributeError):  # it is no file, or one within another
+        return False
 
 
 class _Check:
@@ -63,8 +83,11 @@ class _Check:
         kept: Sequence[bytes],
         witnesses: Sequence[Witness],
         listed: Sequence[bytes],
+        *,
+        ahead: Ahead | None = None,
     ) -> None:
         self.lines = Lines(stream)
+        self.ahead = ahead
         self.keys = keys
         self.kept_notes = kept
         self.witnesses = witnesses
@@ -207,7 +230,7 @@ class _Check:
 
     def _sections(self) -> None:
         line = self.lines.next()
-        pieces = Pieces(self.lines, self.found, filtered=bool(self.filter))
+        pieces = Pieces(self.lines, self.found, filtered=bool(self.filter), ahead=self.ahead)
         for number, head in enumerate(self.heads):
             line = pieces.section(head, line, self.heads[number + 1 :])
         self.rows, self.erased = pieces.rows, pieces.erased

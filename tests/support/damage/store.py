@@ -103,6 +103,16 @@ LOGS = (
           finds="head", words="until None"),
     _kind("a log's name is changed", "UPDATE log SET origin = origin || 'x' WHERE id = :log",
           finds="checkpoint", words="is that of"),
+    *(
+        _kind(f"{name} goes to a log that there is not",
+              f"UPDATE {table} SET log_id = 'cli_x' WHERE log_id = :log {which}",
+              finds="head", words="The log cli_x has no head")
+        for name, table, which in (
+            ("a checkpoint", "log_checkpoint", "AND size = :signed"),
+            ("a tile", "log_tile", ""),
+            ("a value", "log_value", "AND seq = :value"),
+        )
+    ),
     _kind("a checkpoint is edited",
           "UPDATE log_checkpoint SET note = replace(note, '/logs/', '/lags/') WHERE log_id = :log",
           finds="checkpoint", words="The checkpoint of {signed} entries"),
