@@ -1,7 +1,8 @@
 """Every test that asks for `url` runs on SQLite and on PostgreSQL, each with a database of its own.
 
 The migrations run once for each worker and kind of database; a test gets a copy of what they made:
-the data directory with its keys, and the database. Where many tests begin alike, their file has a
+the data directory with its keys, and the database (on PostgreSQL one that is made as it was, again
+and again: see tests/support/lending.py). Where many tests begin alike, their file has a
 fixture `beginning`, a function that fills a world: it is run once as well, and they get copies.
 """
 
@@ -12,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +22,7 @@ import jinja2
 import pytest
 
 from tests.support import postgres
+from tests.support.lending import Lending
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -99,6 +102,11 @@ class Templates:
     begun: dict[str, Any] = field(default_factory=dict)
     _server: postgres.Server | None = None
 
+    @cached_property
+    def lending(self) -> Lending:
+        """PostgreSQL's databases, which go from test to test."""
+        return Lending(self.server)
+
     @property
     def server(self) -> postgres.Server:
         """The run's PostgreSQL, started by the first who asks."""
@@ -134,6 +142,14 @@ class Templates:
             return f"sqlite:///{data_dir / 'govern.db'}"
         return self.server.create_database(url)
 
+    def lend(self, kind: str, beginning: Beginning | None, data_dir: Path) -> str:
+        """The same for one test, which gives PostgreSQL's database back."""
+        if kind == "sqlite":
+            return self.copy(kind, beginning, data_dir)
+        folder, url = self.get(kind, beginning)
+        shutil.copytree(folder, data_dir)
+        return self.lending.lend(url)
+
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -143,8 +159,11 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Templates:
-    return Templates(tmp_path_factory.mktemp("template"), run_folder)
+def templates(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Iterator[Templates]:
+    made = Templates(tmp_path_factory.mktemp("template"), run_folder)
+    yield made
+    if "lending" in vars(made):
+        made.lending.close()
 
 
 @pytest.fixture
@@ -176,10 +195,10 @@ def url(
     database: str, data_dir: Path, templates: Templates, beginning: Beginning | None
 ) -> Iterator[str]:
     """The address of the test's own migrated database, for Settings beside `data_dir`."""
-    own = templates.copy(database, beginning, data_dir)
+    own = templates.lend(database, beginning, data_dir)
     yield own
     if database == "postgresql":
-        templates.server.drop_database(own)
+        templates.lending.take_back(own)
 
 
 @pytest.fixture
@@ -211,10 +230,11 @@ def _seldom_collecting() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_starts() -> Iterator[None]:
+def _quick_starts(templates: Templates) -> Iterator[None]:
     """Keep from test to test what depends on no test.
 
     Statements: compiled once for each kind of database, whose dialect the engines then share.
+    Connections: PostgreSQL's go along with the databases that are lent.
     Routes: what builds their addresses is compiled when first asked for; no test asks for most.
     SQLite: it leaves the disk's own pace out; a process that is killed loses nothing by that.
     """
@@ -223,18 +243,25 @@ def _quick_starts() -> Iterator[None]:
 
     from govern import db
 
-    first: dict[str, Engine] = {}
+    first: dict[tuple[str, str], Engine] = {}
 
-    def engine(url: str, make: Callable[[str], Engine] = db._engine) -> Engine:
-        made = make(url)
-        kind = made.dialect.name
+    def create(url: str, *, make: Any = db.create_engine, **how: Any) -> Engine:
+        made: Engine = make(url, **how)
+        kind = made.dialect.name, how.get("isolation_level", "")
+        if kind[0] == "postgresql":
+            templates.lending.serve(made)
         if kind in first:
+            made.dialect.initialize = lambda _: None  # type: ignore[method-assign]  # it knows
             made.dialect, made._compiled_cache = first[kind].dialect, first[kind]._compiled_cache
         else:
             made._compiled_cache = {}
             # A dialect learns its server's version from its first connection.
             event.listen(made.pool, "first_connect", lambda *_: first.setdefault(kind, made))
-        if kind == "sqlite":
+        return made
+
+    def engine(url: str, make: Callable[[str], Engine] = db._engine) -> Engine:
+        made = make(url)
+        if made.dialect.name == "sqlite":
             event.listen(
                 made, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
             )
@@ -253,6 +280,7 @@ def _quick_starts() -> Iterator[None]:
         return build
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "create_engine", create)
         patch.setattr(db, "_engine", engine)
         patch.setattr(Rule, "_compile_builder", builder)
         yield
