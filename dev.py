@@ -253,7 +253,7 @@ def check() -> None:
 def check_migrations() -> None:
     """Migrate an empty database of each kind and let govern compare it with its models."""
     sys.path.insert(0, str(ROOT))
-    from tests.support import postgres  # noqa: PLC0415 -- only inside .venv
+    from tests.support import postgres  # noqa: PLC0415 - only inside .venv
 
     with tempfile.TemporaryDirectory() as folder, postgres.server() as server:
         url = server.create_database()

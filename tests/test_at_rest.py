@@ -73,7 +73,7 @@ def secrets_of(app: Flask, world: World) -> dict[str, str | bytes]:
     flow = Flow.of(app, world)
     tool = flow.tool
     found |= {"password": PASSWORD, "seed": world.seeds[flow.ada.id], "integration": tool.secret}
-    found["session"] = flow.browser.client.get_cookie("session").value  # type: ignore[union-attr]
+    found["session"] = flow.browser.client.get_cookie("session").value  # type: ignore[union-attr]  # it signed in
     known = flow.browser.client.get_cookie("browser")
     assert known is not None
     found["known browser"] = unquote(known.value).rpartition(".")[2]

@@ -11,12 +11,13 @@ import hmac
 import time
 from base64 import b64decode, b64encode
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import requests
 from sqlalchemy import update
 
-from govern import clock, outbound
+from govern import clock, origins, outbound
 from govern.audit import follower, ocsf, streaming, streams
 from govern.audit.streams import LogStream, LogStreamState, Proof
 
@@ -83,9 +84,7 @@ def _send(database: Database, each: Standing, progress: Callable[[int], None] | 
             with database.reading() as session:
                 run = streaming.run(session, log_id, begin, most=_MOST)
             wrong = _asked(each.stream, key, run)
-            if not database.transaction(
-                lambda session, run=run, wrong=wrong: _note(session, each, run, wrong)  # type: ignore[misc]
-            ):
+            if not database.transaction(partial(_note, each=each, run=run, wrong=wrong)):
                 return sent  # another node sends by now, or the stream ended
             if wrong:
                 return sent
@@ -124,7 +123,7 @@ def _asked(row: LogStream, key: str, run: Run) -> str:
         "Govern-Size": str(run.size),
     } | _proof(row, key, name, body)  # fmt: skip
     with requests.Session() as session:
-        outbound.confine(session, outbound.origin(row.url, field="url"), inside=row.inside)
+        outbound.confine(session, origins.of(row.url, field="url"), inside=row.inside)
         try:
             answer = session.post(row.url, data=body, headers=headers)
         except requests.RequestException as error:

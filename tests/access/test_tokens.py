@@ -410,7 +410,7 @@ def test_whatever_happens_a_token_is_good_while_all_of_it_was_permitted_ever_sin
     chance = Chance(scene, seed=7)
     alive: list[tuple[str, tuple[str, ...], Dataset | None]] = []
     died = 0
-    for _ in range(6):
+    for _ in range(8):
         chance.act()
         before, alive = alive, []
         for token, *about in before:

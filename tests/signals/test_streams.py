@@ -141,7 +141,7 @@ def test_a_stream_of_all_logs_sends_a_header_of_its_own_and_goes_nowhere_inside_
     assert (inside.taken, other.behind) == ({}, 0)
     for wrong in ({"form": "xml"}, {"authorization": "a\nb"}, {"url": "ftp://x.example"}):
         with pytest.raises(errors.Invalid):
-            world.do(lambda s, wrong=wrong: streams.add(  # type: ignore[misc]
+            world.do(lambda s, wrong=wrong: streams.add(  # type: ignore[misc]  # bound by default
                 s, **{"url": "https://siem.example", "by": OPERATOR} | wrong))  # fmt: skip
     admin = person(world.staff("admin"), "admin")
     with pytest.raises(errors.Forbidden):

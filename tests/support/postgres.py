@@ -101,7 +101,7 @@ def shared(folder: Path, *, durable: bool = False) -> Server:
 def _running(folder: Path) -> Server | None:
     try:
         state = json.loads((folder / "server.json").read_text())
-        lease = Path(state["lease"]).open("rb")  # noqa: SIM115 -- held on purpose
+        lease = Path(state["lease"]).open("rb")  # noqa: SIM115 - held on purpose
     except FileNotFoundError:
         return None
     try:

@@ -119,13 +119,8 @@ def listen(cast: Cast, caller: str, sent: str, leaked: list[str]) -> Callable[[T
 
 
 def asked(store: Database, callers: tuple[str, ...]) -> tuple[str, ...]:
-    """Who is tried: all; on PostgreSQL those alone whose answer is for its statements to find.
-
-    What an approver may see, its statements find for an admin too.
-    """
-    if not store.is_postgresql:
-        return callers
-    return tuple(one for one in callers if "_of_a" in one and one != "approver_of_a")
+    """Who is tried: all; on PostgreSQL those alone whose answer is for its statements to find."""
+    return tuple(one for one in callers if "_of_a" in one) if store.is_postgresql else callers
 
 
 def compare(

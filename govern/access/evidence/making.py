@@ -142,7 +142,9 @@ class _Pack:
         with archive.part(pack.EXPORT) as part:
             counted = _Counted(part)
             export.write(
-                session, counted, form="jsonl", logs=[client.id],  # type: ignore[arg-type]
+                session,
+                counted,  # type: ignore[arg-type]  # of a file, an export needs `write` alone
+                form="jsonl", logs=[client.id],
                 where=Filter(begin=begin, end=end), progress=progress,
             )  # fmt: skip
         people: set[str] = set()

@@ -35,7 +35,7 @@ CHECKS = [
     negative_data_rejection,
 ]
 # Examples for each operation, and of these with ids that nobody knows.
-EXAMPLES = {"sqlite": (3, 1), "postgresql": (1, 1)}
+EXAMPLES = {"sqlite": (4, 1), "postgresql": (1, 1)}
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)

@@ -112,7 +112,7 @@ def test_who_waits_is_told_at_once_holds_no_transaction_and_leaves_room(
     asking.start()
     assert resting.wait(20)
     busy = caller.get(f"/log/stream?after={after}&wait=1")
-    assert (busy.status_code, busy.json["code"]) == (503, "busy")  # type: ignore[index]
+    assert (busy.status_code, busy.json["code"]) == (503, "busy")  # type: ignore[index]  # JSON
     assert int(busy.headers["Retry-After"]) > 0
     assert caller.get(f"/log/stream?after={after}").status_code == 200
     world.project(client=aster)
@@ -121,4 +121,4 @@ def test_who_waits_is_told_at_once_holds_no_transaction_and_leaves_room(
     (answer,) = told
     (run,) = answer["runs"]
     assert json.loads(run["lines"][0])["entry"]["type"] == "project.created"
-    assert caller.get(f"/log/stream?after={answer['next']}&wait=1").json["runs"] == []  # type: ignore[index]
+    assert caller.get(f"/log/stream?after={answer['next']}&wait=1").json["runs"] == []  # type: ignore[index]  # JSON
