@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from govern.cli.server import server
+from govern.cli.serving import server
 from tests.support import nodejs
 
 if TYPE_CHECKING:

@@ -13,16 +13,12 @@ import time
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from urllib3 import HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import NewConnectionError
-
-from govern import errors
-from govern.config import LOOPBACK
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -35,20 +31,6 @@ _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 
 class NotAllowed(RequestException):
     """The request leads where it may not, or its answer is none that may be taken."""
-
-
-def origin(url: str, *, field: str) -> str:
-    """The origin of a URL to call: `https`, or `http` on this machine; else `Invalid`."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise errors.Invalid(f"“{url}” is no address.", field=field) from None
-    plain = parts.scheme == "http" and parts.hostname in LOOPBACK
-    if not parts.hostname or parts.username is not None or not (parts.scheme == "https" or plain):
-        raise errors.Invalid(f"“{url}” is no https address.", field=field)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
 def confine(session: Session, base: str, *, inside: bool) -> None:

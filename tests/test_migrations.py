@@ -37,9 +37,12 @@ def missing(settings: Settings) -> list[str]:
         store.dispose()
 
 
-def test_each_history_has_one_head(empty: Settings) -> None:
+def test_each_history_has_one_head_and_names_its_files_by_it(empty: Settings) -> None:
     for part in schema.PARTS:
-        assert len(ScriptDirectory.from_config(schema.alembic_config(empty, part)).get_heads()) == 1
+        scripts = ScriptDirectory.from_config(schema.alembic_config(empty, part))
+        assert scripts.get_heads() == [schema.head(part)]
+        for each in scripts.walk_revisions():
+            assert each.path.rpartition("/")[2].startswith(f"{each.revision}_")
 
 
 def test_up_from_nothing_gives_what_the_models_say_with_triggers_and_keys(

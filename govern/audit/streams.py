@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Integer, LargeBinary, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from govern import clock, errors, outbound, permissions
+from govern import clock, errors, origins, permissions
 from govern.audit import log
 from govern.audit.events import EventType
 from govern.audit.follower import FollowerCursor
@@ -99,7 +99,7 @@ def add(
     is returned this once (Standard Webhooks: `whsec_…`). To a private address only if `inside`.
     """
     permissions.require(by, "log:stream")
-    if not outbound.origin(url, field="url").startswith("https://") and not inside:
+    if not origins.of(url, field="url").startswith("https://") and not inside:
         raise errors.Invalid("Without https it can only lie inside; say so.", field="url")
     if form not in FORMS:
         raise errors.Invalid(f"format: “{form}” is none of {', '.join(FORMS)}", field="format")

@@ -13,7 +13,6 @@ from govern.access import clients
 from govern.audit import witnessing
 from govern.audit.witness import Witness
 from govern.cli.frame import Desk, day, govern, json_option, pass_desk
-from govern.cli.server import server
 
 if TYPE_CHECKING:
     from govern.audit.witnessing import LogWitness
@@ -57,11 +56,13 @@ def serve(*, folder: Path, host: str, port: int) -> None:
 
     Example: govern witness serve witness --port 8090
     """
+    from govern.cli import serving  # noqa: PLC0415 - as in `govern serve`
+
     Witness(folder)  # says here what is wrong, not in the server's process
     os.environ["GOVERN_WITNESS_DIR"] = str(folder.absolute())
-    serving = server("govern.web.witness:create", host=host, port=port, one_writer=True)
+    server = serving.server("govern.web.witness:create", host=host, port=port, one_writer=True)
     click.echo(f"the witness answers on http://{host}:{port}/add-checkpoint", err=True)
-    serving.serve()
+    server.serve()
 
 
 @witness.command()

@@ -6,6 +6,8 @@ A passkey is taken only from a device that recognised its owner, so each is able
 were taken before that was asked it is not known, and they meet no demand for a passkey.
 Our name and origin come from the settings alone. No guess is slowed down here, since a signature
 cannot be guessed (SP 800-63B-4 §3.2.2): nobody can lock anyone out.
+
+The library is imported when a passkey is asked for: no command at the machine waits for it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import webauthn
 from sqlalchemy import BigInteger, Index, LargeBinary, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
-from webauthn.helpers import structs
-from webauthn.helpers.exceptions import WebAuthnException
 
 from govern import clock, errors
 from govern.audit import EventType
@@ -39,6 +38,7 @@ from govern.sealing import open_form, seal_form
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
+    from webauthn.helpers.structs import PublicKeyCredentialDescriptor
 
     from govern.config import Settings
     from govern.db import Session
@@ -48,8 +48,8 @@ LIFE = timedelta(minutes=15)
 _CHALLENGE = 32  # bytes
 _LONGEST = 16_384  # characters of an answer; the longest attestations take half of it
 _LATE = "The page was open for too long. Please try once more."
-# What the library and the parsers below it raise for an answer that no browser makes.
-_MALFORMED = (WebAuthnException, ValueError, KeyError, TypeError, AttributeError, IndexError)
+# What the parsers below the library raise for an answer that no browser makes.
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 class Passkey(Audited, Base):
@@ -141,6 +141,9 @@ def ask_for_new(session: OrmSession, subject: Subject, *, browser: str) -> Asked
 
     One that is not known to have recognised them may be made anew on the same device.
     """
+    import webauthn  # noqa: PLC0415 - see the head
+    from webauthn.helpers import structs  # noqa: PLC0415 - see the head
+
     settings = session.database.settings  # type: ignore[attr-defined]  # ours has it
     challenge = secrets.token_bytes(_CHALLENGE)
     options = webauthn.generate_registration_options(
@@ -185,6 +188,9 @@ def ask(
 
 
 def _asked(settings: Settings, place: str, own: list[Passkey], *, verified: bool) -> Asked:
+    import webauthn  # noqa: PLC0415 - see the head
+    from webauthn.helpers import structs  # noqa: PLC0415 - see the head
+
     challenge = secrets.token_bytes(_CHALLENGE)
     wish = structs.UserVerificationRequirement
     options = webauthn.generate_authentication_options(
@@ -197,7 +203,9 @@ def _asked(settings: Settings, place: str, own: list[Passkey], *, verified: bool
     return Asked(webauthn.options_to_json(options), _sealed(settings, challenge, place))
 
 
-def _described(passkey: Passkey) -> structs.PublicKeyCredentialDescriptor:
+def _described(passkey: Passkey) -> PublicKeyCredentialDescriptor:
+    from webauthn.helpers import structs  # noqa: PLC0415 - see the head
+
     known = {each.value: each for each in structs.AuthenticatorTransport}
     ways = [known[name] for name in passkey.transports.split() if name in known]
     return structs.PublicKeyCredentialDescriptor(id=passkey.credential_id, transports=ways or None)
@@ -212,6 +220,9 @@ def made(session: Session, subject: Subject, answer: Answer, *, name: str) -> Pa
     `Invalid` where it does not answer our question, is registered already, or was made without its
     owner being recognised: whoever finds such a key could show it as well.
     """
+    import webauthn  # noqa: PLC0415 - see the head
+    from webauthn.helpers import exceptions, structs  # noqa: PLC0415 - see the head
+
     settings = session.database.settings
     try:
         place = _place(Purpose.ENROL, answer.browser, subject.id)
@@ -227,7 +238,7 @@ def made(session: Session, subject: Subject, answer: Answer, *, name: str) -> Pa
         ways = [str(way) for way in fields["response"].get("transports", ())]
     except errors.SignInFailed as error:
         raise errors.Invalid(error.message, field="new_passkey") from None
-    except _MALFORMED:
+    except (exceptions.WebAuthnException, *_MALFORMED):
         raise errors.Invalid(
             "Your browser's answer is not good here. Please try once more.", field="new_passkey"
         ) from None
@@ -261,6 +272,9 @@ def used(
     Of `subject_id` alone, or of anyone: then it is a whole sign-in. `verified` demands that its
     owner was recognised by the device, by a PIN or a finger. A good answer is good once.
     """
+    import webauthn  # noqa: PLC0415 - see the head
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415 - see the head
+
     purpose = Purpose.FACTOR if subject_id else Purpose.SIGN_IN
     place = _place(purpose, answer.browser, subject_id or "")
     challenge, fields = _answered(session, answer, place)
@@ -283,7 +297,7 @@ def used(
             credential_current_sign_count=passkey.sign_count,
             require_user_verification=verified,
         )
-    except _MALFORMED:
+    except (WebAuthnException, *_MALFORMED):
         return passkey, False
     if not _spend(session, challenge):
         return passkey, False

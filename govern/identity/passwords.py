@@ -13,6 +13,7 @@ import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,11 @@ _hasher = argon2.PasswordHasher.from_parameters(PARAMETERS)
 # For secrets of 80 random bits: salted and memory-hard as SP 800-63B asks, but never guessable,
 # so ten of them need not cost a second.
 _light = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
-_DUMMY = _hasher.hash("nobody has this password")
+# Written as a hash of that cost is, but of no password: to make a real one would hold up whatever
+# imports this.
+_DUMMY = "$argon2id$v={version}$m={memory_cost},t={time_cost},p={parallelism}${0}${1}".format(
+    "A" * 22, "A" * 43, **asdict(PARAMETERS)
+)
 
 
 class Password(Audited, Base):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from govern import errors, outbound
+from govern import errors, origins, outbound
 from govern.audit import witnessing
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _sent(url: str, body: bytes) -> tuple[int, str, str]:
     """Status, media type and text of an answer, of which no more than a few lines count."""
     with requests.Session() as session:
         # A witness may well lie inside: only whoever has this machine's command names one.
-        outbound.confine(session, outbound.origin(url, field="url"), inside=True)
+        outbound.confine(session, origins.of(url, field="url"), inside=True)
         answer = session.post(
             f"{url}/add-checkpoint", data=body,
             headers={"Content-Type": "text/plain; charset=utf-8"},

@@ -8,11 +8,8 @@ schema is this version's, and it is not behind the log's signer; whoever balance
 from __future__ import annotations
 
 import logging
-from functools import cache
 from typing import TYPE_CHECKING
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import Blueprint
 from sqlalchemy import exc as sa_exc
 
@@ -24,9 +21,6 @@ from govern.web import guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.orm import Session
-
-    from govern.config import Settings
     from govern.db import Database
 
 blueprint = Blueprint("health", __name__)
@@ -65,20 +59,9 @@ def _reachable(database: Database) -> None:
 def _migrated(database: Database) -> None:
     with database.reading() as session, database.access_reading() as access:
         for part, source in zip(schema.PARTS, (session, access), strict=True):
-            present = _revision(source, part)
-            if present != _wanted(database.settings, part):
+            present = schema.revision(source, part)
+            if present != schema.head(part):
                 raise errors.Unavailable(f"the {part} schema is at {present}: `govern db upgrade`")
-
-
-def _revision(session: Session, part: str) -> str | None:
-    options = {"version_table": f"schema_{part}"}
-    return MigrationContext.configure(session.connection(), opts=options).get_current_revision()
-
-
-@cache
-def _wanted(settings: Settings, part: str) -> str | None:
-    scripts = ScriptDirectory.from_config(schema.alembic_config(settings, part))
-    return scripts.get_current_head()
 
 
 def _signed(database: Database) -> None:

@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic.migration import MigrationContext
 from sqlalchemy import func, select
 
 from govern import clock, errors, permissions, schema
@@ -78,7 +77,7 @@ def _write(database: Database, out: BinaryIO, folder: Path, *, with_keys: bool) 
         logs = {head.id: _head(main, head) for head in log.logs(main)}
         made_at = clock.text(clock.now(main))
         revisions = {
-            part: _revision(session, part)
+            part: schema.revision(session, part)
             for part, session in zip(schema.PARTS, (main, access), strict=True)
         }
         with tempfile.TemporaryDirectory(dir=folder, prefix=".govern-backup-") as work:
@@ -128,13 +127,6 @@ def _head(session: Session, head: log.Log) -> dict[str, Any]:
     signed = log.latest_checkpoint(session, head.id)
     note = signed.note if signed is not None else None
     return {"origin": head.origin, "size": head.size, "checkpoint": note}
-
-
-def _revision(session: Session, part: str) -> str:
-    context = MigrationContext.configure(
-        session.connection(), opts={"version_table": f"schema_{part}"}
-    )
-    return context.get_current_revision() or ""
 
 
 def _memory(session: Session) -> bytes:

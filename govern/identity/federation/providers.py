@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from govern import clock, errors, outbound, permissions
+from govern import clock, errors, origins, permissions
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
@@ -33,7 +33,7 @@ _SECRET = re.compile(r"[\x20-\x7e]{16,1000}")
 def checked_issuer(value: str) -> str:
     """An issuer as OpenID Connect Discovery §3 has it: compared letter by letter ever after."""
     value = value.strip()
-    base = outbound.origin(value, field="issuer")
+    base = origins.of(value, field="issuer")
     if (
         not (value == base or value.startswith(f"{base}/"))
         or not re.fullmatch(r"[\x21-\x7e]{1,500}", value)

@@ -2,6 +2,7 @@
 
 Every address lies at the issuer's own origin (see `outbound`). Metadata and keys are kept for some
 minutes in this process; a key that is not among them is asked for once more, not too often.
+What speaks HTTP is imported when it is used: a command at the machine needs none of it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import requests
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.requests_client import OAuth2Session
-
-from govern import errors, outbound
+from govern import errors, origins
 from govern.identity.federation import providers
 
 if TYPE_CHECKING:
@@ -61,6 +58,8 @@ def address(
     **more: str,
 ) -> str:  # fmt: skip
     """Where a browser asks the provider for a code (RFC 6749 §4.1.1, RFC 7636)."""
+    from authlib.integrations.requests_client import OAuth2Session  # noqa: PLC0415 - see the head
+
     place = _look(provider.issuer, inside=provider.inside).metadata["authorization_endpoint"]
     with OAuth2Session(
         provider.client_id, scope="openid email", redirect_uri=redirect_uri,
@@ -76,6 +75,12 @@ def exchange(
     settings: Settings, provider: IdentityProvider, *, code: str, verifier: str, redirect_uri: str
 ) -> str | None:
     """The ID token for a code, not yet verified; None when the provider refuses."""
+    import requests  # noqa: PLC0415 - see the head
+    from authlib.common.errors import AuthlibBaseError  # noqa: PLC0415 - see the head
+    from authlib.integrations.requests_client import OAuth2Session  # noqa: PLC0415 - see the head
+
+    from govern import outbound  # noqa: PLC0415 - see the head
+
     described = _look(provider.issuer, inside=provider.inside).metadata
     methods = described.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
     basic = "client_secret_basic" in methods or "client_secret_post" not in methods
@@ -118,6 +123,10 @@ def _look(issuer: str, *, inside: bool) -> _Known:
 
 
 def _get(issuer: str, url: str, *, inside: bool) -> dict[str, Any]:
+    import requests  # noqa: PLC0415 - see the head
+
+    from govern import outbound  # noqa: PLC0415 - see the head
+
     with requests.Session() as client:
         outbound.confine(client, _origin(issuer), inside=inside)
         try:
@@ -131,4 +140,4 @@ def _get(issuer: str, url: str, *, inside: bool) -> dict[str, Any]:
 
 
 def _origin(issuer: str) -> str:
-    return outbound.origin(issuer, field="issuer")
+    return origins.of(issuer, field="issuer")
