@@ -24,8 +24,8 @@ _ADMIN = frozenset({
     "subject:read", "subject:write", "subject:offboard", "subject:recover", "subject:erase",
     "role:assign", "demand:set", "grant:read", "grant:issue", "grant:revoke",
     "suspension:read", "suspension:open", "suspension:lift",
-    "request:read", "request:approve", "question:answer", "roster:import", "integration:create",
-    "decision:ask",
+    "request:read", "request:approve", "policy:set", "question:answer", "roster:import",
+    "integration:create", "decision:ask",
     "log:read", "integration:read", "provider:read", "provider:write", "identity:link",
     "hold:set",
 })  # fmt: skip
@@ -65,7 +65,7 @@ NEEDS_FRESH = frozenset({
     "suspension:open", "suspension:lift", "request:approve",
     "grant:issue", "grant:revoke", "project:end", "log:export", "role:assign", "subject:offboard",
     "integration:create", "demand:set", "provider:write", "identity:link", "subject:recover",
-    "hold:set", "subject:erase", "roster:import",
+    "hold:set", "subject:erase", "roster:import", "policy:set",
 })  # fmt: skip
 
 

@@ -442,6 +442,36 @@ def test_some_are_let_out_early_and_a_part_is_taken_out_by_two(
     assert (taken.status, taken.json["state"]) == (0, "narrowed"), taken.err
 
 
+def test_access_is_asked_for_by_command_under_a_policy_of_two(
+    world: World, run: Callable[..., Ran]
+) -> None:
+    world.project("Kingfisher", client=world.client("ASTER"))
+    world.entitlement()
+    first, second = (approver(world) for _ in range(2))
+    people = [world.subject().external_id for _ in range(2)]
+    over = ("client:ASTER", "--reason", "contract")
+    assert run("request-policy", "set", *over, "--needed", "2").status == 1, "nobody approves"
+    done = run("request-policy", "set", *over, "--role", "admin", "--needed", "2", "--json")
+    assert (done.status, done.json["needed"]) == (0, 2), done.err
+    asked = ("request", "ask", "Kingfisher", "annotator", "--until", LATER, "--reason", "more")
+    assert "stranger" in run(*asked, *people, "stranger").err
+    rows = run(*asked, *people, "--json").json["requests"]
+    shown = run("request-policy", "show", "project:Kingfisher", "--json").json
+    assert (shown["from"], shown["set"], shown["waiting"]) == ("client", False, 2)
+    one, other = (row["id"] for row in rows)
+    states = []
+    for admin in (first, second):
+        done = run("approve", one, "--as", admin.email, "--json", stdin=factors(world, admin))
+        assert done.status == 0, done.err
+        states.append(done.json["state"])
+    assert states == ["waiting", "approved"]
+    assert run("request", "refuse", other, "--reason", "later", "--json").json["state"] in {
+        "refused", "withdrawn",
+    }  # fmt: skip
+    assert run("request", "list", "--json").json == {"requests": [], "more": False}
+    assert run("request-policy", "end", *over).status == 0
+
+
 @pytest.mark.asvs("2.3.5")
 def test_nobody_approves_their_own_lift(
     run: Callable[..., Ran], world: World, paused: tuple[str, Any, Any]

@@ -29,6 +29,7 @@ MAY = {
     "api": set(EVERY)
     - {
         "request:approve",
+        "policy:set",
         "question:answer",
         "role:assign",
         "subject:recover",

@@ -1,6 +1,7 @@
 """What may be done: projects, entitlements, grants, suspensions, requests, and the decision."""
 
 from govern.access import (
+    asking,
     bulk,
     catalogue,
     clients,
@@ -33,6 +34,7 @@ from govern.access import (
 )
 
 __all__ = [
+    "asking",
     "bulk",
     "catalogue",
     "clients",

@@ -247,6 +247,7 @@ def _written_about(session: Session, subject: Subject, alone: list[str]) -> Iter
             yield notice
     asked = select(Request).where(Request.subject_id == subject.id)
     for request in session.execute(asked).scalars():
-        if "reason" in request.details:
-            request.details = {**request.details, "reason": ""}
+        told: dict[str, Any] = {name: "" for name in ("reason", "said") if name in request.details}
+        if told:
+            request.details = {**request.details, **told}
             yield request

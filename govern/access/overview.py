@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, literal, or_, select, text, union_all
 
 from govern import permissions
-from govern.access import grants, places, recovering, requests
+from govern.access import asking, grants, places, recovering, requests
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
@@ -262,7 +262,10 @@ def project_page(session: OrmSession, code: str, *, by: Principal) -> ProjectPag
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A request, the names of all it speaks of, and why the caller may not approve it."""
+    """A request, the names of all it speaks of, and why the caller may not approve it.
+
+    `wish` tells who approved access that is asked for, and how many it takes.
+    """
 
     request: Request
     names: dict[str, str]
@@ -272,6 +275,7 @@ class Waiting:
     may_approve: bool
     may_withdraw: bool
     mine: bool
+    wish: asking.Wish | None = None
 
 
 def waiting(session: OrmSession, standings: Iterable[Standing], *, by: Principal) -> list[Waiting]:
@@ -311,14 +315,18 @@ def _explained(
         return []
     missing = {row.suspension_id for row in rows if row.suspension_id} - known.keys()
     titles = known | reading.titles(session, missing, by=by)
-    names, named = _names(session, rows, items_of)
-    obstacles = requests.obstacles(session, [row.asked_by for row in rows], by=by)
+    wishes = asking.wishes(session, rows, by=by)
+    approvers = {one.by for wish in wishes.values() for one in wish.given}
+    names, named = _names(session, rows, items_of, approvers)
+    others = [row.asked_by for row in rows if row.id not in wishes]
+    obstacles = requests.obstacles(session, others, by=by) if others else {}
     approves = permissions.scope(by, "request:approve")
     found = []
     for row in rows:
         mine = row.asked_by == requests.signature(by)
         allowed = approves is None or row.client_id in approves
-        why_not = obstacles.get(row.asked_by, "")
+        wish = wishes.get(row.id)
+        why_not = obstacles.get(row.asked_by, "") if wish is None else wish.why_not
         if not why_not and row.kind == RequestKind.RECOVER:
             why_not = recovering.obstacle(session, row, by=by)
         found.append(
@@ -328,19 +336,21 @@ def _explained(
                 named=named,
                 titles=titles.get(row.suspension_id or "", []),
                 why_not=why_not,
-                may_approve=allowed and not why_not,
+                may_approve=allowed and not why_not and not (wish and wish.settled_by_me),
                 may_withdraw=mine or allowed,
                 mine=mine,
+                wish=wish,
             )
         )
     return found
 
 
 def _names(
-    session: OrmSession, rows: list[Request], items_of: str
+    session: OrmSession, rows: list[Request], items_of: str, others: set[str]
 ) -> tuple[dict[str, str], list[str]]:
     """What all that requests speak of is called, and whom or what one of them lists."""
-    wanted = {row.asked_by for row in rows} | {row.decided_by for row in rows if row.decided_by}
+    wanted = others | {row.asked_by for row in rows}
+    wanted |= {row.decided_by for row in rows if row.decided_by}
     for row in rows:
         wanted.update(
             value

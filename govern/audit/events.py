@@ -93,8 +93,12 @@ class EventType(StrEnum):
     RESUME_MISSED = "resume.missed"
 
     REQUEST_OPENED = "request.opened"
+    REQUEST_ENDORSED = "request.endorsed"
     REQUEST_APPROVED = "request.approved"
     REQUEST_WITHDRAWN = "request.withdrawn"
+    REQUEST_DIED = "request.died"
+    REQUEST_POLICY_SET = "request_policy.set"
+    REQUEST_POLICY_ENDED = "request_policy.ended"
 
     QUESTION_ASKED = "question.asked"
     QUESTION_ANSWERED = "question.answered"
@@ -192,8 +196,12 @@ SENTENCES: dict[EventType, str] = {
     EventType.SUSPENSION_RECORDED: "All particulars of an act of suspension are written.",
     EventType.DRILL_HELD: "A pause was rehearsed on the real data, and nothing of it was kept.",
     EventType.REQUEST_OPENED: "Someone asked for what takes a second person.",
-    EventType.REQUEST_APPROVED: "The second person approved.",
+    EventType.REQUEST_ENDORSED: "One of those whose approval access takes gave it.",
+    EventType.REQUEST_APPROVED: "The second person approved, or the last of all that it takes.",
     EventType.REQUEST_WITHDRAWN: "What was asked for was withdrawn or refused.",
+    EventType.REQUEST_DIED: "Access that was asked for can no longer be given: none will be.",
+    EventType.REQUEST_POLICY_SET: "Who approves access, how many, and for how long one may wait.",
+    EventType.REQUEST_POLICY_ENDED: "Who approves access there is what the policy over it says.",
     EventType.QUESTION_ASKED: "A person asked about a project, or about their own access.",
     EventType.QUESTION_ANSWERED: "A question was answered.",
     EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",

@@ -2,6 +2,7 @@
 
 from govern.cli import (
     access,
+    asking,
     data,
     demanding,
     ending,
@@ -29,6 +30,7 @@ from govern.cli.frame import EXIT, govern, main
 __all__ = [
     "EXIT",
     "access",
+    "asking",
     "data",
     "demanding",
     "ending",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from govern import clock
-from govern.access import clients, entitlements, evaluation, exposure, grants
+from govern.access import asking, clients, entitlements, evaluation, exposure, grants
 from govern.access.evaluation import Question
 from govern.access.grants import Grant
 from govern.access.requests import Request
@@ -73,7 +73,7 @@ def issue(
     project_code, _, dataset_code = scope.partition("/")
 
     def work(session: Session) -> Grant | Request:
-        act = grants.ask if ask else grants.issue
+        act = asking.ask if ask else grants.issue
         return act(
             session,
             subjects.find(session, subject),

@@ -1,8 +1,8 @@
 """The followers: they sign and seal what the logs gained, and write what is owed to them.
 
-A pause still owes its grants' entries, a resume comes due, people a mail about it, auditors files
-that they asked for, and witnesses and receivers what was signed; what is past its time in the
-access log has to go, and so have tokens that expired.
+A pause still owes its grants' entries, a resume comes due, access that was asked for dies, people
+are owed a mail about it, auditors files that they asked for, and witnesses and receivers what was
+signed; what is past its time in the access log has to go, and so have tokens that expired.
 Each goes round in a thread of its own, so that a pause with many particulars delays no signature.
 An error is logged as one line and waited out, ever longer; nothing but the order to stop ends them.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from govern.access import bulk, ending, suspensions, tokens
+from govern.access import asking, bulk, ending, suspensions, tokens
 from govern.audit import expiry, exporting, sealing
 from govern.audit.signer import Signer
 from govern.identity import recovery, resets, sessions, throttle
@@ -38,6 +38,8 @@ ACT_EVERY = 0.25
 CLEAR_EVERY = 60.0
 # A resume that is due is late by this at most; nothing ever comes early.
 RESUME_EVERY = 5.0
+# What nothing can come of any more is refused at once, and told to who asked by then.
+TEND_EVERY = 5.0
 # A row is sealed at most five seconds after it was written, by one node however many there are.
 SEAL_EVERY = 2.0
 SEALS_APART = timedelta(seconds=2)
@@ -107,6 +109,9 @@ class Followers:
         def resume() -> None:
             suspensions.resume_due(database, progress=go_on)
 
+        def tend() -> None:
+            asking.tend(database, progress=go_on)
+
         def seal() -> None:
             sealing.seal(database, apart=SEALS_APART, progress=go_on)
 
@@ -126,6 +131,7 @@ class Followers:
                 ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),
+                ("requests", tend, TEND_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),
                 ("witnesses", lambda: witnesses.push(database, progress=go_on), WITNESS_EVERY),

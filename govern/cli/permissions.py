@@ -28,6 +28,7 @@ WORDS = {
     "suspension:lift": "Ask for a lift, a release, a weaker mode or a smaller scope.",
     "request:read": "Look at what awaits a second person.",
     "request:approve": "Be the second person for what somebody else asked for.",
+    "policy:set": "Say who approves access, how many, and who may ask for others.",
     "question:answer": "Read what people on projects ask, and answer it.",
     "roster:import": "Load people and grants from a file.",
     "integration:create": "Give systems credentials, change, suspend and end them.",

@@ -98,7 +98,11 @@ def approve_request(desk: Desk, /, *, request: str, email: str, count: int | Non
     by = who(desk, email, approve=True)
     with desk.database.reading() as session:
         row = requests.find(session, request, by=by)
-    decide(desk, row, count, by=by)
+    row = decide(desk, row, count, by=by)
+    if row.outcome is None:
+        desk.tell({"request": row.id, "state": "waiting"}, f"{row.id} is approved by you, and "
+                  "waits for others.")  # fmt: skip
+        return
     if row.kind == RequestKind.RECOVER:
         _tell_recovery(desk, row, by=by)
         return

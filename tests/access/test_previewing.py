@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from govern import clock
-from govern.access import grants, suspensions
+from govern.access import asking, suspensions
 from govern.access.modes import Mode
 from tests.access.tooling import Tool
 from tests.factory import OPERATOR, World
@@ -81,7 +81,7 @@ def test_it_counts_the_tokens_that_die_the_requests_refused_and_the_sessions_tha
     world.suspend("project:Kingfisher", mode=Mode.UNDER_REVIEW)
     entitlement = world.entitlement("reviewer", "read")
     world.do(
-        lambda s: grants.ask(s, bob, project, entitlement, until=until, reason="more", by=OPERATOR)
+        lambda s: asking.ask(s, bob, project, entitlement, until=until, reason="more", by=OPERATOR)
     )
     (list_of_bob, nobody) = world.people_list(bob), world.people_list(world.subject())
     for reference, tokens, asked in (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from govern import clock, errors
-from govern.access import grants, requests, suspensions
+from govern.access import asking, requests, suspensions
 from govern.access.modes import Mode
 from govern.identity import activation, roles, subjects
 from tests.factory import OPERATOR, SECOND, World, person
@@ -114,7 +114,7 @@ def ask_grant(world: World, *, by: Principal = OPERATOR) -> tuple[Request, Subje
     project = world.project()
     subject, bundle = world.subject(), world.entitlement()
     request: Request = world.do(
-        lambda s: grants.ask(
+        lambda s: asking.ask(
             s,
             subject,
             project,
@@ -144,7 +144,7 @@ def test_under_review_a_new_grant_takes_a_second_approver(world: World) -> None:
     with pytest.raises(errors.NeedsSecondPerson):
         world.grant(subject, project, entitlement=bundle)
     request = world.do(
-        lambda s: grants.ask(
+        lambda s: asking.ask(
             s,
             subject,
             project,

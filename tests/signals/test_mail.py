@@ -14,13 +14,14 @@ import pytest
 from sqlalchemy import select, update
 
 from govern import clock, errors
-from govern.access import grants, suspensions
+from govern.access import asking, clients, grants, requests, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import notices
 from govern.audit import follower
 from govern.cli.followers import Followers
 from govern.db import Database
 from govern.identity.subjects import Subject
+from govern.principal import Kind, Principal
 from govern.signals import mail
 from govern.signals.mail import following, sending
 from govern.signals.mail.tables import MailAct, MailDelivery
@@ -244,6 +245,46 @@ def test_what_happens_to_grants_within_two_minutes_is_one_mail(world: World, box
     with clock.at(begins + 5 * MINUTE):
         world.do(lambda s: grants.revoke(s, s.merge(rows[1]), reason="x", by=person(who, "admin")))
     assert round_(world, begins + 10 * MINUTE) == 0
+
+
+def test_what_became_of_a_request_is_told_to_who_asked_and_whom_it_is_for(
+    world: World, box: Mailbox
+) -> None:
+    begins = following.window_of(START + HOUR)
+    who, lead = held(world, "Heron", people=2)
+    clear(box)
+    bundle = world.entitlement("reviewer", "review")
+    ann = world.staff(name="ann")
+
+    def ask(by: Principal) -> Any:
+        return world.do(
+            lambda s: asking.ask(
+                s, who, clients.project(s, "Heron"), bundle, until=begins + 90 * HOUR,
+                reason="more", by=by,
+            )
+        )  # fmt: skip
+
+    with clock.at(begins):
+        policy: Any = {
+            "roles": ["admin"], "leads": [lead.external_id], "needed": 1, "days": 9,
+            "pausing": asking.Pausing.WAITS, "reason": "x", "by": OPERATOR,
+        }  # fmt: skip
+        world.do(lambda s: asking.set_(s, asking.over(s, "project:Heron", by=OPERATOR), **policy))
+        row = ask(Principal(kind=Kind.SUBJECT, id=lead.id))
+        world.do(lambda s: requests.withdraw(s, row.id, reason="conduct", by=person(ann)))
+    assert round_(world, begins + 4 * MINUTE) == 2
+    for each in (who, lead):
+        (mail_,) = (one for one in box.mails if one["To"] == each.email)
+        of = "" if each is who else f" for {who.external_id}"
+        assert f"\n  Heron{of}: turned down\n" in text(mail_)
+        assert "/requests/mine" in text(mail_)
+        assert "conduct" not in text(mail_)
+        assert who.full_name not in text(mail_)
+    clear(box)
+    with clock.at(begins + 5 * MINUTE):
+        row = ask(Principal(kind=Kind.SUBJECT, id=who.id))
+        world.do(lambda s: asking.take_back(s, row.id, by=Principal(kind=Kind.SUBJECT, id=who.id)))
+    assert round_(world, begins + 10 * MINUTE) == 0, "nobody is told of what they did"
 
 
 def test_an_address_is_never_a_header_and_an_admins_words_are_set_in(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, event, select, text
 
 from govern import clock
-from govern.access import bulk, questions, suspensions
+from govern.access import asking, bulk, questions, suspensions
 from govern.access.clients import Client
 from govern.access.lists import Asked
 from govern.access.suspension_tables import Suspension
@@ -126,6 +126,13 @@ def things(world: World, code: str) -> Things:
     asker = Principal(kind=Kind.SUBJECT, id=person.id, roles=(), amr=("pwd",))
     question = world.do(lambda s: questions.ask(s, free.code, f"{code}, why?", by=asker))
 
+    bundle = world.entitlement("annotator")
+    asked = world.do(
+        lambda s: asking.ask(
+            s, person, timed, bundle, until=later, reason=f"{code}, please", by=asker
+        )
+    )
+
     def ask(session: Session) -> Request:
         row = session.get_one(Suspension, lasting.id)
         return suspensions.ask_lift(session, row, number=number, at=in_a_day, by=OPERATOR)
@@ -150,7 +157,7 @@ def things(world: World, code: str) -> Things:
         "person": person.external_id, "open_grant": grant.id, "notice": notice,
         "lasting": lasting.id, "plain": plain.id, "session": session_id,
         "chief": chief.id, "role": role.id,
-        "question": question.id, "demand": demand.id,
+        "question": question.id, "asked": asked.id, "demand": demand.id,
         "provider_id": provider.id, "link_id": link.id,
         "digest": digests[0], "list_digest": listed_digest, "lasting_digest": digests[1],
     }  # fmt: skip

@@ -109,7 +109,8 @@ def test_a_suspended_person_sees_their_own_page_and_nothing_else(world: World, a
     open_to_them = {
         "/", "/status", "/notices", "/notices.ics", "/notices/<notice_id>/acknowledge",
         "/questions/mine", "/questions/<question_id>",
-        "/questions/<question_id>/messages",
+        "/questions/<question_id>/messages", "/requests/mine",
+        "/requests/mine/<request_id>/withdraw",
     }  # fmt: skip
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]

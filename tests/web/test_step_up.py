@@ -47,7 +47,8 @@ WEIGHTY: dict[str | None, set[str]] = {
         "/suspensions/<suspension_id>/release", "/suspensions/<suspension_id>/resume",
     },
     "request:approve": {"/requests/<request_id>"},
-    "grant:issue": {"/projects/<code>/grants"},
+    # Who may give access is one of two by asking for it; who may not gives nothing by it.
+    "grant:issue": {"/projects/<code>/grants", "/requests/mine", "/requests/new"},
     "grant:revoke": {"/grants/<grant_id>/revoke", "/lists/<list_name>/act"},
     "project:end": {"/projects/<code>/end", "/clients/<code>/end"},
     "log:export": {"/log/export", "/log/exports/<export_id>/file"},
@@ -64,6 +65,7 @@ WEIGHTY: dict[str | None, set[str]] = {
     "hold:set": {
         "/clients/<code>/hold", "/clients/<code>/hold/release", "/clients/<code>/retention",
     },
+    "policy:set": {"/request-policies"},
     "demand:set": {"/demands", "/demands/<demand_id>/end"},
     "provider:write": {"/providers", "/providers/<provider_id>/end"},
     "identity:link": {
@@ -93,6 +95,7 @@ LIGHT = {
     "/notices/<notice_id>/acknowledge": "one's own having read it",
     "/account/language": "it opens nothing",
     "/account/time-zone": "it opens nothing",
+    "/requests/mine/<request_id>/withdraw": "nothing is given by it",
     "/questions/mine": "it asks, and opens nothing",
     "/questions/<question_id>/messages": "it asks or answers, and opens nothing",
     "/roster/preview": "it judges a file, and nothing is written by it",

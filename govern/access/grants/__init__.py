@@ -22,7 +22,7 @@ from govern.access.grants.clauses import (
 )
 from govern.access.grants.demanded import ENROL, MEETING, has, in_force, met
 from govern.access.grants.moment import NOW, Clause, Moment
-from govern.access.grants.operations import ask, end, find, issue, refs_of, refuse_held, revoke
+from govern.access.grants.operations import end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
 from govern.access.grants.table import Grant
 from govern.access.grants.turning import turning
@@ -38,7 +38,6 @@ __all__ = [
     "SomeId",
     "Supposing",
     "all_of",
-    "ask",
     "blanket",
     "covering",
     "end",

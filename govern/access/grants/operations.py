@@ -1,4 +1,4 @@
-"""What is done with grants: issue, ask for one that takes a second approver, revoke."""
+"""What is done with grants: issue, revoke; also what others approved."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def issue(
 ) -> Grant:
     """Give access from `starts` (now) until an instant.
 
-    `Held` while a pause or a read-only mode covers it, `NeedsSecondPerson` under review: see `ask`.
+    `Held` while a pause or a read-only mode covers it; under review `NeedsSecondPerson`: it is to
+    be asked for (`asking.ask`).
     """
     _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
     return _issue(
@@ -71,41 +72,6 @@ def issue(
         dataset=dataset,
         starts=starts,
         until=until,
-        reason=reason,
-        by=by,
-    )
-
-
-def ask(
-    session: Session,
-    subject: Subject,
-    project: Project,
-    entitlement: Entitlement,
-    *,
-    dataset: Dataset | None = None,
-    starts: datetime | None = None,
-    until: datetime,
-    reason: str,
-    by: Principal,
-) -> requests.Request:
-    """Ask for a grant that a second person must approve, as it must under review."""
-    with suppress(errors.NeedsSecondPerson):
-        _may_issue(session, subject, project, dataset, starts=starts, until=until, by=by)
-    details = {
-        "project": project.id,
-        "entitlement": entitlement.id,
-        "dataset": dataset.id if dataset else None,
-        "reason": reason,
-        "starts_at": clock.text(starts) if starts else None,
-        "until": clock.text(until),
-    }
-    return requests.ask(
-        session,
-        RequestKind.GRANT,
-        logs=[project.client_id],
-        client=project.client_id,
-        subject=subject.id,
-        details=details,
         reason=reason,
         by=by,
     )
@@ -237,6 +203,8 @@ def refuse_held(
     ).scalar()
     if ended is not None:
         raise errors.AlreadyEnded(f"{project.code} has ended.", field="project")
+    if dataset is not None and dataset.ended_at is not None:
+        raise errors.AlreadyEnded(f"{dataset.code} has ended.", field="dataset")
     targets = {
         Scope.CLIENT: project.client_id,
         Scope.PROJECT: project.id,

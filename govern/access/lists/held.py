@@ -117,7 +117,7 @@ REQUESTS = List(
     },
     choices={
         "kind": tuple(RequestKind),
-        "state": ("pending", "approved", "withdrawn", "refused", "lapsed"),
+        "state": ("pending", "approved", "withdrawn", "refused", "died", "expired"),
     },
     visible=Request.client_id.in_,
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """Following the logs: what people are to be told, noted once each as the cursors move.
 
 Grants come singly, by hundreds or by the roster, so what happens to a person's grants within two
-minutes is told in one mail, and so are answers to their questions. An act on a suspension has an
-entry in each log concerned, and is noted at the first of them. A notice that opens with its
-suspension is told with it.
+minutes is told in one mail, and so are answers to their questions and what became of requests. An
+act on a suspension has an entry in each log concerned, and is noted at the first of them. A notice
+that opens with its suspension is told with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from govern.access.suspensions import Suspension
 from govern.audit import EventType, follower
 from govern.db import insert_if_absent, listed
 from govern.identity.subjects import Subject, SubjectKind
-from govern.signals.mail import accounts, exports, factors
+from govern.signals.mail import accounts, asked, exports, factors
 from govern.signals.mail.tables import MailAct, MailDelivery, State
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ _TYPES = (
     | accounts.ON_RECOVERY
     | factors.TYPES
     | exports.TYPES
+    | asked.TYPES
 )
 TOGETHER = timedelta(minutes=2)
 # Every entry of a log is there, and was followed, so long after its instant.
@@ -104,7 +105,14 @@ def _take(database: Database, log_id: str, begin: int, end: int) -> None:
         since = clock.now(session) - TOO_LATE
         fresh = [entry for entry in entries if entry.at > since]
         for kind, types in _GATHERED.items():
-            _note_gathered(session, kind, [entry for entry in fresh if entry.type in types])
+            whom = [
+                (entry.at, entry.subject_id)
+                for entry in fresh
+                if entry.type in types and entry.actor != entry.subject_id
+            ]
+            _note_gathered(session, kind, whom)
+        ended = [entry for entry in fresh if entry.type in asked.TYPES]
+        _note_gathered(session, asked.REQUESTS, asked.told(session, ended))
         for act_id, person, at in factors.acts(session, fresh):
             _note(session, act_id, [person], at=at)
         for entry in fresh:
@@ -132,11 +140,13 @@ def window_of(at: datetime) -> datetime:
     return clock.from_micros(clock.micros(at) // length * length)
 
 
-def _note_gathered(session: Session, kind: str, entries: Iterable[Row[Any]]) -> None:
+def _note_gathered(
+    session: Session, kind: str, whom: Iterable[tuple[datetime, str | None]]
+) -> None:
     windows: dict[datetime, dict[str, None]] = {}
-    for entry in entries:
-        if entry.subject_id is not None and entry.actor != entry.subject_id:
-            windows.setdefault(window_of(entry.at), {})[entry.subject_id] = None
+    for at, person in whom:
+        if person is not None:
+            windows.setdefault(window_of(at), {})[person] = None
     for begins, people in windows.items():
         act_id = f"{kind}:{clock.micros(begins)}"
         insert_if_absent(

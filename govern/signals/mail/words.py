@@ -31,7 +31,7 @@ from govern.audit.log import Entry
 from govern.db import listed
 from govern.identity import federation
 from govern.identity.subjects import Subject
-from govern.signals.mail import accounts, exports, factors
+from govern.signals.mail import accounts, asked, exports, factors
 from govern.signals.mail.following import ANSWERS, GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ _TITLES: dict[str, str] = {
     **exports.TITLES,
     GRANTS: "Your access has changed",
     ANSWERS: "An answer to your question",
+    asked.REQUESTS: asked.TITLE,
 }
 # Mails to one person about what is theirs, whose words end with what they may do themselves.
 _OWN = {
@@ -93,6 +94,8 @@ def compose(
         bodies = _of_grants(session, act, people)
     elif act.type == ANSWERS:
         bodies = _of_answers(session, settings, act, people)
+    elif act.type == asked.REQUESTS:
+        bodies = asked.words(session, settings, act.at, act.at + TOGETHER, people)
     elif act.type in ON_ACCOUNTS:
         bodies = _of_account(session, settings, act, people)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from govern import errors
-from govern.access import entitlements, grants, holdings, places
+from govern.access import asking, entitlements, grants, holdings, places
 from govern.access.holdings import Holding
 from govern.access.idempotency import Done
 from govern.identity import subjects
@@ -121,7 +121,7 @@ def issue(session: Session, *, asked: NewGrant, by: Principal) -> Done:
             until=asked.ends_at, reason=asked.reason, by=by,
         )  # fmt: skip
     except errors.NeedsSecondPerson:
-        waiting = grants.ask(
+        waiting = asking.ask(
             session, subject, project, entitlement, dataset=dataset, starts=asked.starts_at,
             until=asked.ends_at, reason=asked.reason, by=by,
         )  # fmt: skip

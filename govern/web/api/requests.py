@@ -1,4 +1,4 @@
-"""Requests: what awaits a second person, who approves it in the browser."""
+"""Requests: what awaits a second person, who approves it in the browser; and access asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from govern.access import requests
+from govern.access import asking, entitlements, places, requests
 from govern.access.idempotency import Done
 from govern.access.requests import RequestKind
-from govern.web.api.routes import OK, Routes
-from govern.web.api.shapes import Instant, Page, Paging, Told
+from govern.identity import subjects
+from govern.web.api.routes import CREATED, OK, Routes
+from govern.web.api.shapes import Asked, Code, Instant, Page, Paging, Reference, Told, Why
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 routes = Routes("requests")
 
-Outcome = Literal["pending", "approved", "withdrawn", "refused"]
+Outcome = Literal["pending", "approved", "withdrawn", "refused", "died", "expired"]
 # What of a request's details is not told as such: the logs it is in, and its reason.
-_INNER = {"logs", "reason"}
+_INNER = {"logs", "reason", "said"}
 
 
 class RequestLine(Told):
@@ -45,6 +46,32 @@ class Request(RequestLine):
     """Something asked for, and why."""
 
     reason: str
+
+
+class NewRequest(Asked):
+    """Access to ask for: given from `starts_at` (else once approved) until `ends_at`."""
+
+    subject: Reference = Field(description="External id, e-mail address or opaque id.")
+    project: Reference
+    dataset: Reference | None = None
+    entitlement: Code
+    starts_at: Instant | None = None
+    ends_at: Instant
+    reason: Why
+
+
+class Policy(Told):
+    """Who has to approve access to a project, and how many; the nearest policy counts."""
+
+    set_over: Literal["house", "client", "project"] | None = Field(
+        description="What it was set over; null where none was, and the default counts."
+    )
+    roles: list[str]
+    people: list[str] = Field(description="Opaque ids of those named.")
+    leads: list[str] = Field(description="Opaque ids of who may ask for others there.")
+    needed: int
+    pausing: Literal["waits", "dies"] = Field(description="What a pause does to a request.")
+    days: int = Field(description="How long a request waits for an answer.")
 
 
 class Requests(Paging):
@@ -84,3 +111,29 @@ def withdraw(session: Session, request: str, *, by: Principal) -> Done:
     """Take back what the caller itself has asked for."""
     row = requests.withdraw(session, request, by=by)
     return Done(OK, f"/requests/{row.id}")
+
+
+@routes.post("/requests", {CREATED: Request}, body=NewRequest)
+def ask(session: Session, *, asked: NewRequest, by: Principal) -> Done:
+    """Ask for access for somebody, as the policy has it approved."""
+    project, _client = places.find_project(session, asked.project, by=by)
+    subject = subjects.find(session, asked.subject)
+    entitlement = entitlements.named(session, asked.entitlement)
+    dataset = places.find_dataset(session, asked.dataset, by=by)[0] if asked.dataset else None
+    row = asking.ask(
+        session, subject, project, entitlement, dataset=dataset, starts=asked.starts_at,
+        until=asked.ends_at, reason=asked.reason, by=by,
+    )  # fmt: skip
+    return Done(CREATED, f"/requests/{row.id}")
+
+
+@routes.get("/projects/<project>/request-policy", Policy)
+def policy(session: OrmSession, project: str, *, by: Principal) -> Policy:
+    """The policy that counts for access to a project."""
+    row, _client = places.find_project(session, project, by=by)
+    found = asking.of_place(session, row.id, row.client_id)
+    return Policy(
+        set_over=found.kind.value if found.id else None, roles=list(found.roles),
+        people=list(found.people), leads=list(found.leads), needed=found.needed,
+        pausing=found.pausing.value, days=found.days,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from govern.web.pages import (
+    asking,
     auditor,
     auth,
     authenticators,
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
 
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
-    auditor, auth, authenticators, bulk, calendar, clients, contractor, demanding, drills, effect,
-    ending, finding, integrations, keeping, lift, lists, notices, overview, own_record, pause,
-    people, projects, providers, questions, recovery, reset, roles, rosters, single_sign_on, start,
-    suspended,
+    asking, auditor, auth, authenticators, bulk, calendar, clients, contractor, demanding, drills,
+    effect, ending, finding, integrations, keeping, lift, lists, notices, overview, own_record,
+    pause, people, projects, providers, questions, recovery, reset, roles, rosters,
+    single_sign_on, start, suspended,
 )  # fmt: skip
 
 

@@ -21,9 +21,10 @@ from flask_babel import Babel, Domain, format_timedelta, get_locale
 from flask_babel import gettext as _
 from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
+from sqlalchemy.exc import SQLAlchemyError
 
 from govern import clock, errors, languages, permissions, replica
-from govern.access import suspensions
+from govern.access import asking, suspensions
 from govern.audit import exports
 from govern.identity import federation, preferences, sessions, throttle
 from govern.web import guard, problems
@@ -31,7 +32,7 @@ from govern.web.pages import passkeys
 from govern.web.problems import STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from typing import Any
     from zoneinfo import ZoneInfo
@@ -65,6 +66,7 @@ def install(app: Flask) -> None:
         relative=relative,
         own_time=own_time,
         export_ready=export_ready,
+        calling=calling,
     )
 
     @app.before_request
@@ -147,6 +149,23 @@ def export_ready() -> bool:
     """Whether an export waits for the viewer to fetch it; asked for by auditors' pages alone."""
     with guard.database().reading() as session:
         return exports.news(session, by=guard.principal())
+
+
+def calling() -> int:
+    """How many requests wait for the viewer, for the navigation; asked for once a page."""
+    if "calling" not in g:
+        try:
+            with guard.database().reading() as session:
+                g.calling = asking.calling(session, by=guard.principal())
+        except SQLAlchemyError:  # a page about a failure is drawn without its number
+            g.calling = 0
+    found: int = g.calling
+    return found
+
+
+def know_calling(waiting: Iterable[bool]) -> None:
+    """What a page that lists all that waits has counted itself: it need not be asked for again."""
+    g.calling = sum(waiting)
 
 
 def owed_by_role() -> str | None:

@@ -9,7 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors
-from govern.access import overview, questions, requests, suspensions
+from govern.access import asking, entitlements, overview, questions, requests, suspensions
 from govern.access.requests import RequestKind
 from govern.audit import reading
 from govern.signals import mail
@@ -46,6 +46,7 @@ def page() -> str:
         announced = demanding.announced(session, by=by)
         told = suspensions.notices.versions(session, (one.suspension.id for one in shown))
     reading.note(guard.database(), "overview", by=by)
+    base.know_calling(item.may_approve for item in waiting)
     for line in lines:
         for project in line.projects:
             project.url = f"/projects/{project.code}"  # type: ignore[attr-defined]  # for the page
@@ -82,7 +83,9 @@ def _waiting(item: overview.Waiting) -> SimpleNamespace:
         asked_at=row.recorded_at,
         detail="",
         url=f"/requests/{row.id}",
-        needs_review=row.kind != RequestKind.GRANT,
+        access=row.kind == RequestKind.GRANT,
+        given=len(item.wish.given) if item.wish else 0,
+        needed=item.wish.needed if item.wish else 0,
         may_approve=item.may_approve,
         why_not=item.why_not,
         may_withdraw=item.may_withdraw,
@@ -92,12 +95,17 @@ def _waiting(item: overview.Waiting) -> SimpleNamespace:
 
 @blueprint.get("/requests")
 def listing() -> ResponseReturnValue:
-    """What awaits a second person, for whoever is asked to be that."""
+    """What awaits a second person: what waits for the caller first, then what does for others."""
     by = guard.principal()
     with guard.database().reading() as session:
         standings = suspensions.reading.open_ones(session, by=by)
         waiting = overview.waiting(session, standings, by=by)
-    return render_template("admin/requests.html", awaiting=[_waiting(item) for item in waiting])
+    base.know_calling(item.may_approve for item in waiting)
+    return render_template(
+        "admin/requests.html",
+        mine=[_waiting(item) for item in waiting if item.may_approve],
+        others=[_waiting(item) for item in waiting if not item.may_approve],
+    )
 
 
 # --- one request -------------------------------------------------------------------------------
@@ -116,12 +124,13 @@ def decide(request_id: str) -> ResponseReturnValue:
 
     def work(session: Session, by: Principal) -> Request:
         if decision == "withdraw":
-            return requests.withdraw(session, request_id, by=by)
+            return requests.withdraw(session, request_id, reason=base.typed("reason"), by=by)
         if decision != "approve":
             raise errors.Invalid(_("Approve or withdraw?"))
         row = requests.find(session, request_id, by=by)
         number = base.count("number") if row.number else None
-        return requests.approve(session, request_id, number=number, by=by)
+        seen = base.typed("seen") or None
+        return requests.approve(session, request_id, number=number, seen=seen, by=by)
 
     def done(row: Request) -> ResponseReturnValue:
         if row.kind == RequestKind.RECOVER and row.outcome == "approved":
@@ -131,8 +140,9 @@ def decide(request_id: str) -> ResponseReturnValue:
             "withdrawn": _("Withdrawn. Nothing has changed."),
             "refused": _("Turned down. Nothing has changed."),
         }
-        flash(told[row.outcome or ""], "success")
-        return redirect(_subject_url(row), 303)
+        flash(told.get(row.outcome or "", _("Approved. It waits for others yet.")), "success")
+        where = "/requests" if row.kind == RequestKind.GRANT else _subject_url(row)
+        return redirect(where, 303)
 
     return base.act(
         work,
@@ -146,7 +156,9 @@ def decide(request_id: str) -> ResponseReturnValue:
 def _subject_url(row: Request) -> str:
     if row.suspension_id:
         return f"/suspensions/{row.suspension_id}"
-    about_person = row.kind in {RequestKind.MOVE, RequestKind.RECOVER}
+    if row.kind == RequestKind.GRANT and not base.may_anywhere("subject:read"):
+        return "/requests"
+    about_person = row.kind in {RequestKind.MOVE, RequestKind.RECOVER, RequestKind.GRANT}
     return f"/people/{row.subject_id}" if about_person else "/"
 
 
@@ -157,7 +169,8 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
         row = item.request
         reason = requests.reason_of(session, row)
         compared = _difference(session, row, standing, by=by)
-    pending = row.ended_at is None
+        pending = row.ended_at is None
+        access = _access(session, item) if row.kind == RequestKind.GRANT else None
     return render_template(
         "lift/approve.html",
         request_=SimpleNamespace(
@@ -180,7 +193,8 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
         **(compared or {}),
         moved=bool(compared and row.number and compared["counts"].returns != row.number),
         facts_=_facts(item),
-        may_approve=item.may_approve,
+        access=access,
+        may_approve=item.may_approve and not (access and access.stopped),
         may_withdraw=item.may_withdraw,
         why_not=item.why_not,
         errors=errors,
@@ -204,12 +218,44 @@ def _difference(
     return difference_context(session, standing, supposing, groups_url=url, by=by)
 
 
+def _access(session: OrmSession, item: overview.Waiting) -> SimpleNamespace:
+    """What access that is asked for would allow, who approved it, and what it takes yet."""
+    row = item.request
+    means = entitlements.meanings(session).get(row.details["entitlement"], ("", ()))
+    assert item.wish is not None  # noqa: S101 - access that is asked for has one
+    shown, stopped = (None, "") if row.ended_at else asking.shown(session, row)
+    given = shown.given if shown else item.wish.given
+    return SimpleNamespace(
+        actions=list(means[1]),
+        holds=asking.held_there(session, row),
+        given=[
+            SimpleNamespace(name=item.names.get(one.by, one.by), at=one.at, counts=one.counts)
+            for one in given
+        ],
+        needed=shown.needed if shown else item.wish.needed,
+        missing=shown.missing if shown else 0,
+        reviewed=bool(shown and shown.reviewed),
+        policy=item.wish.policy.kind.value if item.wish.policy.id else "",
+        expires_at=row.expires_at,
+        version=shown.version if shown else "",
+        stopped=stopped,
+        mine=item.wish.settled_by_me,
+        said=row.details.get("said", ""),
+        cause=row.details.get("cause", ""),
+    )
+
+
 def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
     row, names = item.request, item.names
     if row.kind == RequestKind.GRANT:
         return [
             (_("Person"), names.get(row.subject_id or "", "")),
             (_("Project"), names.get(row.details["project"], "")),
+            *(
+                [(_("Dataset"), names.get(row.details["dataset"], ""))]
+                if row.details["dataset"]
+                else []
+            ),
             (_("Entitlement"), names.get(row.details["entitlement"], "")),
             (_("From"), row.details["starts_at"] or _("when it is approved")),
             (_("Until"), row.details["until"]),

@@ -10,7 +10,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import errors
-from govern.access import clients, entitlements, grants, holdings, overview, places
+from govern.access import asking, clients, entitlements, grants, holdings, overview, places
 from govern.identity import subjects
 from govern.web import guard, sheets
 from govern.web.pages import base, demanding, people, words
@@ -187,7 +187,7 @@ def give(code: str) -> ResponseReturnValue:
                 until=until, reason=reason, by=by,
             )  # fmt: skip
         except errors.NeedsSecondPerson:
-            return grants.ask(
+            return asking.ask(
                 session, subject, project, entitlement, dataset=dataset, starts=starts,
                 until=until, reason=reason, by=by,
             )  # fmt: skip

@@ -54,7 +54,7 @@ LEFT_OUT = {
 # no client and is looked up among all as in the browser.
 OTHERWISE = {
     ("clients_create", "code"), ("projects_create", "code"), ("datasets_create", "code"),
-    ("grants_issue", "subject"),
+    ("grants_issue", "subject"), ("requests_ask", "subject"),
 }  # fmt: skip
 
 

@@ -214,6 +214,23 @@ def test_what_lets_someone_back_in_awaits_a_person(caller: Caller, world: World)
     assert told(caller.get(path))["state"] == "lifted"
 
 
+def test_a_program_asks_for_access_and_reads_who_has_to_approve_it(
+    world: World, caller: Caller
+) -> None:
+    who = world.subject("P1")
+    wanted = {
+        "subject": "P1", "project": "Kingfisher", "entitlement": "annotator", "ends_at": UNTIL,
+        "reason": "new batch",
+    }  # fmt: skip
+    asked = made(caller.post("/requests", wanted))
+    assert (asked["kind"], asked["state"], asked["subject"]) == ("grant", "pending", who.id)
+    assert caller.post("/requests", wanted).status_code == 409
+    assert caller.post("/requests", wanted | {"project": "Heron"}).status_code == 404
+    policy = told(caller.get("/projects/Kingfisher/request-policy"))
+    assert (policy["set_over"], policy["needed"], policy["pausing"]) == (None, 1, "waits")
+    assert caller.post(f"/requests/{asked['id']}/withdraw").json["state"] == "withdrawn"
+
+
 def find(session: Any, request_id: str) -> Any:
     from govern.access import requests
 

@@ -1,9 +1,7 @@
-"""Requests: one table for all that awaits a second person.
+"""Requests: one table for all that awaits a second person, and its life until it is decided.
 
-Whoever asks cannot approve, nor can an account that the asker created, recovered or promoted, nor
-the other way round, nor two accounts that one person made: else one person could be two. What a
-request does when approved is in the room whose act it is: each act registers itself here by its
-kind, and approving runs it in the approver's transaction.
+What a request does when approved is in the room whose act it is: each act registers itself here by
+its kind, and approving runs it in the approver's transaction.
 """
 
 from __future__ import annotations
@@ -12,17 +10,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, Index, and_, select, text, true, union
+from sqlalchemy import JSON, BigInteger, Index, and_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
+from govern.access.requests.pairing import pair, signature
 from govern.audit import EventType, log
 from govern.audit.log import Entry, Value
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Code, Id, listed, new_id, references, text_column
-from govern.identity import activation, federation, recovery, roles
-from govern.identity.subjects import Subject
+from govern.db import Audited, Base, Code, Id, new_id, references, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
     Act = Callable[[Session, "Request", Principal], None]
+    Gather = Callable[[Session, "Request", str | None, Principal], bool]
 
 
 class RequestKind(StrEnum):
@@ -49,16 +47,26 @@ class RequestKind(StrEnum):
 
 
 class Request(Audited, Base):
-    """Something asked for. `number` is how many grants its list showed; `recorded_at` when."""
+    """Something asked for. `number` is how many grants its list showed; `recorded_at` when.
+
+    Access that is asked for names its project and dataset, and ends unanswered at `expires_at`.
+    """
 
     __tablename__ = "request"
-    __table_args__ = (Index("ix_request_open", "ended_at", "recorded_at"),)
+    __table_args__ = (
+        Index("ix_request_open", "ended_at", "recorded_at"),
+        Index("ix_request_asker", "asked_by", "id"),
+        Index("ix_request_subject", "subject_id", "id"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     kind: Mapped[Code]
     client_id: Mapped[Id | None]
     suspension_id: Mapped[Id | None] = mapped_column(references("suspension.id"))
     subject_id: Mapped[Id | None] = mapped_column(references("subject.id"))
+    project_id: Mapped[Id | None] = mapped_column(references("project.id"))
+    dataset_id: Mapped[Id | None] = mapped_column(references("dataset.id"))
+    expires_at: Mapped[datetime | None] = mapped_column(Utc())
     details: Mapped[dict[str, Any]] = mapped_column(JSON)
     number: Mapped[int] = mapped_column(BigInteger)
     asked_by: Mapped[str] = mapped_column(text_column(200))
@@ -78,6 +86,8 @@ class RequestItem(Base):
 
 
 ACTS: dict[str, Act] = {}
+# Kinds whose approvals are gathered until there are enough: what adds one, and says if they are.
+GATHERS: dict[str, Gather] = {}
 
 
 def performs(kind: RequestKind) -> Callable[[Act], Act]:
@@ -90,9 +100,14 @@ def performs(kind: RequestKind) -> Callable[[Act], Act]:
     return register
 
 
-def signature(by: Principal) -> str:
-    """Who someone is across sessions: `sub_…`, `int_…` or `operator:root`."""
-    return by.name or by.id
+def gathers(kind: RequestKind) -> Callable[[Gather], Gather]:
+    """Mark the function that adds an approval to requests of this kind."""
+
+    def register(gather: Gather) -> Gather:
+        GATHERS[kind] = gather
+        return gather
+
+    return register
 
 
 def ask(
@@ -103,6 +118,9 @@ def ask(
     client: str | None = None,
     suspension: str | None = None,
     subject: str | None = None,
+    project: str | None = None,
+    dataset: str | None = None,
+    expires: datetime | None = None,
     details: dict[str, Any] | None = None,
     items: Iterable[str] = (),
     number: int = 0,
@@ -121,6 +139,9 @@ def ask(
         client_id=client,
         suspension_id=suspension,
         subject_id=subject,
+        project_id=project,
+        dataset_id=dataset,
+        expires_at=expires,
         details={**(details or {}), "logs": logs},
         number=number,
         asked_by=signature(by),
@@ -132,9 +153,14 @@ def ask(
         EventType.REQUEST_OPENED,
         logs=logs,
         by=by,
-        refs={"request": row.id, "suspension": suspension, "subject": subject, "client": client},
-        data={"kind": kind, "number": number},
+        refs=_refs(row),
+        data={
+            "kind": kind,
+            "number": number,
+            "expires_at": clock.text(expires) if expires else None,
+        },
         private={"reason": reason},
+        about=subject,
         stamps=[(row, "recorded_at")],
         recheck=recheck,
     )
@@ -223,32 +249,53 @@ def reason_of(session: OrmSession, row: Request) -> str:
 
 
 def approve(
-    session: Session, request_id: str, *, number: int | None = None, by: Principal
+    session: Session,
+    request_id: str,
+    *,
+    number: int | None = None,
+    seen: str | None = None,
+    by: Principal,
 ) -> Request:
     """Be the second person: run the act and close the request.
 
     `number` is what the approver typed: it must be the number that the list showed (`Brake`).
+    Access may take more approvals than this one: then it stays open. `seen` is its version that
+    the approver looked at (`asking.version`): any other is `Stale`.
     """
     row = _open(session, request_id, by=by)
     permissions.require(by, "request:approve", client=row.client_id, now=clock.now(session))
-    _pair(session, row.asked_by, by)
+    gather = GATHERS.get(row.kind)
+    if gather is None:
+        pair(session, row.asked_by, by)
+    elif not gather(session, row, seen, by):
+        return row
     if row.number and number != row.number:
         raise errors.Brake(
             f"Type the number of grants that come back: {row.number}.", field="number"
         )
     ACTS[row.kind](session, row, by)
-    _close(session, row, "approved", EventType.REQUEST_APPROVED, by=by)
+    end(session, row, "approved", EventType.REQUEST_APPROVED, by=by)
     return row
 
 
-def withdraw(session: Session, request_id: str, *, by: Principal) -> Request:
-    """Take back or turn down what was asked for."""
+def withdraw(session: Session, request_id: str, *, reason: str = "", by: Principal) -> Request:
+    """Take back or turn down what was asked for; who asked for access is told why not."""
     row = _open(session, request_id, by=by)
-    if row.asked_by != signature(by):
+    mine = row.asked_by == signature(by)
+    if not mine:
         permissions.require(by, "request:approve", client=row.client_id)
-    outcome = "withdrawn" if row.asked_by == signature(by) else "refused"
-    _close(session, row, outcome, EventType.REQUEST_WITHDRAWN, by=by)
+        if row.kind == RequestKind.GRANT and not reason:
+            raise errors.Invalid("Say why not: whoever asked is told.", field="reason")
+    end(
+        session, row, "withdrawn" if mine else "refused", EventType.REQUEST_WITHDRAWN,
+        reason=reason, by=by,
+    )  # fmt: skip
     return row
+
+
+def take_back(session: Session, row: Request, *, by: Principal) -> None:
+    """Withdraw a request; for operations that have checked that it is the caller's to withdraw."""
+    end(session, row, "withdrawn", EventType.REQUEST_WITHDRAWN, by=by)
 
 
 def _open(session: OrmSession, request_id: str, *, by: Principal) -> Request:
@@ -258,108 +305,51 @@ def _open(session: OrmSession, request_id: str, *, by: Principal) -> Request:
     return row
 
 
-def _close(
-    session: Session, row: Request, outcome: str, event: EventType, *, by: Principal
+def end(
+    session: Session,
+    row: Request,
+    outcome: str,
+    event: EventType,
+    *,
+    cause: str | None = None,
+    reason: str = "",
+    recheck: Callable[[OrmSession], None] | None = None,
+    by: Principal,
 ) -> None:
+    """Close an open request; for operations that have checked that the caller may."""
+
     def still_open(session: OrmSession) -> None:
+        if recheck is not None:
+            recheck(session)
         ended = select(Request.ended_at).where(Request.id == row.id).with_for_update()
         if session.execute(ended).scalar_one() is not None:
             raise errors.AlreadyEnded("Someone else decided this request just now.")
 
     row.decided_by, row.outcome = signature(by), outcome
+    if cause or reason:
+        said = {"cause": cause, "said": reason}
+        row.details = {**row.details, **{name: text for name, text in said.items() if text}}
     record(
         session,
         event,
         # A request over several clients' logs was put down in each; its closing goes the same way.
         logs=row.details["logs"],
         by=by,
-        refs={
-            "request": row.id,
-            "suspension": row.suspension_id,
-            "subject": row.subject_id,
-            "client": row.client_id,
-        },
-        data={"outcome": outcome},
+        refs=_refs(row),
+        data={"outcome": outcome, "cause": cause},
+        private={"reason": reason},
+        about=row.subject_id,
         stamps=[(row, "ended_at")],
         recheck=still_open,
     )
 
 
-def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> dict[str, str]:
-    """Why the caller cannot be the second person for those who asked: a statement a generation.
-
-    Whoever is not a key of what is returned can be paired with.
-    """
-    second = signature(by)
-    others = set(askers)
-    makers = _makers(session, others | {second})
-    mine = _lineage(makers, second)
-    found = {}
-    for asked_by in others:
-        theirs = _lineage(makers, asked_by)
-        # A person's account; who sits at the machine made the first ones, and has the database.
-        one_made_both = any(who.startswith("sub_") for who in mine & theirs)
-        if asked_by == second:
-            found[asked_by] = "You asked for this yourself: someone else must approve it."
-        elif second in theirs or asked_by in mine or one_made_both:
-            found[asked_by] = (
-                "One of you created, recovered or promoted the other's account, or one person "
-                "did so for both: a third person must approve it."
-            )
-    return found
-
-
-def makers(session: OrmSession, subject_id: str) -> set[str]:
-    """Who created, invited, promoted or recovered an account."""
-    return _made_by(session, {subject_id}).get(subject_id, set())
-
-
-def _pair(session: OrmSession, asked_by: str, by: Principal) -> None:
-    """Refuse two people who are one, or of whom one made the other."""
-    for sentence in obstacles(session, [asked_by], by=by).values():
-        raise errors.SamePerson(sentence)
-
-
-def _lineage(makers: dict[str, set[str]], who: str) -> set[str]:
-    """Someone with all who made their account, and the makers of those."""
-    found, new = {who}, {who}
-    while new:
-        new = set().union(*(makers.get(each, set()) for each in new)) - found
-        found |= new
-    return found
-
-
-def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
-    """Who made, promoted, recovered or linked the accounts of some people, and of those in turn."""
-    found: dict[str, set[str]] = {}
-    asked: set[str] = set()
-    while people - asked:
-        new = _made_by(session, people - asked)
-        asked |= people
-        found |= new
-        # Only accounts have makers; `system` and who sits at the machine are none.
-        people = {who for who in set().union(*new.values()) if who.startswith("sub_")}
-    return found
-
-
-def _made_by(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
-    among = listed(session, sorted(people))
-    recovered = recovery.Recovery.outcome == recovery.USED
-    made = union(
-        *(
-            select(whose, maker).join(among, among.c.value == whose).where(counts)
-            for whose, maker, counts in (
-                (Subject.id, Subject.created_by, true()),
-                (roles.RoleAssignment.subject_id, roles.RoleAssignment.assigned_by, true()),
-                (activation.Activation.subject_id, activation.Activation.issued_by, true()),
-                (federation.IdentityLink.subject_id, federation.IdentityLink.linked_by, true()),
-                (recovery.Recovery.subject_id, recovery.Recovery.asked_by, recovered),
-                (recovery.Recovery.subject_id, recovery.Recovery.approved_by, recovered),
-            )
-        )
-    )
-    found: dict[str, set[str]] = {}
-    for who, maker in session.execute(made):
-        if who != maker:
-            found.setdefault(who, set()).add(maker)
-    return found
+def _refs(row: Request) -> dict[str, str | None]:
+    return {
+        "request": row.id,
+        "suspension": row.suspension_id,
+        "subject": row.subject_id,
+        "client": row.client_id,
+        "project": row.project_id,
+        "dataset": row.dataset_id,
+    }

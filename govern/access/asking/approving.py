@@ -1,0 +1,216 @@
+"""Approving access that was asked for: as many people as its policy says, and nobody twice.
+
+An approval counts as long as its giver may still approve. What is counted is looked at again under
+the log's lock: if anything moved meanwhile (another approval, the policy, a pause), all is done
+anew, so two approvals at once make the grant once, and none lands in a pause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from govern import clock, errors
+from govern.access import grants, requests
+from govern.access.asking import policies
+from govern.access.asking.tables import RequestApproval
+from govern.access.clients import Dataset, Project
+from govern.access.requests import Request, RequestKind, signature
+from govern.audit import EventType
+from govern.audit.record import record
+from govern.db import Again, new_id
+from govern.identity import roles
+from govern.identity.subjects import Subject
+from govern.principal import RoleHeld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.access.asking.policies import Policy
+    from govern.db import Session
+    from govern.principal import Principal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """One approval; `counts` while its giver may still approve."""
+
+    by: str
+    at: datetime
+    counts: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How a request stands: how many approvals it takes, and who gave theirs."""
+
+    policy: Policy
+    reviewed: bool
+    needed: int
+    given: tuple[Given, ...]
+
+    @property
+    def counted(self) -> int:
+        """How many of the approvals given count."""
+        return sum(one.counts for one in self.given)
+
+    @property
+    def missing(self) -> int:
+        """How many more it takes."""
+        return max(0, self.needed - self.counted)
+
+    @property
+    def version(self) -> str:
+        """What names this state in a form: any other is stale."""
+        return f"{self.policy.id or 'none'}.{self.needed}.{self.counted}.{len(self.given)}"
+
+
+def tally(session: OrmSession, row: Request) -> Tally:
+    """How a request for access stands now."""
+    return _tallied(session, row, reviewed=_reviewed(session, row))
+
+
+def _tallied(session: OrmSession, row: Request, *, reviewed: bool) -> Tally:
+    assert row.project_id is not None  # noqa: S101 - access that is asked for has one
+    assert row.client_id is not None  # noqa: S101 - likewise
+    policy = policies.of_place(session, row.project_id, row.client_id)
+    return Tally(
+        policy=policy,
+        reviewed=reviewed,
+        needed=needed(policy, row, reviewed=reviewed),
+        given=approvals(session, {row.id: (policy, row.client_id)})[row.id],
+    )
+
+
+def needed(policy: Policy, row: Request, *, reviewed: bool) -> int:
+    """How many approvals a request takes; under review one more than the policy says.
+
+    An asker who could have given the access is the first of the two that a review demands.
+    """
+    alone = row.details.get("authority", "") is None
+    return policy.needed + (1 if reviewed and alone else 0)
+
+
+def approvals(
+    session: OrmSession, of: dict[str, tuple[Policy, str]]
+) -> dict[str, tuple[Given, ...]]:
+    """The approvals of some requests, given with their policies and clients; two statements."""
+    rows = session.execute(
+        select(RequestApproval.request_id, RequestApproval.approved_by, RequestApproval.recorded_at)
+        .where(RequestApproval.request_id.in_(sorted(of)))
+        .order_by(RequestApproval.recorded_at)
+    ).all()
+    held = _roles(session, {row.approved_by for row in rows})
+    found: dict[str, list[Given]] = {request: [] for request in of}
+    for row in rows:
+        policy, client = of[row.request_id]
+        who = row.approved_by
+        found[row.request_id].append(
+            Given(by=who, at=row.recorded_at, counts=policy.names(who, held[who], client))
+        )
+    return {request: tuple(given) for request, given in found.items()}
+
+
+def _roles(session: OrmSession, people: set[str]) -> dict[str, list[RoleHeld]]:
+    """The roles that some people hold now; who sat at the machine may do what an admin may."""
+    found: dict[str, list[RoleHeld]] = {
+        who: [] if who.startswith("sub_") else [RoleHeld("operator")] for who in people
+    }
+    if not people:
+        return found
+    table = roles.RoleAssignment
+    wanted = (
+        roles.in_force()
+        .with_only_columns(table.subject_id, table.role, table.client_id)
+        .where(table.subject_id.in_(sorted(people)))
+    )
+    for row in session.execute(wanted):
+        found[row.subject_id].append(RoleHeld(row.role, row.client_id))
+    return found
+
+
+def _reviewed(session: OrmSession, row: Request) -> bool:
+    """Whether what it asks for is under review; `Held` or `AlreadyEnded` where it is stopped."""
+    subject = session.get_one(Subject, row.subject_id)
+    project = session.get_one(Project, row.project_id)
+    dataset = session.get_one(Dataset, row.dataset_id) if row.dataset_id else None
+    try:
+        grants.refuse_held(session, subject, project, dataset, two=False)
+    except errors.NeedsSecondPerson:
+        return True
+    return False
+
+
+def shown(session: OrmSession, row: Request) -> tuple[Tally, str]:
+    """How a request stands, and in words what keeps it from being approved now, if anything."""
+    try:
+        reviewed, why_not = _reviewed(session, row), ""
+    except (errors.Held, errors.AlreadyEnded) as error:
+        reviewed, why_not = False, str(error)
+    return _tallied(session, row, reviewed=reviewed), why_not
+
+
+def obstacle(
+    session: OrmSession, row: Request, policy: Policy, given: Iterable[Given], *, by: Principal
+) -> str:
+    """Why the caller cannot be one of those who approve this, in a sentence; empty if they can."""
+    me = signature(by)
+    if row.asked_by == me:
+        return "You asked for this yourself: someone else must approve it."
+    if row.subject_id == by.id:
+        return "This access would be yours: someone else must approve it."
+    if not policy.names(me, by.roles, row.client_id):
+        return "The policy for this project names others to approve access."
+    # Two who approve are two; and so is an asker who counts as one of them.
+    first = {one.by for one in given} - {me}
+    if row.details.get("authority", "") is not None:
+        first.add(row.asked_by)
+    return next(iter(requests.obstacles(session, first, by=by).values()), "")
+
+
+@requests.gathers(RequestKind.GRANT)
+def _gather(session: Session, row: Request, seen: str | None, by: Principal) -> bool:
+    """Add the caller's approval; whether it was the last that it takes."""
+    if row.expires_at is not None and row.expires_at <= clock.now(session):
+        raise errors.AlreadyEnded("Nobody answered in time: this request is over.")
+    before = tally(session, row)
+    if seen is not None and seen != before.version:
+        raise errors.Stale("It stands otherwise than you saw it. Look at it again.")
+    sentence = obstacle(session, row, before.policy, before.given, by=by)
+    if sentence:
+        raise errors.SamePerson(sentence)
+    me = signature(by)
+    mine = next((one for one in before.given if one.by == me), None)
+    if mine is not None and before.missing:
+        raise errors.AlreadyExists(
+            f"You approved this already. It takes {before.missing} more, of other people."
+        )
+
+    def unmoved(session: OrmSession) -> None:
+        ended = select(Request.ended_at).where(Request.id == row.id).with_for_update()
+        if session.execute(ended).scalar_one() is not None or tally(session, row) != before:
+            raise Again
+
+    approval = RequestApproval(id=new_id("apv"), request_id=row.id, approved_by=me)
+    if mine is None:
+        session.add(approval)
+    record(
+        session,
+        EventType.REQUEST_ENDORSED,
+        logs=row.details["logs"],
+        by=by,
+        refs={
+            "request": row.id, "approval": approval.id if mine is None else None,
+            "subject": row.subject_id, "client": row.client_id, "project": row.project_id,
+            "dataset": row.dataset_id, "policy": before.policy.id,
+        },
+        data={"needed": before.needed, "given": before.counted + (mine is None)},
+        stamps=[(approval, "recorded_at")] if mine is None else [],
+        recheck=unmoved,
+    )  # fmt: skip
+    return before.counted + (mine is None) >= before.needed

@@ -1,0 +1,41 @@
+"""What awaits a second person: asking, approving, withdrawing, and who can be the second."""
+
+from govern.access.requests.acts import (
+    Request,
+    RequestItem,
+    RequestKind,
+    approve,
+    ask,
+    awaiting,
+    end,
+    find,
+    gathers,
+    page,
+    performs,
+    reason_of,
+    take_back,
+    waiting,
+    withdraw,
+)
+from govern.access.requests.pairing import makers, obstacles, signature
+
+__all__ = [
+    "Request",
+    "RequestItem",
+    "RequestKind",
+    "approve",
+    "ask",
+    "awaiting",
+    "end",
+    "find",
+    "gathers",
+    "makers",
+    "obstacles",
+    "page",
+    "performs",
+    "reason_of",
+    "signature",
+    "take_back",
+    "waiting",
+    "withdraw",
+]
