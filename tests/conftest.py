@@ -1,13 +1,14 @@
 """Every test that asks for `url` runs on SQLite and on PostgreSQL, each with a database of its own.
 
-The migrations run once for each worker and kind of database; a test gets a copy of what they made:
-the data directory with its keys, and the database (on PostgreSQL one that is made as it was, again
-and again: see tests/support/lending.py). Where many tests begin alike, their file has a
-fixture `beginning`, a function that fills a world: it is run once as well, and they get copies.
+The migrations run once for each kind of database; a test gets a copy of what they made: the data
+directory with its keys, and the database (on PostgreSQL one that is made as it was, again and
+again: see tests/support/lending.py). Where many tests begin alike, their file has a fixture
+`beginning`, a function that fills a world: each worker runs it once, and they get copies.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import shutil
@@ -94,10 +95,10 @@ def pytest_terminal_summary(
 
 @dataclass
 class Templates:
-    """What the migrations make, kept for this worker: a data directory, and a database to copy."""
+    """What the migrations make, to be copied: a data directory, and a database."""
 
     folder: Path
-    server_folder: Path
+    run_folder: Path
     made: dict[tuple[str, Beginning | None], tuple[Path, str]] = field(default_factory=dict)
     begun: dict[str, Any] = field(default_factory=dict)
     _server: postgres.Server | None = None
@@ -111,20 +112,18 @@ class Templates:
     def server(self) -> postgres.Server:
         """The run's PostgreSQL, started by the first who asks."""
         if self._server is None:
-            self._server = postgres.shared(self.server_folder)
+            self._server = postgres.shared(self.run_folder)
         return self._server
 
     def get(self, kind: str, beginning: Beginning | None) -> tuple[Path, str]:
         """Give the data directory and, for PostgreSQL, the database's address: nobody is in it."""
         if (kind, beginning) not in self.made:
-            from govern import db, schema
+            from govern import db
             from govern.config import Settings
             from tests.factory import World
 
             if beginning is None:
-                data_dir = self.folder / kind
-                url = "" if kind == "sqlite" else self.server.create_database()
-                schema.upgrade(Settings(data_dir=data_dir, database_url=url))
+                data_dir, url = self._migrated(kind)
             else:
                 data_dir = self.folder / f"{kind}-{beginning.__module__}.{beginning.__qualname__}"
                 url = self.copy(kind, None, data_dir)
@@ -133,6 +132,22 @@ class Templates:
                 store.dispose()
             self.made[kind, beginning] = (data_dir, url)
         return self.made[kind, beginning]
+
+    def _migrated(self, kind: str) -> tuple[Path, str]:
+        """Migrate a database for all workers of the run, unless another worker did."""
+        from govern import schema
+        from govern.config import Settings
+
+        # A server that ended with its users takes its databases along.
+        where = kind if kind == "sqlite" else f"{kind}-{self.server.port}"
+        data_dir, told = self.run_folder / f"migrated-{where}", self.run_folder / f"{where}.url"
+        with (self.run_folder / f"{where}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not told.exists():
+                url = "" if kind == "sqlite" else self.server.create_database()
+                schema.upgrade(Settings(data_dir=data_dir, database_url=url))
+                told.write_text(url)
+        return data_dir, told.read_text()
 
     def copy(self, kind: str, beginning: Beginning | None, data_dir: Path) -> str:
         """Copy the data directory to one that is not there, and the database; give its address."""
