@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import LargeBinary, and_, func, select, text, update
+from sqlalchemy import LargeBinary, and_, delete, func, select, text, update
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
 from govern.access import names, offboarding
 from govern.access.grants import Grant
+from govern.access.lists import SavedFilter
 from govern.access.requests import Request
 from govern.access.suspension_tables import (
     Scope,
@@ -84,6 +85,7 @@ def erase(session: Session, subject: Subject, *, reason: str, by: Principal) -> 
             raise Again
 
     rows = _empty_rows(session, subject)
+    session.execute(delete(SavedFilter).where(SavedFilter.owner_id == subject.id))
     written = [*_written_about(session, subject, alone)]
     links = session.execute(
         select(IdentityLink).where(

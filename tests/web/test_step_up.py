@@ -100,6 +100,8 @@ LIGHT = {
     "/questions/<question_id>/messages": "it asks or answers, and opens nothing",
     "/roster/preview": "it judges a file, and nothing is written by it",
     "/roster/rejected": "it gives back rows of the file that was sent",
+    "/lists/<list_name>/filters": "it keeps what one looks for, and opens nothing",
+    "/lists/<list_name>/filters/<filter_id>/drop": "one's own, and opens nothing",
     "/pause": "a choice, and nothing is paused by it",
     "/log/verify": "it reads what was brought along",
     "/oauth/authorize": "tokens ask for a factor of twelve hours' age: access.tokens",

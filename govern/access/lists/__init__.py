@@ -7,6 +7,7 @@ belongs to these.
 from govern.access.lists.engine import Asked, List, conditions, export, keys, page
 from govern.access.lists.given import GRANTS
 from govern.access.lists.held import INTEGRATIONS, REQUESTS, SUSPENSIONS
+from govern.access.lists.keeping import SavedFilter, drop, save, saved
 from govern.access.lists.people import PEOPLE, ROLES
 from govern.access.lists.places import CLIENTS, DATASETS, ORGANISATIONS, PROJECTS
 
@@ -18,4 +19,7 @@ LISTS: dict[str, List] = {
     )
 }  # fmt: skip
 
-__all__ = ["LISTS", "Asked", "List", "conditions", "export", "keys", "page"]
+__all__ = [
+    "LISTS", "Asked", "List", "SavedFilter", "conditions", "drop", "export", "keys", "page", "save",
+    "saved",
+]  # fmt: skip

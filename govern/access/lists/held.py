@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, exists, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
+from govern.access import needing
 from govern.access.clients import Client, Dataset, Project
 from govern.access.lists.engine import List
 from govern.access.modes import Mode
@@ -59,6 +60,11 @@ def _lifted() -> ColumnElement[str]:
     return case((Suspension.ended_at.is_(None), "open"), else_="lifted")
 
 
+# What of a suspension is due.
+_DUE = {
+    "confirm": needing.confirm_due, "update": needing.update_late, "review": needing.review_late,
+}  # fmt: skip
+
 SUSPENSIONS = List(
     name="suspensions",
     permission="suspension:read",
@@ -74,8 +80,12 @@ SUSPENSIONS = List(
         "state": lambda value, _: _lifted() == literal(value),
         "mode": lambda value, _: SuspensionMode.mode == value,
         "reason": lambda value, _: Suspension.reason == value,
+        "due": lambda value, _: and_(Suspension.ended_at.is_(None), _DUE[value]()),
     },
-    choices={"state": ("open", "lifted"), "mode": tuple(Mode), "reason": tuple(Reason)},
+    choices={
+        "due": tuple(_DUE), "state": ("open", "lifted"), "mode": tuple(Mode),
+        "reason": tuple(Reason),
+    },
     visible=_over,
     finish=_named,
 )  # fmt: skip

@@ -11,7 +11,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from govern import clock, errors, permissions
 from govern.audit import EventType
@@ -180,6 +180,14 @@ def linked(
         wanted = wanted.where(IdentityLink.subject_id == (person.id if person else ""))
     found = [(row, subject) for row, subject in session.execute(wanted)]
     return found[:PAGE], found[PAGE - 1][0].id if len(found) > PAGE else None
+
+
+def number_linked(session: OrmSession, provider: IdentityProvider) -> int:
+    """How many people sign in by a provider: what its end would take from them."""
+    query = select(func.count()).where(
+        IdentityLink.provider_id == provider.id, IdentityLink.ended_at.is_(None)
+    )
+    return int(session.execute(query).scalar_one())
 
 
 def find(session: OrmSession, provider_id: str, sub: str) -> tuple[IdentityLink, Subject] | None:

@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify, render_template, request
 from flask_babel import gettext as _
 
 from govern.access import holdings, places
-from govern.access.lists import LISTS
+from govern.access.lists import LISTS, saved
 from govern.web import guard
 from govern.web.pages import base, lists
 
@@ -52,6 +52,7 @@ def _groups(query: str, by: Principal) -> list[tuple[str, _Found]]:
         people = holdings.people(session, query=query, limit=_SHOWN, by=by).rows
         projects = places.projects(session, query=query, limit=_SHOWN, by=by).rows
         clients = places.clients(session, query=query, limit=_SHOWN, by=by).rows
+        kept = saved(session, query=query, by=by)[:_SHOWN]
     admin = "admin" in base.roles_of(by)  # whose pages these places are
     return [
         (
@@ -64,6 +65,10 @@ def _groups(query: str, by: Principal) -> list[tuple[str, _Found]]:
             [(one.client.name, one.client.code, f"/clients/{one.client.code}") for one in clients],
         ),
         (_("People"), [(one.name, one.external_id, f"/people/{one.id}") for one in people]),
+        (
+            _("Kept filters"),
+            [(row.name, lists.title(row.list), lists.address(row)) for row in kept],
+        ),
         (_("Acts and places"), acts if admin else []),
     ]  # fmt: skip
 

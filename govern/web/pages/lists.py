@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import errors, permissions
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
 
-    from govern.access.lists import List
+    from govern.access.lists import List, SavedFilter
     from govern.db import Session
     from govern.principal import Principal
 
@@ -120,6 +120,7 @@ def _words() -> dict[str, str]:
         "scopes": _("Scopes"), "scope": _("Scope"), "seen": _("Last seen"),
         "lacks": _("Has none in use"), "ends_from": _("Ends from"), "ends_to": _("Ends until"),
         "demand": _("Does not meet a demand"), "q": _("Search"),
+        "due": _("What is due"), "kept_as": _("Name of the filter"),
     }  # fmt: skip
 
 
@@ -143,6 +144,7 @@ def page(list_name: str, wrong: Mapping[str, str]) -> str:
     asked = Asked.of(listed, request.values)
     with base.showing() as session:
         found = lists.page(session, listed, asked, after=request.args.get("after", ""), by=by)
+        kept = lists.saved(session, listed=listed, by=by)
     filters = {**asked.filters, "sort": asked.sort}
     return render_template(
         "admin/list.html",
@@ -160,6 +162,17 @@ def page(list_name: str, wrong: Mapping[str, str]) -> str:
         choices=listed.choices,
         sorts=list(listed.sorts),
         acts=offered(listed.name),
+        saved=[
+            SimpleNamespace(
+                id=row.id,
+                name=row.name,
+                url=address(row),
+                shared=row.shared,
+                mine=row.owner_id == by.id,
+            )
+            for row in kept
+        ],
+        form=request.form,
         errors=wrong,
         next_url=base.next_url(found.after),
         first_url=base.first_url(),
@@ -191,5 +204,60 @@ def export(list_name: str) -> ResponseReturnValue:
         done=done,
         again=lambda wrong: page(list_name, wrong),
         title=_("Export a list"),
+        cancel=f"/lists/{list_name}",
+    )
+
+
+# --- filters kept by name ----------------------------------------------------------------------
+
+
+def address(row: SavedFilter) -> str:
+    """Where a list is, narrowed as a filter that was kept says."""
+    query = urlencode({**row.filters, **({"sort": row.sort} if row.sort else {})})
+    return f"/lists/{row.list}" + (f"?{query}" if query else "")
+
+
+@blueprint.post("/lists/<list_name>/filters")
+def keep(list_name: str) -> ResponseReturnValue:
+    """Keep what the list is narrowed to under a name, for oneself or for others as well."""
+    listed = of(list_name)
+    asked = Asked.of(listed, request.form)
+
+    def work(session: Session, by: Principal) -> SavedFilter:
+        return lists.save(
+            session, listed, asked, name=base.typed("kept_as"),
+            shared=bool(base.typed("shared")), by=by,
+        )  # fmt: skip
+
+    def done(row: SavedFilter) -> ResponseReturnValue:
+        flash(_("Kept."), "success")
+        return redirect(address(row), 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda wrong: page(list_name, wrong),
+        title=_("Keep a filter"),
+        cancel=f"/lists/{list_name}",
+    )
+
+
+@blueprint.post("/lists/<list_name>/filters/<filter_id>/drop")
+def drop(list_name: str, filter_id: str) -> ResponseReturnValue:
+    """Keep a filter of one's own no longer."""
+    of(list_name)
+
+    def work(session: Session, by: Principal) -> None:
+        lists.drop(session, filter_id, by=by)
+
+    def done(_none: None) -> ResponseReturnValue:
+        flash(_("Dropped."), "success")
+        return redirect(f"/lists/{list_name}", 303)
+
+    return base.act(
+        work,
+        done=done,
+        again=lambda wrong: page(list_name, wrong),
+        title=_("Drop a filter"),
         cancel=f"/lists/{list_name}",
     )

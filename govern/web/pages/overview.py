@@ -6,10 +6,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, flash, redirect, render_template, request
+from flask_babel import format_decimal, ngettext
 from flask_babel import gettext as _
 
 from govern import clock, errors
-from govern.access import asking, entitlements, overview, questions, requests, suspensions
+from govern.access import asking, entitlements, needing, overview, questions, requests, suspensions
+from govern.access.needing import Need, What
 from govern.access.requests import RequestKind
 from govern.audit import reading
 from govern.signals import mail
@@ -42,6 +44,7 @@ def page() -> str:
         waiting = overview.waiting(session, standings, by=by)
         asked, more_asked = questions.waiting(session, limit=overview.QUESTIONS_SHOWN, by=by)
         recent = overview.recent(session, by=by)
+        needs = needing.needs(session, by=by)
         silent = mail.trouble(session)
         announced = demanding.announced(session, by=by)
         told = suspensions.notices.versions(session, (one.suspension.id for one in shown))
@@ -53,6 +56,7 @@ def page() -> str:
     return render_template(
         "admin/overview.html",
         now=clock.utcnow(),
+        needs=[_need(one) for one in needs],
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
         questions=asked,
@@ -71,6 +75,57 @@ def page() -> str:
         ],
         log_url="/log" if "auditor" in base.roles_of(by) else None,
     )
+
+
+def _need(one: Need) -> SimpleNamespace:
+    """So many things that need someone, in words, and where they are."""
+    number = format_decimal(one.number) + ("+" if one.more else "")
+    n = one.number
+    today = clock.utcnow().date()
+    told: dict[What, tuple[str, str | None]] = {
+        What.APPROVE: (
+            ngettext("%(n)s request waits for a second person",
+                     "%(n)s requests wait for a second person", n, n=number), "/requests",
+        ),
+        What.CONFIRM: (
+            ngettext("%(n)s resume is to be confirmed", "%(n)s resumes are to be confirmed", n,
+                     n=number), "/lists/suspensions?due=confirm",
+        ),
+        What.UPDATE: (
+            ngettext("%(n)s update that contractors were promised is late",
+                     "%(n)s updates that contractors were promised are late", n, n=number),
+            "/lists/suspensions?due=update",
+        ),
+        What.REVIEW: (
+            ngettext("%(n)s review of a suspension is overdue",
+                     "%(n)s reviews of suspensions are overdue", n, n=number),
+            "/lists/suspensions?due=review",
+        ),
+        What.QUESTION: (
+            ngettext("%(n)s question has no answer", "%(n)s questions have no answer", n, n=number),
+            "/questions",
+        ),
+        What.FACTOR: (
+            ngettext("%(n)s demand of a factor is not met by all",
+                     "%(n)s demands of a factor are not met by all", n, n=number), "/demands",
+        ),
+        What.STREAM: (
+            ngettext("%(n)s stream of the log does not get through",
+                     "%(n)s streams of the log do not get through", n, n=number), None,
+        ),
+        What.SECRETS: (
+            ngettext("%(n)s integration has no secret that lasts another 7 days",
+                     "%(n)s integrations have no secret that lasts another 7 days", n, n=number),
+            "/integrations",
+        ),
+        What.ENDS: (
+            ngettext("%(n)s grant ends within 7 days", "%(n)s grants end within 7 days", n,
+                     n=number),
+            f"/lists/grants?sort=ends&ends_from={today}&ends_to={today + needing.SOON}",
+        ),
+    }  # fmt: skip
+    words_, url = told[one.what]
+    return SimpleNamespace(text=words_, url=url)
 
 
 def _waiting(item: overview.Waiting) -> SimpleNamespace:

@@ -111,6 +111,8 @@ def _page(provider_id: str, wrong: Mapping[str, str]) -> str:
         found, after = federation.linked(
             session, row, query=wanted, after=request.args.get("after", ""), by=by
         )
+        may_end = row.ended_at is None and base.may("provider:write", None)
+        number = federation.number_linked(session, row) if may_end else 0
         links = [
             SimpleNamespace(
                 id=link.id, sub=link.sub, since=link.recorded_at, name=person.full_name,
@@ -129,7 +131,8 @@ def _page(provider_id: str, wrong: Mapping[str, str]) -> str:
         redirect_uri=federation.redirect_uri(guard.database(), row.id),
         logout_uri=f"{public_url}/sign-in/log-out/{row.id}",
         may_link=row.ended_at is None and base.may("identity:link", None),
-        may_end=row.ended_at is None and base.may("provider:write", None),
+        may_end=may_end,
+        number_linked=number,
         form=request.form,
         errors=wrong,
     )

@@ -133,6 +133,7 @@ def full(world: World, form: str = HTML) -> Scene:
         "authenticator_id": "otp_none", "provider_id": provider.id, "link_id": link.id,
         "form_id": "frm_none", "list_name": "grants", "bulk_id": "blk_none",
         "export": "exp_none", "export_id": "exp_none",
+        "filter_id": "flt_none",
     }  # fmt: skip
     people = {"admin": admin, "auditor": auditor, "contractor": ada}
     return Scene(say, things, people, world.seeds)

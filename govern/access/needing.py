@@ -1,0 +1,245 @@
+"""What needs someone now: each sort of thing as a number and where it is seen to.
+
+All is asked in one statement, and nothing is counted past `MOST`: what is more says so. Whoever is
+admitted to some clients alone is told of what they may act on there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, exists, func, literal, not_, or_, select, union_all
+from sqlalchemy.orm import aliased
+
+from govern import clock, permissions
+from govern.access import grants, requests
+from govern.access.clients import Dataset, Project
+from govern.access.demand_table import Factor, FactorDemand
+from govern.access.grants import Grant
+from govern.access.questions import Question
+from govern.access.requests import Request
+from govern.access.suspension_tables import (
+    ScheduledResume,
+    Suspension,
+    SuspensionNotice,
+    SuspensionTarget,
+)
+from govern.access.suspensions.scheduling import CONFIRM_WITHIN
+from govern.audit.streams import LogStream, LogStreamState
+from govern.identity.integrations.tables import (
+    Integration,
+    IntegrationLimit,
+    IntegrationSecret,
+)
+from govern.identity.roles import RoleAssignment
+from govern.identity.subjects import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session as OrmSession
+
+    from govern.principal import Principal
+
+MOST = 1000
+SOON = timedelta(days=7)
+# Of more grants, who lacks a factor is told by the demand's own page.
+GRANTS_LOOKED_AT = 20_000
+
+
+class What(StrEnum):
+    """What may need someone, the most pressing first."""
+
+    APPROVE = "approve"
+    CONFIRM = "confirm"
+    UPDATE = "update"
+    REVIEW = "review"
+    QUESTION = "question"
+    FACTOR = "factor"
+    STREAM = "stream"
+    SECRETS = "secrets"
+    ENDS = "ends"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """So many things of a sort (`more`: and more than counted)."""
+
+    what: What
+    number: int
+    more: bool
+
+
+def needs(session: OrmSession, *, by: Principal) -> list[Need]:
+    """What the caller may see to now; what there is none of is left out."""
+    parts = [
+        select(literal(what.value), func.count()).select_from(query.limit(MOST + 1).subquery())
+        for what, query in _asked(by).items()
+    ]
+    if not parts:
+        return []
+    found = {what: number for what, number in session.execute(union_all(*parts))}  # noqa: C416
+    return [
+        Need(what=what, number=min(found[what], MOST), more=found[what] > MOST)
+        for what in What
+        if found.get(what)
+    ]
+
+
+def _asked(by: Principal) -> dict[What, Select[Any]]:
+    """What to count of each sort, of those alone that the caller may see to."""
+    found: dict[What, Select[Any]] = {}
+    for what, (permission, asked) in _SORTS.items():
+        clients = permissions.scope(by, permission)
+        if clients is None or clients:
+            found[what] = asked(by, clients)
+    return found
+
+
+def _within(query: Select[Any], column: Any, clients: frozenset[str] | None) -> Select[Any]:
+    return query if clients is None else query.where(column.in_(clients))
+
+
+def _approve(by: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    asked = select(Request.id).where(
+        Request.ended_at.is_(None), Request.asked_by != requests.signature(by)
+    )
+    return _within(asked, Request.client_id, clients)
+
+
+def _open(clients: frozenset[str] | None) -> Select[Any]:
+    """Open suspensions; of some clients, those that lie over something of theirs."""
+    found = select(Suspension.id).where(Suspension.ended_at.is_(None))
+    if clients is None:
+        return found
+    projects = select(Project.id).where(Project.client_id.in_(clients))
+    datasets = select(Dataset.id).where(Dataset.project_id.in_(projects))
+    target = SuspensionTarget
+    over = or_(
+        target.target_id.in_(clients), target.target_id.in_(projects),
+        target.target_id.in_(datasets),
+    )  # fmt: skip
+    return found.where(exists().where(target.suspension_id == Suspension.id, over))
+
+
+def confirm_due() -> ColumnElement[bool]:
+    """That a resume is set for a suspension, and can be confirmed now, and is not."""
+    now = clock.instant()
+    return exists().where(
+        ScheduledResume.suspension_id == Suspension.id, ScheduledResume.ended_at.is_(None),
+        ScheduledResume.confirmed_at.is_(None), ScheduledResume.at > now,
+        ScheduledResume.at <= clock.after(now, CONFIRM_WITHIN),
+    ).correlate(Suspension)  # fmt: skip
+
+
+def update_late() -> ColumnElement[bool]:
+    """That contractors were to hear of a suspension again before now."""
+    later = aliased(SuspensionNotice)
+    newer = exists().where(
+        later.suspension_id == SuspensionNotice.suspension_id,
+        later.number > SuspensionNotice.number,
+    ).correlate(SuspensionNotice)  # fmt: skip
+    return exists().where(
+        SuspensionNotice.suspension_id == Suspension.id,
+        SuspensionNotice.next_update_by < clock.instant(), ~newer,
+    ).correlate(Suspension)  # fmt: skip
+
+
+def review_late() -> ColumnElement[bool]:
+    """That a suspension was to be looked at before now."""
+    return Suspension.review_by < clock.instant()
+
+
+def _due(
+    condition: Callable[[], ColumnElement[bool]],
+) -> Callable[[Principal, frozenset[str] | None], Select[Any]]:
+    return lambda _, clients: _open(clients).where(condition())
+
+
+def _question(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    asked = (
+        select(Question.id)
+        .join(Subject, Subject.id == Question.subject_id)
+        .where(Question.waiting_since.is_not(None), Subject.ended_at.is_(None))
+    )
+    return _within(asked, Question.client_id, clients)
+
+
+def _factor(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    """Demands that somebody does not meet yet; not looked for where there are many grants."""
+    place = or_(
+        Grant.client_id == FactorDemand.target_id, Grant.project_id == FactorDemand.target_id
+    )
+    holding = exists().where(
+        place, Grant.ended_at.is_(None), Grant.ends_at > clock.instant(), _lacks(Grant.subject_id)
+    ).correlate(FactorDemand)  # fmt: skip
+    assigned = exists().where(
+        RoleAssignment.role == FactorDemand.target_id, RoleAssignment.ended_at.is_(None),
+        or_(RoleAssignment.ends_at.is_(None), RoleAssignment.ends_at > clock.instant()),
+        _lacks(RoleAssignment.subject_id),
+    ).correlate(FactorDemand)  # fmt: skip
+    looked_at = select(Grant.id).limit(GRANTS_LOOKED_AT + 1).subquery()
+    few = select(func.count()).select_from(looked_at).scalar_subquery() <= GRANTS_LOOKED_AT
+    asked = select(FactorDemand.id).where(
+        FactorDemand.ended_at.is_(None), or_(assigned, and_(few, holding))
+    )
+    return _within(asked, FactorDemand.client_id, clients)
+
+
+def _lacks(subject_id: Any) -> ColumnElement[bool]:
+    """That someone does not have what a demand asks."""
+    return or_(
+        *(
+            and_(FactorDemand.factor == factor, not_(grants.has(factor, subject_id)))
+            for factor in Factor
+        )
+    )
+
+
+def _stream(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    failing = (
+        select(LogStream.id)
+        .join(LogStreamState, LogStreamState.stream_id == LogStream.id)
+        .where(LogStream.ended_at.is_(None), LogStreamState.failures > 0)
+    )
+    return _within(failing, LogStream.client_id, clients)
+
+
+def _secrets(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    """Integrations whose every secret ends soon, or has: they will be heard of no more."""
+    soon = clock.after(clock.instant(), SOON)
+    lasting = exists().where(
+        IntegrationSecret.integration_id == Integration.id,
+        or_(IntegrationSecret.ends_at.is_(None), IntegrationSecret.ends_at > soon),
+    )
+    any_ = exists().where(IntegrationSecret.integration_id == Integration.id)
+    ending = select(Integration.id).where(Integration.ended_at.is_(None), any_, ~lasting)
+    if clients is None:
+        return ending
+    own = exists().where(IntegrationLimit.integration_id == Integration.id)
+    return ending.where(own, ~own.where(IntegrationLimit.client_id.not_in(clients)))
+
+
+def _ends(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    now = clock.instant()
+    ending = select(Grant.id).where(
+        Grant.ends_at >= now, Grant.ends_at < clock.after(now, SOON), Grant.ended_at.is_(None)
+    )
+    return _within(ending, Grant.client_id, clients)
+
+
+_SORTS: dict[What, tuple[str, Callable[[Principal, frozenset[str] | None], Select[Any]]]] = {
+    What.APPROVE: ("request:approve", _approve),
+    What.CONFIRM: ("suspension:lift", _due(confirm_due)),
+    What.UPDATE: ("suspension:open", _due(update_late)),
+    What.REVIEW: ("suspension:open", _due(review_late)),
+    What.QUESTION: ("question:answer", _question),
+    What.FACTOR: ("demand:set", _factor),
+    What.STREAM: ("log:read", _stream),
+    What.SECRETS: ("integration:create", _secrets),
+    What.ENDS: ("grant:issue", _ends),
+}
