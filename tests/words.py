@@ -22,6 +22,7 @@ from govern.audit import events
 ROOT = Path(__file__).parent.parent
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2),
+    "say": None, "later": None,  # of mails
 }  # fmt: skip
 # What the tables of the domain say to people.
 TABLES = (events.SENTENCES, demands.SENTENCES, evaluation.REASONS)
@@ -47,7 +48,7 @@ EVERYONES = (
 )  # fmt: skip
 
 
-def gather(places: tuple[str, ...] = ("templates", "govern/web")) -> Catalog:
+def gather(places: tuple[str, ...] = ("templates", "govern/web", "govern/signals/mail")) -> Catalog:
     """Every sentence said in these places, and by the domain; those with a plural as pairs."""
     found = Catalog(charset="utf-8")
     for place in places:

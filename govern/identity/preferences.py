@@ -13,12 +13,13 @@ from govern import errors, languages
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import PERSONAL, Again, Audited, Base, Id, references, text_column
+from govern.db import PERSONAL, Again, Audited, Base, Id, listed, references, text_column
 from govern.identity.subjects import Subject
+from govern.languages import Voice
 from govern.principal import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy.orm import Session as OrmSession
 
@@ -50,15 +51,37 @@ def zone(session: OrmSession, subject_id: str) -> ZoneInfo | None:
     return ZoneInfo(name) if name in zones() else None
 
 
-def set_time_zone(session: Session, name: str, *, by: Principal) -> None:
-    """Choose one's own time zone, or none (empty); the same again changes nothing."""
+def voices(session: Session, people: Iterable[str]) -> dict[str, Voice]:
+    """How some people like to be spoken to; who chose nothing is told in English and in UTC."""
+    among = listed(session, sorted(people))
+    rows = session.execute(
+        select(Subject.id, Subject.language, Preference.time_zone)
+        .join(among, among.c.value == Subject.id)
+        .outerjoin(Preference, Preference.subject_id == Subject.id)
+    )
+    return {
+        person: Voice(language or languages.DEFAULT, ZoneInfo(name) if name in zones() else None)
+        for person, language, name in rows
+    }
+
+
+def set_time_zone(session: Session, name: str, *, seen: str | None = None, by: Principal) -> None:
+    """Choose one's own time zone, or none (empty); the same again changes nothing.
+
+    `seen` is the one that the caller looked at: any other is `Stale`.
+    """
     if by.kind is not Kind.SUBJECT:
         raise errors.Forbidden("Only a person has preferences.")
     if name and name not in zones():
         raise errors.Invalid(f"“{name}” is no time zone that we know.", field="time_zone")
     row = session.get(Preference, by.id)
-    if (row.time_zone if row is not None else "") == name:
+    present = row.time_zone if row is not None else ""
+    if present == name:
         return
+    if seen is not None and seen != present:
+        raise errors.Stale(
+            "It was set to %(now)s meanwhile.", field="time_zone", now=present or "UTC"
+        )
     fresh = row is None
     if row is None:
         row = Preference(subject_id=by.id, time_zone=name)
@@ -73,15 +96,27 @@ def set_time_zone(session: Session, name: str, *, by: Principal) -> None:
     _record(session, row, "time_zone", name, by=by, recheck=recheck)
 
 
-def set_language(session: Session, language: str, *, by: Principal) -> None:
-    """Choose what language one reads, or "" for what one's browser asks for."""
+def set_language(
+    session: Session, language: str, *, seen: str | None = None, by: Principal
+) -> None:
+    """Choose what language one reads, or "" for what one's browser asks for.
+
+    `seen` is the one that the caller looked at: any other is `Stale`.
+    """
     if by.kind is not Kind.SUBJECT:
         raise errors.Forbidden("Only a person has preferences.")
     if language and language not in languages.NAMES:
         raise errors.Invalid("Choose one of the languages of the list.", field="language")
     person = session.get_one(Subject, by.id)
-    if (person.language or "") == language:
+    present = person.language or ""
+    if present == language:
         return
+    if seen is not None and seen != present:
+        raise errors.Stale(
+            "It was set to %(now)s meanwhile.",
+            field="language",
+            now=languages.NAMES.get(present, "–"),
+        )
     person.language = language or None
     _record(session, person, "language", language, by=by)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from govern.access.suspensions import notices
 from govern.audit import follower
 from govern.cli.followers import Followers
 from govern.db import Database
+from govern.identity import preferences
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal
 from govern.signals import mail
@@ -131,6 +133,30 @@ def test_one_mail_a_person_tells_of_a_pause_in_words_that_help_and_no_more(
     for secret in ("ASTER", "BOREAL", "Aster", "Cinnabar", "leak", "Dana", other.email):
         assert secret not in body + told["Subject"]
     assert "Heron" not in told["Subject"]
+
+
+def test_a_mail_speaks_the_language_and_tells_the_time_of_who_reads_it(
+    world: World, box: Mailbox
+) -> None:
+    german, spanish, neither = held(world, "Heron", people=3)
+    for someone, language, zone in ((german, "de", "Europe/Berlin"), (spanish, "es", "")):
+        with clock.at(START + 10 * MINUTE):
+            me = person(someone)
+            world.do(partial(preferences.set_language, language=language, by=me))
+            world.do(partial(preferences.set_time_zone, name=zone, by=me))
+    clear(box)
+    at = START + timedelta(days=20, minutes=30)
+    with clock.at(at):
+        world.suspend("project:Heron", note="We are looking.")
+    round_(world, at)
+    (told,) = box.to(german.email)
+    assert (told["Subject"], told["Content-Language"]) == ("Ihr Zugang hat sich geändert", "de")
+    assert "Seit 15.01.2028, 10:30 GMT+01:00 ruht die Arbeit." in text(told)
+    assert "We are looking." in text(told), "what an admin wrote is theirs"
+    (told,) = box.to(spanish.email)
+    assert "Desde el 15 ene 2028, 09:30 UTC el trabajo está en pausa." in text(told)
+    (told,) = box.to(neither.email)
+    assert f"Since {at:%Y-%m-%d %H:%M} UTC work is paused." in text(told)
 
 
 def test_each_act_is_told_to_whom_it_concerns_and_never_to_who_did_it(

@@ -16,6 +16,7 @@ from govern.db import insert_if_absent
 from govern.identity import recovery, resets
 from govern.identity.recovery import Recovery
 from govern.identity.resets import PasswordReset
+from govern.languages import later
 from govern.signals.mail.tables import MailAct
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from govern.config import Settings
     from govern.db import Session
+    from govern.languages import Voice
 
 ON_RECOVERY = frozenset({
     EventType.RECOVERY_APPROVED, EventType.RECOVERY_CANCELLED, EventType.RECOVERY_COMPLETED,
@@ -34,14 +36,15 @@ ON_RECOVERY = frozenset({
 # The mail with a recovery's link, which goes out once it works: no event of its own.
 LINK = "recovery.link"
 TITLES: dict[str, str] = {
-    EventType.RECOVERY_APPROVED: "Your account is being recovered",
-    EventType.RECOVERY_CANCELLED: "The recovery of your account was called off",
-    EventType.RECOVERY_COMPLETED: "Your account was recovered",
-    EventType.RESET_ASKED: "A new password for your account",
-    EventType.RESET_COMPLETED: "Your password was changed",
-    LINK: "The link to recover your account",
+    EventType.RECOVERY_APPROVED: later("Your account is being recovered"),
+    EventType.RECOVERY_CANCELLED: later("The recovery of your account was called off"),
+    EventType.RECOVERY_COMPLETED: later("Your account was recovered"),
+    EventType.RESET_ASKED: later("A new password for your account"),
+    EventType.RESET_COMPLETED: later("Your password was changed"),
+    LINK: later("The link to recover your account"),
 }
-_NOT_YOU = "If this was not you, tell those who run govern at once."
+_NOT_YOU = later("If this was not you, tell those who run govern at once.")
+_CALL_OFF = later("If you did not ask for this, call it off:")
 
 
 def acts(session: Session, entry: Row[Any]) -> list[tuple[str, datetime]]:
@@ -61,59 +64,66 @@ def acts(session: Session, entry: Row[Any]) -> list[tuple[str, datetime]]:
     return found
 
 
-def words(session: Session, settings: Settings, act: MailAct, person: str) -> list[str]:
+def words(session: Session, settings: Settings, act: MailAct, person: str, say: Voice) -> list[str]:
     """What one person is told; nothing where it would be true no longer."""
     if act.type == EventType.RECOVERY_APPROVED:
-        return _approved(session, settings, act, person)
+        return _approved(session, settings, act, person, say)
     if act.type == LINK:
-        return _link(session, settings, act, person)
+        return _link(session, settings, act, person, say)
     if act.type == EventType.RESET_ASKED:
-        return _reset(session, settings, act, person)
-    at = _when(act.at)
+        return _reset(session, settings, act, person, say)
+    at = say.when(act.at)
     return {
         EventType.RECOVERY_CANCELLED: [
-            (
-                f"The recovery of your account was called off on {at}. Its link does not work, and "
-                "everything is as it was."
+            say(
+                "The recovery of your account was called off on %(at)s. Its link does not work, "
+                "and everything is as it was.",
+                at=at,
             )
         ],
         EventType.RECOVERY_COMPLETED: [
-            (
-                f"On {at} your account was given a new password and a new authenticator. All "
-                "that you had before has ended, and every session."
+            say(
+                "On %(at)s your account was given a new password and a new authenticator. All "
+                "that you had before has ended, and every session.",
+                at=at,
             ),
-            _NOT_YOU,
+            say(_NOT_YOU),
         ],
         EventType.RESET_COMPLETED: [
-            f"On {at} a new password was set for your account, and every session ended.",
-            _NOT_YOU,
+            say(
+                "On %(at)s a new password was set for your account, and every session ended.", at=at
+            ),
+            say(_NOT_YOU),
         ],
     }[EventType(act.type)]
 
 
-def _approved(session: Session, settings: Settings, act: MailAct, person: str) -> list[str]:
+def _approved(
+    session: Session, settings: Settings, act: MailAct, person: str, say: Voice
+) -> list[str]:
     row = session.execute(_recovery(person, act.at)).scalar_one()
     found = recovery.links(session, row)
     if found is None:
         return []
     return [
-        (
+        say(
             "Two admins agreed to let you back into your account, since a second factor of yours "
             "was reported lost."
         ),
         "",
-        (
-            f"From {_when(row.works_from)} until {_when(row.expires_at)} a link, which we send you "
-            "then, lets you set a new password and a new authenticator. The old ones end at that "
-            "moment, not before."
+        say(
+            "From %(begin)s until %(end)s a link, which we send you then, lets you set a new "
+            "password and a new authenticator. The old ones end at that moment, not before.",
+            begin=say.when(row.works_from),
+            end=say.when(row.expires_at),
         ),
         "",
-        "If you did not ask for this, call it off:",
+        say(_CALL_OFF),
         f"  {settings.public_url}/recover/cancel/{found[1]}",
     ]
 
 
-def _link(session: Session, settings: Settings, act: MailAct, person: str) -> list[str]:
+def _link(session: Session, settings: Settings, act: MailAct, person: str, say: Voice) -> list[str]:
     row = session.execute(
         select(Recovery).where(
             Recovery.subject_id == person,
@@ -127,18 +137,20 @@ def _link(session: Session, settings: Settings, act: MailAct, person: str) -> li
         return []
     token, cancel = found
     return [
-        (
-            "This link lets you set a new password and a new authenticator, once, until "
-            f"{_when(row.expires_at)}:"
+        say(
+            "This link lets you set a new password and a new authenticator, once, until %(at)s:",
+            at=say.when(row.expires_at),
         ),
         f"  {settings.public_url}/recover/{token}",
         "",
-        "If you did not ask for this, call it off:",
+        say(_CALL_OFF),
         f"  {settings.public_url}/recover/cancel/{cancel}",
     ]
 
 
-def _reset(session: Session, settings: Settings, act: MailAct, person: str) -> list[str]:
+def _reset(
+    session: Session, settings: Settings, act: MailAct, person: str, say: Voice
+) -> list[str]:
     row = session.execute(
         select(PasswordReset).where(
             PasswordReset.subject_id == person,
@@ -151,19 +163,16 @@ def _reset(session: Session, settings: Settings, act: MailAct, person: str) -> l
     if row is None or token is None:
         return []
     return [
-        (
+        say(
             "Somebody, you we hope, asked for a new password for your account. This link sets one, "
-            f"once, until {_when(row.expires_at)}; it asks for your second factor too:"
+            "once, until %(at)s; it asks for your second factor too:",
+            at=say.when(row.expires_at),
         ),
         f"  {settings.public_url}/reset/{token}",
         "",
-        "If it was not you, there is nothing to do: your password stays as it is.",
+        say("If it was not you, there is nothing to do: your password stays as it is."),
     ]
 
 
 def _recovery(person: str, at: datetime) -> Any:
     return select(Recovery).where(Recovery.subject_id == person, Recovery.recorded_at == at)
-
-
-def _when(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"

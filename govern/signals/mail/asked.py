@@ -16,6 +16,7 @@ from govern.access.requests import Request, RequestKind
 from govern.audit import EventType
 from govern.db import listed
 from govern.identity.subjects import Subject
+from govern.languages import later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,23 +27,24 @@ if TYPE_CHECKING:
 
     from govern.config import Settings
     from govern.db import Session
+    from govern.languages import Voice
 
 REQUESTS = "requests"
-TITLE = "What became of your request for access"
+TITLE = later("What became of your request for access")
 TYPES = frozenset({
     EventType.REQUEST_APPROVED, EventType.REQUEST_WITHDRAWN, EventType.REQUEST_DIED,
 })  # fmt: skip
 _OUTCOMES = {
-    "approved": "given", "refused": "turned down", "withdrawn": "withdrawn",
-    "expired": "nobody answered in time", "died": "over",
+    "approved": later("given"), "refused": later("turned down"), "withdrawn": later("withdrawn"),
+    "expired": later("nobody answered in time"), "died": later("over"),
 }  # fmt: skip
 _CAUSES = {
-    asking.Cause.CLIENT_ENDED: "the project ended",
-    asking.Cause.PROJECT_ENDED: "the project ended",
-    asking.Cause.DATASET_ENDED: "the dataset ended",
-    asking.Cause.PERSON_LEFT: "whom it was for has left",
-    asking.Cause.ASKER_LEFT: "who asked for it has left",
-    asking.Cause.PAUSED: "the project was paused",
+    asking.Cause.CLIENT_ENDED: later("the project ended"),
+    asking.Cause.PROJECT_ENDED: later("the project ended"),
+    asking.Cause.DATASET_ENDED: later("the dataset ended"),
+    asking.Cause.PERSON_LEFT: later("whom it was for has left"),
+    asking.Cause.ASKER_LEFT: later("who asked for it has left"),
+    asking.Cause.PAUSED: later("the project was paused"),
 }
 
 
@@ -65,10 +67,10 @@ def told(session: Session, entries: Sequence[Row[Any]]) -> list[tuple[datetime, 
 
 
 def words(
-    session: Session, settings: Settings, begins: datetime, ends: datetime, people: list[str]
+    session: Session, settings: Settings, begins: datetime, ends: datetime, voices: dict[str, Voice]
 ) -> dict[str, list[str]]:
     """What each of some people is told of what ended in [begins, ends)."""
-    among = listed(session, sorted(people))
+    among = listed(session, sorted(voices))
     rows = session.execute(
         select(Request, Project.code, Subject.external_id)
         .join(Project, Project.id == Request.project_id)
@@ -87,13 +89,15 @@ def words(
     found: dict[str, list[str]] = {}
     for row, project, person in rows:
         how = _CAUSES.get(row.details.get("cause", "")) or _OUTCOMES[row.outcome or ""]
-        for who in {row.asked_by, row.subject_id or ""} & set(people):
-            of = "" if who == row.subject_id else f" for {person}"
-            found.setdefault(who, []).append(f"  {project}{of}: {how}")
-    return {
-        person: [
-            "Of the access that was asked for:", "", *lines, "",
-            f"Read more on your own page: {settings.public_url}/requests/mine",
-        ]
-        for person, lines in found.items()
-    }  # fmt: skip
+        for who in {row.asked_by, row.subject_id or ""} & voices.keys():
+            say = voices[who]
+            place = project
+            if who != row.subject_id:
+                place = say("%(project)s for %(person)s", project=project, person=person)
+            found.setdefault(who, []).append(f"  {place}: {say(how)}")
+    url, told = f"{settings.public_url}/requests/mine", {}
+    for who, lines in found.items():
+        say = voices[who]
+        more = say("Read more on your own page: %(url)s", url=url)
+        told[who] = [say("Of the access that was asked for:"), "", *lines, "", more]
+    return told

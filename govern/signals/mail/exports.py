@@ -12,6 +12,7 @@ from govern.audit import EventType
 from govern.audit.exports import LogExport
 from govern.audit.log import HOUSE, Entry
 from govern.db import insert_if_absent
+from govern.languages import later
 from govern.signals.mail.tables import MailAct
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
     from govern.config import Settings
     from govern.db import Session
+    from govern.languages import Voice
 
 TITLES: dict[str, str] = {
-    EventType.EXPORT_READY: "Your export is ready",
-    EventType.EXPORT_FAILED: "Your export could not be made",
+    EventType.EXPORT_READY: later("Your export is ready"),
+    EventType.EXPORT_FAILED: later("Your export could not be made"),
 }
 TYPES = frozenset({EventType.EXPORT_READY, EventType.EXPORT_FAILED})
 
@@ -39,7 +41,7 @@ def act(session: Session, entry: Row[Any]) -> str:
     return act_id
 
 
-def words(session: Session, settings: Settings, act: MailAct, person: str) -> list[str]:
+def words(session: Session, settings: Settings, act: MailAct, person: str, say: Voice) -> list[str]:
     """What they are told; nothing once it is forgotten. No client is named."""
     body = session.execute(
         select(Entry.leaf).where(
@@ -50,10 +52,17 @@ def words(session: Session, settings: Settings, act: MailAct, person: str) -> li
     row = session.get(LogExport, json.loads(body)["refs"]["export"])
     if row is None:
         return []
-    asked = f"The export that you asked for on {row.asked_at:%Y-%m-%d %H:%M} UTC"
+    asked = say.when(row.asked_at)
     if act.type == EventType.EXPORT_FAILED:
-        lines = [f"{asked} could not be made:", "", f"  {row.error}"]
+        told = say("The export that you asked for on %(asked)s could not be made:", asked=asked)
+        lines = [told, "", f"  {row.error}"]
     else:
-        until = f"{row.expires_at:%Y-%m-%d %H:%M} UTC"
-        lines = [f"{asked} is ready. Its file stays until {until}."]
+        lines = [
+            say(
+                "The export that you asked for on %(asked)s is ready. Its file stays until "
+                "%(until)s.",
+                asked=asked,
+                until=say.when(row.expires_at),
+            )
+        ]
     return [*lines, "", f"  {settings.public_url}/log/exports"]

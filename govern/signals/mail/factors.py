@@ -17,6 +17,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE, Entry
 from govern.db import insert_if_absent
 from govern.identity.sessions import WebSession
+from govern.languages import later
 from govern.signals.mail.tables import MailAct
 
 if TYPE_CHECKING:
@@ -27,47 +28,60 @@ if TYPE_CHECKING:
 
     from govern.config import Settings
     from govern.db import Session
+    from govern.languages import Voice
 
 _DONE = {
-    EventType.PASSWORD_SET: "A password was set.",
-    EventType.TOTP_ENROLLED: "An authenticator app was added.",
-    EventType.PASSKEY_ENROLLED: "A passkey was added.",
-    EventType.RECOVERY_CODES_ISSUED: "New recovery codes were made; older ones work no longer.",
-    EventType.RECOVERY_CODES_REMOVED: "Your recovery codes were ended.",
-    EventType.RECOVERY_CODE_USED: "A recovery code was used. It works no longer.",
+    EventType.PASSWORD_SET: later("A password was set."),
+    EventType.TOTP_ENROLLED: later("An authenticator app was added."),
+    EventType.PASSKEY_ENROLLED: later("A passkey was added."),
+    EventType.RECOVERY_CODES_ISSUED: later(
+        "New recovery codes were made; older ones work no longer."
+    ),
+    EventType.RECOVERY_CODES_REMOVED: later("Your recovery codes were ended."),
+    EventType.RECOVERY_CODE_USED: later("A recovery code was used. It works no longer."),
 }
-_REMOVED = {"totp": "An authenticator app was removed.", "passkey": "A passkey was removed."}
+_REMOVED = {
+    "totp": later("An authenticator app was removed."),
+    "passkey": later("A passkey was removed."),
+}
 _DISABLED = {
-    "password": "Your password was guessed at a hundred times in a row. It counts no longer, but "
-    "in browsers in which you signed in with it before. Set a new one:\n  {url}/forgot",
-    "present_password": "Your present password was guessed at a hundred times in a row, from "
-    "within your account. It cannot be changed there any longer. Set a new one:\n  {url}/forgot",
-    "totp": "The codes of your authenticator apps were guessed at a hundred times in a row. These "
-    "apps count no longer. Sign in with a passkey or a recovery code, and add an app anew:\n"
-    "  {url}/account",
-    "recovery": "Your recovery codes were guessed at a hundred times in a row. They count no "
-    "longer. Sign in otherwise, and make new ones:\n  {url}/account",
+    "password": later(
+        "Your password was guessed at a hundred times in a row. It counts no longer, but in "
+        "browsers in which you signed in with it before. Set a new one:"
+    ),
+    "present_password": later(
+        "Your present password was guessed at a hundred times in a row, from within your account. "
+        "It cannot be changed there any longer. Set a new one:"
+    ),
+    "totp": later(
+        "The codes of your authenticator apps were guessed at a hundred times in a row. These "
+        "apps count no longer. Sign in with a passkey or a recovery code, and add an app anew:"
+    ),
+    "recovery": later(
+        "Your recovery codes were guessed at a hundred times in a row. They count no longer. Sign "
+        "in otherwise, and make new ones:"
+    ),
 }
-_TRIED = (
+_IN_ACCOUNT = {"totp", "recovery"}  # where it is put right; a password is, where it was forgotten
+_TRIED = later(
     "Wrong second factors were shown for your account, several in a row. Whoever did so knows "
-    "your password, or was signed in as you. If that was not you, set a new password:\n"
-    "  {url}/forgot"
+    "your password, or was signed in as you. If that was not you, set a new password:"
 )
 FACTORS = "account.factors"
 DISABLED = EventType.AUTHENTICATOR_DISABLED
 TRIED = EventType.FACTOR_GUESSED_AT
 NEW_BROWSER = EventType.NEW_BROWSER
 TITLES: dict[str, str] = {
-    FACTORS: "How you sign in has changed",
-    DISABLED: "A way to sign in was stopped",
-    TRIED: "Wrong codes for your account",
-    NEW_BROWSER: "A sign-in with a new browser",
+    FACTORS: later("How you sign in has changed"),
+    DISABLED: later("A way to sign in was stopped"),
+    TRIED: later("Wrong codes for your account"),
+    NEW_BROWSER: later("A sign-in with a new browser"),
 }
 _CHANGES = frozenset({*_DONE, EventType.AUTHENTICATOR_REMOVED})
 # A recovery's own mail says all that it changed; it is followed to be told from other changes.
 TYPES = _CHANGES | {DISABLED, TRIED, NEW_BROWSER, EventType.RECOVERY_COMPLETED}
 _SAME_COMMIT = timedelta(milliseconds=1)
-_NOT_YOU = (
+_NOT_YOU = later(
     "If this was not you, end all other sessions on your account page, and tell those who run "
     "govern at once."
 )
@@ -105,27 +119,34 @@ def _commits(entries: Iterable[Row[Any]]) -> list[tuple[str, str, datetime]]:
     return list(found)
 
 
-def words(session: Session, settings: Settings, act: MailAct, person: str) -> list[str]:
+def words(session: Session, settings: Settings, act: MailAct, person: str, say: Voice) -> list[str]:
     """What one person is told."""
     entries = _entries(session, act, person)
     if not entries:
         return []
-    at = f"{act.at:%Y-%m-%d %H:%M} UTC"
+    at, url = say.when(act.at), settings.public_url
     if act.type == FACTORS:
-        done = [f"  {_sentence(entry)}" for entry in entries]
-        lines = [f"On {at}, for your account:", "", *done]
+        done = [f"  {say(_sentence(entry))}" for entry in entries]
+        lines = [say("On %(at)s, for your account:", at=at), "", *done]
     elif act.type == NEW_BROWSER:
-        lines = [f"On {at} somebody signed in as you with a browser that was not used for it yet."]
+        lines = [
+            say(
+                "On %(at)s somebody signed in as you with a browser that was not used for it yet.",
+                at=at,
+            )
+        ]
         opened = entries[0]["refs"]["opened"]
         device = session.execute(
             select(WebSession.device).where(WebSession.id == opened)
         ).scalar_one_or_none()
-        lines += [f"It says that it is {device}."] if device else []
+        lines += [say("It says that it is %(device)s.", device=device)] if device else []
     else:
         factor = entries[0]["data"]["factor"]
-        told = _TRIED if act.type == TRIED else _DISABLED[factor]
-        lines = [f"On {at}:", "", *told.format(url=settings.public_url).splitlines()]
-    return [*lines, "", _NOT_YOU, f"  {settings.public_url}/account"]
+        tried = act.type == TRIED
+        told = _TRIED if tried else _DISABLED[factor]
+        where = "account" if not tried and factor in _IN_ACCOUNT else "forgot"
+        lines = [say("On %(at)s:", at=at), "", say(told), f"  {url}/{where}"]
+    return [*lines, "", say(_NOT_YOU), f"  {url}/account"]
 
 
 def _entries(session: Session, act: MailAct, person: str) -> list[dict[str, Any]]:

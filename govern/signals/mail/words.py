@@ -1,8 +1,9 @@
 """What a mail says: what was done, what it means for this person, and where to read on.
 
-It holds nothing that the person's own page does not: their own projects' codes, what the notice
-says, no one else's name, no client. What an admin typed is set in, so that it cannot pass for ours.
-The subject tells no code, since it shows on a locked screen.
+It is in the language that the person chose, with times of their zone; English and UTC unless they
+did. It holds nothing that the person's own page does not: their own projects' codes, what the
+notice says, no one else's name, no client. What an admin typed is set in, so that it cannot pass
+for ours. The subject tells no code, since it shows on a locked screen.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from govern.access.suspensions import Suspension, SuspensionMode
 from govern.audit import EventType
 from govern.audit.log import Entry
 from govern.db import listed
-from govern.identity import federation
+from govern.identity import federation, preferences
 from govern.identity.subjects import Subject
+from govern.languages import later
 from govern.signals.mail import accounts, asked, exports, factors
 from govern.signals.mail.following import ANSWERS, GRANTS, ON_ACCOUNTS, ON_GRANTS, TOGETHER
 
@@ -39,33 +41,44 @@ if TYPE_CHECKING:
 
     from govern.config import Settings
     from govern.db import Session
+    from govern.languages import Voice
     from govern.signals.mail.tables import MailAct
 
 _SAME_COMMIT = timedelta(milliseconds=1)
+# What is so of the work, and of a person's own access.
 _STATE = {
-    Mode.PAUSED: "paused",
-    Mode.READ_ONLY: "read-only: you may look, but change and download nothing",
-    Mode.UNDER_REVIEW: "under review: work goes on, with a code from your authenticator every "
-    "12 hours",
-}
+    Mode.PAUSED: (later("Since %(at)s work is paused."),
+                  later("Since %(at)s your own access is paused.")),
+    Mode.READ_ONLY: (
+        later("Since %(at)s work is read-only: you may look, but change and download nothing."),
+        later("Since %(at)s your own access is read-only: you may look, but change and download "
+              "nothing."),
+    ),
+    Mode.UNDER_REVIEW: (
+        later("Since %(at)s work is under review: it goes on, with a code from your authenticator "
+              "every 12 hours."),
+        later("Since %(at)s your own access is under review: work goes on, with a code from your "
+              "authenticator every 12 hours."),
+    ),
+}  # fmt: skip
 _SUBJECTS = {
-    EventType.SUSPENSION_OPENED: "A change to your access",
-    EventType.SUSPENSION_MODE_CHANGED: "A change to your access",
-    EventType.NOTICE_POSTED: "News about your suspended access",
-    EventType.SUSPENSION_RELEASED: "Your access is given back",
-    EventType.SUSPENSION_NARROWED: "Your access is given back",
-    EventType.SUSPENSION_LIFTED: "Your access is given back",
-    EventType.IDENTITY_OFFERED: "Is this you?",
-    EventType.IDENTITY_LINKED: "A new way to sign in",
-    EventType.IDENTITY_UNLINKED: "A way to sign in has ended",
+    EventType.SUSPENSION_OPENED: later("A change to your access"),
+    EventType.SUSPENSION_MODE_CHANGED: later("A change to your access"),
+    EventType.NOTICE_POSTED: later("News about your suspended access"),
+    EventType.SUSPENSION_RELEASED: later("Your access is given back"),
+    EventType.SUSPENSION_NARROWED: later("Your access is given back"),
+    EventType.SUSPENSION_LIFTED: later("Your access is given back"),
+    EventType.IDENTITY_OFFERED: later("Is this you?"),
+    EventType.IDENTITY_LINKED: later("A new way to sign in"),
+    EventType.IDENTITY_UNLINKED: later("A way to sign in has ended"),
 }
 _TITLES: dict[str, str] = {
     **{str(event): title for event, title in _SUBJECTS.items()},
     **accounts.TITLES,
     **factors.TITLES,
     **exports.TITLES,
-    GRANTS: "Your access has changed",
-    ANSWERS: "An answer to your question",
+    GRANTS: later("Your access has changed"),
+    ANSWERS: later("An answer to your question"),
     asked.REQUESTS: asked.TITLE,
 }
 # Mails to one person about what is theirs, whose words end with what they may do themselves.
@@ -87,50 +100,50 @@ def compose(
         ).all()
     )
     own = _OWN.get(act.type)
+    voices = preferences.voices(session, people)
     if own is not None:
-        told = {each: own(session, settings, act, each) for each in people}
+        told = {each: own(session, settings, act, each, voices[each]) for each in people}
         bodies = {each: lines for each, lines in told.items() if lines}
     elif act.type == GRANTS:
-        bodies = _of_grants(session, act, people)
+        bodies = _of_grants(session, act, voices)
     elif act.type == ANSWERS:
-        bodies = _of_answers(session, settings, act, people)
+        bodies = _of_answers(session, settings, act, voices)
     elif act.type == asked.REQUESTS:
-        bodies = asked.words(session, settings, act.at, act.at + TOGETHER, people)
+        bodies = asked.words(session, settings, act.at, act.at + TOGETHER, voices)
     elif act.type in ON_ACCOUNTS:
-        bodies = _of_account(session, settings, act, people)
+        bodies = _of_account(session, settings, act, voices)
     else:
-        bodies = _of_suspension(session, act, people)
+        bodies = _of_suspension(session, act, voices)
     found = {}
     for person, lines in bodies.items():
-        message = _message(settings, act, person, addresses[person], lines)
+        message = _message(
+            settings, act, person, lines, address=addresses[person], say=voices[person]
+        )
         if message is not None:
             found[person] = message
     return found
 
 
 def _message(
-    settings: Settings, act: MailAct, person: str, address: str, lines: list[str]
+    settings: Settings, act: MailAct, person: str, lines: list[str], *, address: str, say: Voice
 ) -> EmailMessage | None:
     message = EmailMessage()
     try:
         message["To"] = Address(addr_spec=address)
     except (ValueError, IndexError, MessageError):  # all of them are what the parser raises
         return None
-    title = _TITLES[act.type]
     message["From"] = Address("govern", addr_spec=settings.mail_from)
-    message["Subject"] = title
+    message["Subject"] = say(_TITLES[act.type])
     message["Date"] = format_datetime(clock.utcnow())
     message["Message-ID"] = message_id(settings, act.id, person)
     # RFC 3834: so that no holiday notice answers a machine.
     message["Auto-Submitted"] = "auto-generated"
-    foot = ["This was sent by a machine that reads no answers."]
+    foot = [say("This was sent by a machine that reads no answers.")]
     if act.type not in _OWN:
-        foot = [
-            f"How things stand now is on your own page: {settings.public_url}/status",
-            "",
-            *foot,
-        ]
+        page = f"{settings.public_url}/status"
+        foot = [say("How things stand now is on your own page: %(url)s", url=page), "", *foot]
     message.set_content("\n".join([*lines, "", *foot, ""]))
+    message["Content-Language"] = say.language
     return message
 
 
@@ -138,10 +151,6 @@ def message_id(settings: Settings, act_id: str, person: str) -> str:
     """The same for one act and person however often it is sent, so that a copy is known as one."""
     digest = hashlib.sha256(f"{act_id} {person}".encode()).hexdigest()[:32]
     return f"<{digest}@{settings.mail_from.rpartition('@')[2]}>"
-
-
-def _when(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 # --- suspensions -------------------------------------------------------------------------------
@@ -158,18 +167,20 @@ class _Facts:
     notice: suspensions.notices.Version | None
 
 
-def _of_suspension(session: Session, act: MailAct, people: list[str]) -> dict[str, list[str]]:
-    facts = _facts(session, act)
+def _of_suspension(
+    session: Session, act: MailAct, voices: dict[str, Voice]
+) -> dict[str, list[str]]:
+    facts, people = _facts(session, act), list(voices)
     named = suspensions.named(session, act.suspension_id or "", facts.event, act.at, people=people)
     places = suspensions.places(
         session, act.suspension_id or "", facts.event, act.at, people=people
     )
     found = {}
-    for person in people:
-        lines = _first(facts, places.get(person, []), named=person in named)
+    for person, say in voices.items():
+        lines = _first(facts, places.get(person, []), say, named=person in named)
         if facts.event not in suspensions.ADMITTING:
-            lines += _meaning(facts, named=person in named)
-            lines += _notice(facts.notice)
+            lines += _meaning(facts, say, named=person in named)
+            lines += _notice(facts.notice, say)
         found[person] = lines
     return found
 
@@ -200,45 +211,46 @@ def _facts(session: Session, act: MailAct) -> _Facts:
     )
 
 
-def _first(facts: _Facts, places: list[str], *, named: bool) -> list[str]:
-    on = [f"  {place}" for place in places]
+def _first(facts: _Facts, places: list[str], say: Voice, *, named: bool) -> list[str]:
+    on, at = [f"  {place}" for place in places], say.when(facts.at)
     if facts.event in suspensions.ADMITTING:
-        lines = [f"A suspension of your access ended on {_when(facts.at)}."]
-        return [*lines, "It no longer holds you on:", *on] if on else lines
-    state = _STATE[facts.mode or Mode.PAUSED]
+        lines = [say("A suspension of your access ended on %(at)s.", at=at)]
+        return [*lines, say("It no longer holds you on:"), *on] if on else lines
     if facts.event is EventType.NOTICE_POSTED:
-        lines = ["There is news about your suspended access."]
-    elif named:
-        lines = [f"Since {_when(facts.at)} your own access is {state}."]
+        lines = [say("There is news about your suspended access.")]
     else:
-        lines = [f"Since {_when(facts.at)} work is {state}."]
-    return [*lines, "", "Your projects that this is about:", *on] if on else lines
+        lines = [say(_STATE[facts.mode or Mode.PAUSED][named], at=at)]
+    return [*lines, "", say("Your projects that this is about:"), *on] if on else lines
 
 
-def _meaning(facts: _Facts, *, named: bool) -> list[str]:
+def _meaning(facts: _Facts, say: Voice, *, named: bool) -> list[str]:
     if facts.event is EventType.NOTICE_POSTED:
         return []
     lines = [""]
     if not named:
-        lines += ["This is not about you: it covers everyone who works there."]
+        lines += [say("This is not about you: it covers everyone who works there.")]
     if facts.mode is not Mode.UNDER_REVIEW:
-        lines += ["Nothing is asked of you, and what you hold is kept meanwhile."]
+        lines += [say("Nothing is asked of you, and what you hold is kept meanwhile.")]
     if facts.cut_off is not None:
-        lines += [f"Hours worked before {_when(facts.cut_off)} count, and can still be logged."]
+        at = say.when(facts.cut_off)
+        lines += [say("Hours worked before %(at)s count, and can still be logged.", at=at)]
     return lines
 
 
-def _notice(notice: suspensions.notices.Version | None) -> list[str]:
+def _notice(notice: suspensions.notices.Version | None, say: Voice) -> list[str]:
     if notice is None:
         return []
     lines = []
-    for title, words in (("What we know:", notice.known), ("Not known yet:", notice.not_known)):
+    for title, words in (
+        (say("What we know:"), notice.known),
+        (say("Not known yet:"), notice.not_known),
+    ):
         if words:
             lines += ["", title, "", textwrap.indent(words, "  ", lambda _: True)]
     facts = [
-        ("Next update by", notice.next_update_by and _when(notice.next_update_by)),
-        ("Hand in your hours by", notice.submit_by and _when(notice.submit_by)),
-        ("Whom to ask", notice.contact),
+        (say("Next update by"), notice.next_update_by and say.when(notice.next_update_by)),
+        (say("Hand in your hours by"), notice.submit_by and say.when(notice.submit_by)),
+        (say("Whom to ask"), notice.contact),
     ]
     told = [f"{title}: {value}" for title, value in facts if value]
     return [*lines, "", *told] if told else lines
@@ -247,9 +259,9 @@ def _notice(notice: suspensions.notices.Version | None) -> list[str]:
 # --- grants ------------------------------------------------------------------------------------
 
 
-def _of_grants(session: Session, act: MailAct, people: list[str]) -> dict[str, list[str]]:
+def _of_grants(session: Session, act: MailAct, voices: dict[str, Voice]) -> dict[str, list[str]]:
     """What was given and ended within the time that the act stands for, by others."""
-    among = listed(session, sorted(people))
+    among = listed(session, sorted(voices))
     place: Any = Project.code
     rows = session.execute(
         select(
@@ -280,19 +292,24 @@ def _of_grants(session: Session, act: MailAct, people: list[str]) -> dict[str, l
     given: dict[str, list[str]] = {}
     ended: dict[str, list[str]] = {}
     for person, type_, at, starts, ends, project, dataset, entitlement in rows:
-        what = f"  {project} / {dataset}" if dataset else f"  {project}"
+        say = voices[person or ""]
+        what = f"{project} / {dataset}" if dataset else project
         if type_ == EventType.GRANT_ISSUED:
-            line = f"{what} ({entitlement}), from {_when(starts)} until {_when(ends)}"
-            given.setdefault(person, []).append(line)
+            line = say(
+                "%(what)s (%(may)s), from %(begin)s until %(end)s",
+                what=what, may=entitlement, begin=say.when(starts), end=say.when(ends),
+            )  # fmt: skip
+            given.setdefault(person, []).append(f"  {line}")
         else:
-            ended.setdefault(person, []).append(f"{what} ({entitlement}), on {_when(at)}")
+            line = say("%(what)s (%(may)s), on %(at)s", what=what, may=entitlement, at=say.when(at))
+            ended.setdefault(person, []).append(f"  {line}")
     found = {}
-    for person in people:
+    for person, say in voices.items():
         lines: list[str] = []
         if person in given:
-            lines += ["You were given access to:", "", *given[person]]
+            lines += [say("You were given access to:"), "", *given[person]]
         if person in ended:
-            lines += [*([""] if lines else []), "Your access ended to:", "", *ended[person]]
+            lines += [*([""] if lines else []), say("Your access ended to:"), "", *ended[person]]
         if lines:
             found[person] = lines
     return found
@@ -302,10 +319,10 @@ def _of_grants(session: Session, act: MailAct, people: list[str]) -> dict[str, l
 
 
 def _of_answers(
-    session: Session, settings: Settings, act: MailAct, people: list[str]
+    session: Session, settings: Settings, act: MailAct, voices: dict[str, Voice]
 ) -> dict[str, list[str]]:
     """That questions were answered, and about what; the answer itself is on the page alone."""
-    among = listed(session, sorted(people))
+    among = listed(session, sorted(voices))
     rows = session.execute(
         select(Entry.subject_id, Project.code)
         .join(among, among.c.value == Entry.subject_id)
@@ -318,48 +335,57 @@ def _of_answers(
         .distinct()
         .order_by(Entry.subject_id, Project.code)
     )
-    about: dict[str | None, list[str]] = {}
+    about: dict[str, list[str]] = {}
     for person, code in rows:
-        about.setdefault(person, []).append(f"  {code or 'your own access'}")
-    return {
-        person: [
-            "There is an answer to what you asked about:", "", *places, "",
-            f"Read it on your own page: {settings.public_url}/questions/mine",
-        ]
-        for person, places in about.items()
-        if person is not None
-    }  # fmt: skip
+        say = voices[person or ""]
+        place = code or say("your own access")
+        about.setdefault(person or "", []).append(f"  {place}")
+    url = f"{settings.public_url}/questions/mine"
+    found = {}
+    for person, places in about.items():
+        say = voices[person]
+        found[person] = [
+            say("There is an answer to what you asked about:"), "", *places, "",
+            say("Read it on your own page: %(url)s", url=url),
+        ]  # fmt: skip
+    return found
 
 
 # --- accounts ----------------------------------------------------------------------------------
 
 
 def _of_account(
-    session: Session, settings: Settings, act: MailAct, people: list[str]
+    session: Session, settings: Settings, act: MailAct, voices: dict[str, Voice]
 ) -> dict[str, list[str]]:
     found = {}
-    for person in people:
+    for person, say in voices.items():
         if act.type == EventType.IDENTITY_OFFERED:
             offered = federation.offered_at(session, settings, person, act.at)
             if offered is not None:
-                found[person] = _offer(settings, *offered)
+                found[person] = _offer(settings, *offered, say)
             continue
-        name = federation.changed_at(session, person, act.at)
+        told = {"at": say.when(act.at), "name": federation.changed_at(session, person, act.at)}
         done = (
-            f"Since {_when(act.at)} an account at {name} signs in as you."
+            say("Since %(at)s an account at %(name)s signs in as you.", **told)
             if act.type == EventType.IDENTITY_LINKED
-            else f"Since {_when(act.at)} your account at {name} signs in as you no more."
+            else say("Since %(at)s your account at %(name)s signs in as you no more.", **told)
         )
-        found[person] = [done, "", "If that is wrong, tell whoever runs this service at once."]
+        wrong = say("If that is wrong, tell whoever runs this service at once.")
+        found[person] = [done, "", wrong]
     return found
 
 
-def _offer(settings: Settings, token: str, provider: federation.IdentityProvider) -> list[str]:
+def _offer(
+    settings: Settings, token: str, provider: federation.IdentityProvider, say: Voice
+) -> list[str]:
     return [
-        f"Someone signed in at {provider.name} with your address, and asked to come in here.",
-        "If it was you, open this link within the hour, and say so there:",
+        say(
+            "Someone signed in at %(name)s with your address, and asked to come in here.",
+            name=provider.name,
+        ),
+        say("If it was you, open this link within the hour, and say so there:"),
         "",
         f"  {settings.public_url}/sign-in/link/{token}",
         "",
-        "If it was not you, do nothing: nobody is let in.",
+        say("If it was not you, do nothing: nobody is let in."),
     ]
