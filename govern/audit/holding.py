@@ -67,13 +67,20 @@ def place(session: Session, client_id: str, *, reason: str, by: Principal) -> Le
     return row
 
 
-def release(session: Session, client_id: str, *, reason: str, by: Principal) -> LegalHold:
-    """Release a client's hold; `Unknown` when there is none."""
+def release(
+    session: Session, client_id: str, *, reason: str, seen: str | None = None, by: Principal
+) -> LegalHold:
+    """Release a client's hold; `Unknown` when there is none.
+
+    `seen` is the id of the hold that the caller looked at: any other is `Stale`.
+    """
     permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
     _said(reason)
     row = of(session, client_id)
     if row is None:
         raise errors.Unknown("This client is under no legal hold.")
+    if seen is not None and seen != row.id:
+        raise errors.Stale("Someone placed another hold meanwhile: look at it first.")
     record(
         session, EventType.HOLD_RELEASED, logs=[HOUSE, client_id], by=by,
         refs={"client": client_id}, data={"hold": row.id}, private={"reason": reason},

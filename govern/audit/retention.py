@@ -39,10 +39,19 @@ class AccessRetention(Audited, Base):
     recorded_at: Mapped[datetime] = mapped_column(Utc())
 
 
-def keep(session: Session, client_id: str, days: int | None, *, reason: str, by: Principal) -> None:
+def keep(
+    session: Session,
+    client_id: str,
+    days: int | None,
+    *,
+    reason: str,
+    seen: str | None = None,
+    by: Principal,
+) -> None:
     """Set a client's days; `Invalid` when they are fewer than the installation's.
 
-    What was recorded as expired before goes all the same.
+    What was recorded as expired before goes all the same. `seen` is the `version` that the caller
+    looked at: any other is `Stale`.
     """
     permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
     if not reason.strip():
@@ -57,6 +66,8 @@ def keep(session: Session, client_id: str, days: int | None, *, reason: str, by:
             field="days",
         )
     row = session.get(AccessRetention, client_id)
+    if seen is not None and seen != version(session, client_id):
+        raise errors.Stale("Someone set other days meanwhile: look at them first.", field="days")
     before = (row.days, row.recorded_at) if row is not None else None
     if (row.days if row is not None else None) == days:
         raise errors.AlreadyExists("Their rows stay that long already.", field="days")
@@ -84,6 +95,12 @@ def of(session: OrmSession, client_id: str) -> int | None:
     """A client's own days, if it has any."""
     query = select(AccessRetention.days).where(AccessRetention.client_id == client_id)
     return session.execute(query).scalar_one_or_none()
+
+
+def version(session: OrmSession, client_id: str) -> str:
+    """What names the setting that someone saw."""
+    row = session.get(AccessRetention, client_id)
+    return clock.text(row.recorded_at) if row is not None else ""
 
 
 def all_set(session: OrmSession) -> dict[str, int]:

@@ -119,10 +119,19 @@ def add_totp(session: Session, *, seed: str, code: str, name: str, by: Principal
     signed_in.end_others(session, by=by)
 
 
-def rename(session: Session, authenticator_id: str, *, name: str, by: Principal) -> None:
-    """Call an app or a passkey of the caller's something else."""
+def rename(
+    session: Session, authenticator_id: str, *, name: str, seen: str | None = None, by: Principal
+) -> None:
+    """Call an app or a passkey of the caller's something else.
+
+    `seen` is the name that the caller looked at: any other is `Stale`.
+    """
     found = _own(session, authenticator_id, by=by)
     name = _named(name)
+    if seen is not None and seen != found.name:
+        raise errors.Stale(
+            "It was given another name meanwhile: “%(name)s”.", field="name", name=found.name
+        )
     if found.name == name:
         return
     found.name = name

@@ -276,17 +276,25 @@ def move(
     organisation: Organisation,
     *,
     reason: str = "",
+    seen: str | None = None,
     by: Principal,
 ) -> Request | None:
     """Move a person to another organisation.
 
     At once (None) unless a suspension of the present organisation holds them: then it takes a
-    second person, and the request is returned.
+    second person, and the request is returned. `seen` is the name of the one that the caller saw
+    them with: any other is `Stale`.
     """
     permissions.require(by, "subject:write")
     if subject.ended_at is not None:
         raise errors.AlreadyEnded("Who has left is not moved.", field="subject")
     present = subjects.organisation_of(session, subject)
+    if seen is not None and seen != present.name:
+        raise errors.Stale(
+            "Someone moved them meanwhile: they are with %(name)s now.",
+            field="organisation",
+            name=present.name,
+        )
     if present.id == organisation.id:
         raise errors.Invalid(f"They are with {organisation.name} already.", field="organisation")
     if organisation_held(session, present.id):

@@ -86,15 +86,17 @@ def confirm(
     *,
     number: int,
     digest: str | None = None,
+    seen: str | None = None,
     by: Principal,
 ) -> ScheduledResume:
     """Say that a scheduled resume is still right; `number` is that of the grants that come back.
 
     Refused (`ReturnsUnlisted`) if anyone would come back whom the list of the request did not
-    show: that takes two again.
+    show: that takes two again. `seen` is the id of the one that the caller looked at: any other
+    is `Stale`.
     """
     may_change(session, suspension, by=by)
-    row = _waiting(session, suspension)
+    row = _waiting(session, suspension, seen)
     if not confirm_from(row) <= clock.now(session) < row.at:
         raise errors.Invalid(
             f"It can be confirmed from {clock.text(confirm_from(row))} until {clock.text(row.at)}.",
@@ -128,10 +130,15 @@ def confirm(
     return row
 
 
-def cancel(session: Session, suspension: Suspension, *, by: Principal) -> None:
-    """Call a scheduled resume off: one person is enough, for nobody is let in by it."""
+def cancel(
+    session: Session, suspension: Suspension, *, seen: str | None = None, by: Principal
+) -> None:
+    """Call a scheduled resume off: one person is enough, for nobody is let in by it.
+
+    `seen` is the id of the one that the caller looked at: any other is `Stale`.
+    """
     may_change(session, suspension, by=by)
-    row = _waiting(session, suspension)
+    row = _waiting(session, suspension, seen)
     _end(session, suspension, row, "cancelled", EventType.RESUME_CANCELLED, by=by)
 
 
@@ -186,10 +193,12 @@ def _due(session: Session, schedule_id: str, missed: str = "") -> None:
     do_lift(session, suspension, present, by=SYSTEM, shown_at=row.confirmed_at, schedule=row)
 
 
-def _waiting(session: OrmSession, suspension: Suspension) -> ScheduledResume:
+def _waiting(session: OrmSession, suspension: Suspension, seen: str | None) -> ScheduledResume:
     row = scheduled(session, suspension.id)
     if row is None:
         raise errors.Unknown("No resume of this suspension is set for a time.")
+    if seen is not None and seen != row.id:
+        raise errors.Stale("Another time was set meanwhile: look at it first.")
     return row
 
 

@@ -110,9 +110,10 @@ def create(
 
 def _check_proofs(assures: Assurance, acr_values: Sequence[str], amr_values: Sequence[str]) -> None:
     """An assurance needs what proves it; without one nothing is looked for."""
-    for value in (*acr_values, *amr_values):
-        if not _VALUE.fullmatch(value):
-            raise errors.Invalid(f"“{value}” is no value of acr or amr.", field="acr_values")
+    for field, values in (("acr_values", acr_values), ("amr_values", amr_values)):
+        for value in values:
+            if not _VALUE.fullmatch(value):
+                raise errors.Invalid(f"“{value}” is no value of acr or amr.", field=field)
     if (assures is not Assurance.NONE) != bool(acr_values or amr_values):
         raise errors.Invalid(
             "Say by which acr or amr a token proves what the provider assures, or neither.",

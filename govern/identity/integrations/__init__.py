@@ -22,6 +22,7 @@ from govern.identity.integrations.operations import (
     revoke,
     rotate,
     suspend,
+    version,
 )
 from govern.identity.integrations.reading import Shown, listing, names, reaching, shown
 from govern.identity.integrations.registration import Registration
@@ -63,5 +64,6 @@ __all__ = [
     "shown",
     "suspend",
     "touch",
+    "version",
     "wrong",
 ]

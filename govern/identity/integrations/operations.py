@@ -7,6 +7,7 @@ to, which there reads nothing of the other clients.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -112,12 +113,37 @@ def create(
     return row, secret
 
 
+def version(integration: Integration) -> str:
+    """What names the state of an integration that someone saw: its registration, and its stop."""
+    registration = Registration(
+        redirect_uris=integration.redirect_uris,
+        resources=integration.resources,
+        public_keys=integration.public_keys,
+    )
+    stopped = clock.text(integration.suspended_at) if integration.suspended_at else ""
+    return hashlib.sha256(f"{stopped} {registration.text()}".encode()).hexdigest()
+
+
+def _unchanged(integration: Integration, seen: str | None) -> None:
+    if seen is not None and seen != version(integration):
+        raise errors.Stale("Someone changed it meanwhile: look at it as it is now.", field="seen")
+
+
 def change(
-    session: Session, integration: Integration, registration: Registration, *, by: Principal
+    session: Session,
+    integration: Integration,
+    registration: Registration,
+    *,
+    seen: str | None = None,
+    by: Principal,
 ) -> None:
-    """Register an integration anew for OAuth: all of `registration` replaces what was there."""
+    """Register an integration anew for OAuth: all of `registration` replaces what was there.
+
+    `seen` is the `version` that the caller looked at: any other is `Stale`.
+    """
     limits = begin_act(session, integration, by=by)
     registration = registration.checked()
+    _unchanged(integration, seen)
     _register(integration, registration)
     record_act(
         session,
@@ -131,11 +157,17 @@ def change(
 
 
 def rotate(
-    session: Session, integration: Integration, *, overlap: timedelta = OVERLAP, by: Principal
+    session: Session,
+    integration: Integration,
+    *,
+    overlap: timedelta = OVERLAP,
+    newest: str | None = None,
+    by: Principal,
 ) -> str:
     """Make a new secret and return it; the one before goes on for `overlap`, or not at all (0).
 
-    A secret that was to end sooner still does.
+    A secret that was to end sooner still does. `newest` is when the newest secret was made that the
+    caller saw, as text: any other is `Stale`.
     """
     limits = begin_act(session, integration, by=by)
     if not timedelta(0) <= overlap <= MOST_OVERLAP:
@@ -144,7 +176,10 @@ def rotate(
         )
     before = session.execute(
         select(IntegrationSecret).where(IntegrationSecret.integration_id == integration.id)
-    ).scalars()
+    ).scalars().all()  # fmt: skip
+    made = max((row.recorded_at for row in before), default=None)
+    if newest is not None and newest != (clock.text(made) if made else ""):
+        raise errors.Stale("Someone made another secret meanwhile: look at it first.")
     now = clock.now(session)
     until = now + overlap
     touched: list[IntegrationSecret] = []
@@ -186,15 +221,19 @@ def suspend(session: Session, integration: Integration, *, by: Principal) -> Non
     )
 
 
-def resume(session: Session, integration: Integration, *, by: Principal) -> None:
+def resume(
+    session: Session, integration: Integration, *, seen: str | None = None, by: Principal
+) -> None:
     """Let a suspended integration's credentials count again.
 
     One person may: it admits nobody to anything that the rule does not give them, since an
     integration holds no grant and no approval; and who may resume one may create its equal.
+    `seen` is the `version` that the caller looked at: any other is `Stale`.
     """
     limits = begin_act(session, integration, by=by)
     if integration.suspended_at is None:
         raise errors.Conflict("It is not suspended.")
+    _unchanged(integration, seen)
     integration.suspended_at = None
     record_act(
         session,

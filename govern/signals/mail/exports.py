@@ -56,6 +56,8 @@ def words(session: Session, settings: Settings, act: MailAct, person: str, say: 
     if act.type == EventType.EXPORT_FAILED:
         told = say("The export that you asked for on %(asked)s could not be made:", asked=asked)
         lines = [told, "", f"  {row.error}"]
+    elif row.expires_at is None:
+        return []
     else:
         lines = [
             say(

@@ -108,7 +108,7 @@ def code_done() -> ResponseReturnValue:
     if not _half_way():
         return redirect(_next() or "/", 303)
     answer, token = passkeys.answer(), guard.token()
-    field = "recovery_code" if base.typed("recovery_code") else "passkey" if answer else "code"
+    field = "recovery_code" if "recovery_code" in request.form else "passkey" if answer else "code"
     shown, browser = base.typed(field), guard.known_browser()
 
     def show(s: Session) -> str:

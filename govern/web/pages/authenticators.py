@@ -121,10 +121,12 @@ def rename(authenticator_id: str) -> ResponseReturnValue:
     """Call one of one's own something else."""
     return base.act(
         lambda session, by: account.rename(
-            session, authenticator_id, name=base.typed("name"), by=by
+            session, authenticator_id, name=base.typed("name"), seen=base.seen(), by=by
         ),
         done=lambda _none: contractor.done(_("It has its new name.")),
-        again=lambda wrong: contractor.account_page({"": next(iter(wrong.values()))}),
+        again=lambda wrong: contractor.account_page(
+            {f"name-{authenticator_id}": told for told in wrong.values()}
+        ),
         title=_("Rename an authenticator"),
         cancel="/account",
     )

@@ -247,6 +247,11 @@ def typed(name: str) -> str:
     return request.form.get(name, "").strip()
 
 
+def seen() -> str | None:
+    """What the form's page said of the state that it changes; None of a form that says nothing."""
+    return request.form.get("seen")
+
+
 def instant(name: str, *, given: Mapping[str, str] | None = None) -> datetime | None:
     """`2026-11-21T09:30`, in UTC, of the form (or of `given`); None when left empty."""
     value = (request.form if given is None else given).get(name, "").strip()

@@ -63,6 +63,11 @@ def order(list_name: str) -> ResponseReturnValue:
     taken: list[str] = []
 
     def before(by: Principal) -> None:
+        # A slip of the form is told before anything is taken down.
+        words.reason()
+        base.count("number")
+        with guard.database().reading() as session:
+            _details(session, act)
         taken[:] = [
             bulk.take_down(guard.database(), act, asked, digest=base.typed("digest"), by=by)
         ]

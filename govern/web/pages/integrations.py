@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
-from govern import errors
+from govern import clock, errors
 from govern.access import clients, forwarding, names
 from govern.identity import integrations
 from govern.identity.integrations import Integration, Registration, Shown
@@ -137,9 +137,11 @@ def page(integration_id: str, wrong: Mapping[str, str], secret: str | None = Non
             ("24", _("24 hours")), ("1", _("1 hour")), ("168", _("7 days")),
             ("0", _("Not at all: the old one ends now")),
         ],
+        seen=integrations.version(found.integration),
+        seen_secret=clock.text(found.secrets[0][0]) if found.secrets else "",
         may_act=row.ended_at is None and base.may("integration:create", None),
         registered=registered,
-        form=request.form if "redirect_uris" in request.form else registered,
+        form={**registered, **request.form},
         errors=wrong,
     )  # fmt: skip
 
@@ -150,7 +152,7 @@ def rotate(integration_id: str) -> ResponseReturnValue:
 
     def act(session: Session, row: Integration, by: Principal) -> str:
         overlap = timedelta(hours=base.count("overlap"))
-        return integrations.rotate(session, row, overlap=overlap, by=by)
+        return integrations.rotate(session, row, overlap=overlap, newest=base.seen(), by=by)
 
     return _act(
         integration_id,
@@ -176,7 +178,7 @@ def resume(integration_id: str) -> ResponseReturnValue:
     """Let it ask again."""
     return _act(
         integration_id,
-        lambda session, row, by: integrations.resume(session, row, by=by),
+        lambda session, row, by: integrations.resume(session, row, seen=base.seen(), by=by),
         title=_("Resume an integration"),
         said=_("Resumed: its credentials count again."),
     )
@@ -203,7 +205,7 @@ def register(integration_id: str) -> ResponseReturnValue:
             resources=base.typed("resources").split(),
             public_keys=_keys(base.typed("public_keys")),
         )
-        integrations.change(session, row, registration, by=by)
+        integrations.change(session, row, registration, seen=base.seen(), by=by)
 
     return _act(integration_id, act, title=_("Register an integration"), said=_("Registered."))
 

@@ -37,11 +37,13 @@ def _page(code: str, wrong: Mapping[str, str]) -> str:
         permissions.require(by, "log:read", client=client.id)
         hold = holding.of(session, client.id)
         days = retention.of(session, client.id)
+        seen_days = retention.version(session, client.id)
     return render_template(
         "admin/records.html",
         client=client,
         hold=hold,
         days=days,
+        seen_days=seen_days,
         default=guard.database().settings.access_log_days,
         may_set=base.may("hold:set", client.id),
         form=request.form,
@@ -66,7 +68,7 @@ def release(code: str) -> ResponseReturnValue:
 
     def work(session: Session, by: Principal) -> None:
         client = places.find_client(session, code, by=by)
-        holding.release(session, client.id, reason=words.reason(), by=by)
+        holding.release(session, client.id, reason=words.reason(), seen=base.seen(), by=by)
 
     return _act(code, work, told=_("Released."), title=_("Release a legal hold"))
 
@@ -78,16 +80,13 @@ def keep(code: str) -> ResponseReturnValue:
     def work(session: Session, by: Principal) -> None:
         client = places.find_client(session, code, by=by)
         days = base.count("days") if base.typed("days") else None
-        retention.keep(session, client.id, days, reason=words.reason(), by=by)
+        reason, seen = words.reason(), base.seen()
+        retention.keep(session, client.id, days, reason=reason, seen=seen, by=by)
 
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
-        return _page(code, {_RETENTION.get(name, name): told for name, told in wrong.items()})
+        return _page(code, words.at_reason(wrong, "days_reason"))
 
     return _act(code, work, told=_("Set."), title=_("Set the retention"), again=again)
-
-
-# The page has two forms that ask for a reason.
-_RETENTION = {"reason": "days_reason"}
 
 
 def _act(

@@ -77,10 +77,12 @@ def decide(suspension_id: str) -> ResponseReturnValue:
     def work(session: Session, by: Principal) -> None:
         suspension = suspensions.find(session, suspension_id, by=by)
         if off:
-            suspensions.cancel(session, suspension, by=by)
+            suspensions.cancel(session, suspension, seen=base.seen(), by=by)
             return
         number, digest = base.count("number"), base.typed("digest")
-        suspensions.confirm(session, suspension, number=number, digest=digest, by=by)
+        suspensions.confirm(
+            session, suspension, number=number, digest=digest, seen=base.seen(), by=by
+        )
 
     def done(_row: None) -> ResponseReturnValue:
         told = _("Called off. It stays as it is.") if off else _("Confirmed. It ends at its time.")
@@ -108,6 +110,7 @@ def _confirming(suspension_id: str, errors: Mapping[str, str]) -> str:
             url = f"/suspensions/{suspension_id}/resume"
             context = _returning(session, standing, groups_url=url, by=by)
             context["resume"] = words.resume(session, row, now)
+            context["seen"] = row.id
     return render_template(
         "lift/confirm.html",
         s=_summary(standing),

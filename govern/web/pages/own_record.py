@@ -25,7 +25,9 @@ blueprint = Blueprint("own_record", __name__)
 def set_time_zone() -> ResponseReturnValue:
     """Choose the time zone of one's own pages."""
     return base.act(
-        lambda session, by: preferences.set_time_zone(session, base.typed("time_zone"), by=by),
+        lambda session, by: preferences.set_time_zone(
+            session, base.typed("time_zone"), seen=base.seen(), by=by
+        ),
         done=lambda _none: contractor.done(_("Your time zone is set.")),
         again=contractor.account_page,
         title=_("Set my time zone"),
@@ -37,7 +39,9 @@ def set_time_zone() -> ResponseReturnValue:
 def set_language() -> ResponseReturnValue:
     """Choose the language of the pages, which speak it from the next on."""
     return base.act(
-        lambda session, by: preferences.set_language(session, base.typed("language"), by=by),
+        lambda session, by: preferences.set_language(
+            session, base.typed("language"), seen=base.seen(), by=by
+        ),
         done=lambda _none: _spoken(),
         again=contractor.account_page,
         title=_("Choose my language"),

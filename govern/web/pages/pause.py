@@ -37,6 +37,7 @@ _MOST_TYPED = 16 * 1024 * 1024  # a list of 200,000 long addresses
 # What an operation calls a field, and what the form does.
 _FIELDS = {
     "people": "subject",
+    "ordered_by": "ordered_how",
     "review_by": "review_at",
     "scope": "target",
     "reason": "reason_code",

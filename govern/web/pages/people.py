@@ -286,7 +286,9 @@ def move(subject_id: str) -> ResponseReturnValue:
         subject = holdings.profile(session, subject_id, by=by).subject
         with words.typed("organisation", base.typed("organisation")) as name:
             organisation = subjects.organisation_named(session, name)
-        return suspensions.move(session, subject, organisation, reason=words.reason(), by=by)
+        return suspensions.move(
+            session, subject, organisation, reason=words.reason(), seen=base.seen(), by=by
+        )
 
     def done(asked: Request | None) -> ResponseReturnValue:
         if asked is None:
@@ -296,15 +298,14 @@ def move(subject_id: str) -> ResponseReturnValue:
         return redirect(f"/requests/{asked.id}", 303)
 
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
-        return page(subject_id, {_MOVE.get(name, name): told for name, told in wrong.items()})
+        return page(subject_id, words.at_reason(wrong, "move_reason"))
 
     return base.act(
         work, done=done, again=again, title=_("Move a person"), cancel=f"/people/{subject_id}"
     )
 
 
-# The page has several forms that ask for a reason; the error belongs to the one that was sent.
-_MOVE = {"reason": "move_reason"}
+# What speaks against it as a whole stands at its only field.
 _ERASE = {"reason": "erase_reason", "": "erase_reason"}
 
 

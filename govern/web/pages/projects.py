@@ -227,7 +227,7 @@ def revoke(grant_id: str) -> ResponseReturnValue:
         return redirect(back, 303)
 
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
-        told = {"": next(iter(wrong.values()))}
+        told = words.at_reason(wrong, f"reason-{grant_id}")
         return people.page(grant.subject_id, told) if to_person else page(code, told)
 
     return base.act(work, done=done, again=again, title=_("Revoke a grant"), cancel=back)

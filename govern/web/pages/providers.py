@@ -152,7 +152,7 @@ def end(provider_id: str) -> ResponseReturnValue:
     return base.act(
         work,
         done=done,
-        again=lambda wrong: _page(provider_id, _renamed(wrong, "end_reason")),
+        again=lambda wrong: _page(provider_id, words.at_reason(wrong, "end_reason")),
         title=_("End an identity provider"),
         cancel=f"/providers/{provider_id}",
     )
@@ -177,7 +177,7 @@ def link(provider_id: str) -> ResponseReturnValue:
     return base.act(
         work,
         done=done,
-        again=lambda wrong: _page(provider_id, _renamed(wrong, "link_reason")),
+        again=lambda wrong: _page(provider_id, words.at_reason(wrong, "link_reason")),
         title=_("Link a person to an identity provider"),
         cancel=f"/providers/{provider_id}",
     )
@@ -198,12 +198,7 @@ def unlink(provider_id: str, link_id: str) -> ResponseReturnValue:
     return base.act(
         work,
         done=done,
-        again=lambda wrong: _page(provider_id, {"": next(iter(wrong.values()))}),
+        again=lambda wrong: _page(provider_id, words.at_reason(wrong, f"reason-{link_id}")),
         title=_("Unlink a person from an identity provider"),
         cancel=f"/providers/{provider_id}",
     )
-
-
-def _renamed(wrong: Mapping[str, str], reason: str) -> dict[str, str]:
-    """The page has two forms that ask for a reason; the error belongs to the one that was sent."""
-    return {reason if name == "reason" else name: told for name, told in wrong.items()}

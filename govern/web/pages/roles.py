@@ -40,9 +40,7 @@ def give(subject_id: str) -> ResponseReturnValue:
         return redirect(f"/people/{subject_id}", 303)
 
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
-        # The page asks for other reasons too.
-        told = {"role_reason" if name == "reason" else name: wrong[name] for name in wrong}
-        return people.page(subject_id, told)
+        return people.page(subject_id, words.at_reason(wrong, "role_reason"))
 
     return base.act(
         work, done=done, again=again, title=_("Give a role"), cancel=f"/people/{subject_id}"
@@ -63,7 +61,7 @@ def withdraw(subject_id: str, role_id: str) -> ResponseReturnValue:
         return redirect(f"/people/{subject_id}", 303)
 
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
-        return people.page(subject_id, {"": next(iter(wrong.values()))})
+        return people.page(subject_id, words.at_reason(wrong, f"reason-{role_id}"))
 
     return base.act(
         work, done=done, again=again, title=_("Take a role back"), cancel=f"/people/{subject_id}"

@@ -19,7 +19,7 @@ from govern.audit.events import SENTENCES
 from govern.web.pages import base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session as OrmSession
@@ -161,6 +161,11 @@ def reason() -> str:
     if len(value) > 500 or any(ord(char) < 32 for char in value):  # noqa: PLR2004 - as the form
         raise errors.Invalid(_("One line of at most 500 characters, please."), field="reason")
     return value
+
+
+def at_reason(wrong: Mapping[str, str], field: str) -> dict[str, str]:
+    """Errors of a page with several forms that ask for a reason: it belongs to the one sent."""
+    return {field if name == "reason" else name: told for name, told in wrong.items()}
 
 
 def how_signed_in(amr: str) -> str:

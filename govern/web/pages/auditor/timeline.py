@@ -5,27 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from flask import render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
-from govern.access import holdings, timeline
+from govern.access import holdings, places, timeline
 from govern.audit import reading
 from govern.identity import subjects
-from govern.web import guard, problems
+from govern.web import exports, guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import blueprint, instant
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
+    from govern.access.clients import Client
     from govern.access.timeline import Band, Bar, Timeline
     from govern.db import Session
     from govern.principal import Principal
 
 _FIELDS = ("target", "from", "to")
 _USUAL = timedelta(days=30)
+_MINUTE = timedelta(minutes=1)
 _TOP, _BAR, _LANE = 28, 44, 9  # pixels: the axis, a grant without a lane, a lane
 _NARROWEST = 0.4  # per cent of the width: what is shorter is drawn as long, so that it shows
 _EDGE = 0.06  # of the axis, at its end, where no words fit
@@ -83,12 +86,12 @@ def show() -> ResponseReturnValue:
         permissions.require(by, "grant:read")
     form = {name: request.args.get(name, "").strip() for name in _FIELDS}
     wrong: dict[str, str] = {}
-    found, title, of_person = None, "", False
+    found, title, of_person, pack_url = None, "", False, None
     if form["target"]:
         begin, end = (instant(request.args, name, wrong) for name in ("from", "to"))
         try:
             if not wrong:
-                found, title, of_person = _asked(form["target"], begin, end, by=by)
+                found, title, of_person, pack_url = _asked(form["target"], begin, end, by=by)
         except errors.Unknown:
             wrong["target"] = _("There is nothing of that name, or you may not know of it.")
         except errors.Invalid as error:
@@ -101,6 +104,7 @@ def show() -> ResponseReturnValue:
         of_person=of_person,
         question=title,
         most=timeline.MOST_COUNTED,
+        pack_url=pack_url,
         picture=picture(found, of_person=of_person) if found else None,
         next_url=base.next_url(found.after) if found else None,
         first_url=base.first_url(),
@@ -110,8 +114,8 @@ def show() -> ResponseReturnValue:
 
 def _asked(
     target: str, begin: datetime | None, end: datetime | None, *, by: Principal
-) -> tuple[Timeline, str, bool]:
-    """The answer, its question in words, and whether it is about a person."""
+) -> tuple[Timeline, str, bool, str | None]:
+    """The answer, its question in words, whether it is about a person, and where its pack is."""
     kind, colon, code = target.partition(":")
     kind, code = (kind.strip().lower(), code.strip()) if colon else ("project", target)
     with base.showing() as session:
@@ -124,6 +128,7 @@ def _asked(
         found = timeline.of(
             session, kind, code, begin=begin, end=end, after=request.args.get("after", ""), by=by
         )
+        client = _client(session, kind, code, by=by)
         reading.note(
             guard.database(), "timeline", subject=person.id if person else None,
             detail={"kind": kind, "from": clock.text(found.begin), "to": clock.text(found.end)},
@@ -134,7 +139,23 @@ def _asked(
         what=name if person else f"{kind}:{name}",
         begin=found.begin.strftime("%Y-%m-%d %H:%M"), end=found.end.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
-    return found, str(title), person is not None
+    pack_url = _pack_url(client, found) if client and base.may("log:export", client.id) else None
+    return found, str(title), person is not None, pack_url
+
+
+def _client(session: Session, kind: str, code: str, *, by: Principal) -> Client | None:
+    """Whose evidence pack would hold what was asked about, where that is one client's."""
+    if kind == "client":
+        return places.find_client(session, code, by=by)
+    return places.find_project(session, code, by=by)[1] if kind == "project" else None
+
+
+def _pack_url(client: Client, found: Timeline) -> str:
+    """The export's form, filled: one more press gives the pack of that client and time."""
+    typed = {"from": f"{found.begin:%Y-%m-%dT%H:%M}"}
+    if clock.utcnow() - found.end > _MINUTE:  # else until the moment of the export
+        typed["to"] = f"{found.end + _MINUTE:%Y-%m-%dT%H:%M}"
+    return f"/log/export?{urlencode({'format': exports.PACK, 'log': client.code, **typed})}"
 
 
 def _person(session: Session, reference: str, *, by: Principal) -> Any:
