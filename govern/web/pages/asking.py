@@ -145,9 +145,10 @@ def ask_for() -> ResponseReturnValue:
 
     def work(session: Session, by: Principal) -> list[Request]:
         with words.typed("project", base.typed("project")) as code:
-            project, dataset = asking.find_place(
-                session, code, base.typed("dataset"), others=True, by=by
-            )
+            project, dataset = asking.find_place(session, code, others=True, by=by)
+        if base.typed("dataset"):
+            with words.typed("dataset", base.typed("dataset")) as named:
+                dataset = asking.find_place(session, project.code, named, others=True, by=by)[1]
         people = asking.find_people(session, base.typed("people"), project, by=by)
         return asking.ask_for(
             session, people, project, dataset=dataset, **_wanted(session), by=by
