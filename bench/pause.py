@@ -24,7 +24,8 @@ from govern.access.grants import Supposing
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import Reason
-from govern.cli.followers import Followers, settle
+from govern.cli.followers import Followers
+from govern.cli.serving import settle
 from govern.db import Database
 from govern.principal import operator
 

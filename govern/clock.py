@@ -21,7 +21,7 @@ from govern import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Dialect, SQLColumnExpression
+    from sqlalchemy import BindParameter, ColumnElement, Dialect, SQLColumnExpression
     from sqlalchemy.orm import Session
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
@@ -65,11 +65,23 @@ class _DatabaseNow(FunctionElement[datetime]):
     inherit_cache = True
 
 
+class _DatabasePassing(_DatabaseNow):
+    """The same, read when a row is made."""
+
+    inherit_cache = True
+
+
+@compiles(_DatabasePassing, "postgresql")
+def _passing_postgresql(*_: Any, **__: Any) -> str:
+    return "clock_timestamp()"
+
+
 @compiles(_DatabaseNow, "postgresql")
 def _now_postgresql(*_: Any, **__: Any) -> str:
     return "statement_timestamp()"
 
 
+@compiles(_DatabasePassing, "sqlite")
 @compiles(_DatabaseNow, "sqlite")
 def _now_sqlite(*_: Any, **__: Any) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
@@ -97,8 +109,17 @@ def _before_sqlite(element: _Before, compiler: SQLCompiler, **options: Any) -> s
 @cache
 def instant() -> ColumnElement[datetime]:
     """Now, as part of a statement: what windows are compared with."""
-    test_clock = bindparam(None, callable_=lambda: _set_to, type_=Utc())
-    return func.coalesce(test_clock, _DatabaseNow(), type_=Utc())
+    return func.coalesce(_set(), _DatabaseNow(), type_=Utc())
+
+
+def passing() -> ColumnElement[datetime]:
+    """The instant at which a row of a statement is made: later than now, if that waited."""
+    return func.coalesce(_set(), _DatabasePassing(), type_=Utc())
+
+
+def _set() -> BindParameter[datetime]:
+    """What tests set, read when the statement is sent."""
+    return bindparam(None, callable_=lambda: _set_to, type_=Utc())
 
 
 def before(when: ColumnElement[datetime], ago: timedelta) -> ColumnElement[datetime]:
@@ -150,16 +171,13 @@ def text(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
-def ticks(first: datetime, count: int) -> Iterator[tuple[datetime, str]]:
-    """So many instants a tick apart, each with its text."""
-    at = first
-    while count:
-        micro = at.microsecond
-        within, prefix = min(count, 1_000_000 - micro), text(at)[:-7]
-        for place in range(micro, micro + within):
-            yield at, f"{prefix}{place:06}Z"
-            at += TICK
-        count -= within
+def ticks(first: datetime, count: int) -> tuple[list[datetime], list[str]]:
+    """So many instants a tick apart, one at least, and their texts."""
+    instants = [first + n * TICK for n in range(count)]
+    micro, prefix = first.microsecond, text(first)[:-7]
+    if not text(instants[-1]).startswith(prefix):  # a second passes among them
+        return instants, [text(at) for at in instants]
+    return instants, [f"{prefix}{place:06}Z" for place in range(micro, micro + count)]
 
 
 def parse(value: str, *, field: str) -> datetime:

@@ -14,6 +14,7 @@ import json
 import random
 import re
 import secrets
+import select as waiting
 import sqlite3
 import time
 from base64 import b32hexencode
@@ -282,11 +283,7 @@ def is_transient(error: sa_exc.DBAPIError) -> bool:
 
 def _engine(url: str) -> Engine:
     if url.startswith("postgresql"):
-        return _postgresql(
-            create_engine(
-                url, pool_size=20, max_overflow=20, pool_pre_ping=True, pool_use_lifo=True
-            )
-        )
+        return _postgresql(create_engine(url, pool_size=20, max_overflow=20, pool_use_lifo=True))
     wait = {"timeout": _SQLITE_WAIT}
     engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
     event.listen(engine, "connect", _prepare_sqlite)
@@ -302,7 +299,7 @@ def _asking_engine(url: str) -> Engine:
     a lock, but for one on the log of the answers.
     """
     return _postgresql(
-        create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20, pool_pre_ping=True),
+        create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20),
         plan_cache_mode="force_generic_plan",
         lock_timeout="2s",
         statement_timeout="10s",
@@ -311,7 +308,7 @@ def _asking_engine(url: str) -> Engine:
 
 def _copying_engine(url: str) -> Engine:
     """For a replica, which may be gone: nobody waits long to learn that."""
-    made = create_engine(url, pool_size=10, pool_pre_ping=True, connect_args={"connect_timeout": 2})
+    made = create_engine(url, pool_size=10, connect_args={"connect_timeout": 2})
     return _postgresql(made).execution_options(
         govern_begin="BEGIN", isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
@@ -327,7 +324,20 @@ def _postgresql(engine: Engine, **settings: str) -> Engine:
             cursor.execute(each)
         connection.commit()
 
+    event.listen(engine, "checkout", _still_there)
     return engine
+
+
+def _still_there(connection: Any, *_: Any) -> None:
+    """Refuse a connection that the server ended, and all that are as old, so that new are made.
+
+    Nobody asked anything, so whatever there is to read is the end, or the word before it. To look
+    costs nothing; to ask the server would cost each answer a round trip.
+    """
+    watched = waiting.poll()
+    watched.register(connection.pgconn.socket, waiting.POLLIN)
+    if watched.poll(0):
+        raise sa_exc.InvalidatePoolError("the server ended the connection")
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:

@@ -25,10 +25,10 @@ from govern.db import Audited, Base, Session, insert_many, is_transient
 from govern.tlog import merkle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Table
+    from sqlalchemy import Select, Table
     from sqlalchemy.orm import ORMExecuteState
     from sqlalchemy.orm import Session as OrmSession
 
@@ -118,21 +118,24 @@ def record(
 
 @dataclass
 class Head:
-    """A log's head while it is locked: what `Log` has of it."""
+    """A log's head while it is locked: what `Log` has of it, and when the lock was had."""
 
     id: str
     size: int
     last_at: datetime | None
+    locked_at: datetime
 
 
 # What every act does under the locks goes by the connection, in statements made once: the ORM would
 # take three times as long for each, and others wait.
-_HEADS = (
+_LOCKED = (
     select(Log.id, Log.size, Log.last_at)
     .where(Log.id.in_(bindparam("ids", expanding=True)))
     .order_by(Log.id)
     .with_for_update()
+    .cte("locked")
 )
+_HEADS: Select[Any] = select(*_LOCKED.columns, clock.passing())
 _MOVED = (
     update(cast("Table", Log.__table__))
     .where(Log.id == bindparam("head"))
@@ -160,10 +163,10 @@ def _moved(head: Head) -> dict[str, Any]:
     return {"head": head.id, "moved_to": head.size, "moved_at": head.last_at}
 
 
-def next_instant(session: OrmSession, heads: Iterable[Head]) -> datetime:
-    """The instant of the next entry: now, or a tick after the last entry of any of `heads`."""
+def next_instant(heads: Collection[Head]) -> datetime:
+    """The instant of the next entry: now that all of `heads` are locked, or after their last."""
     last = [head.last_at + clock.TICK for head in heads if head.last_at is not None]
-    return max([clock.now(session), *last])
+    return max([head.locked_at for head in heads] + last)
 
 
 def _write(session: Session) -> None:
@@ -171,7 +174,7 @@ def _write(session: Session) -> None:
     heads = lock(session, (log for queued in unit.queue for log in queued.logs))
     for recheck in unit.rechecks:
         recheck(session)
-    at = next_instant(session, heads.values())
+    at = next_instant(heads.values())
     entries: list[dict[str, Any]] = []
     values: list[dict[str, Any]] = []
     for queued in unit.queue:
@@ -300,7 +303,7 @@ def append_many(
     The entries carry consecutive instants, a tick apart; returns the first one's.
     """
     head = lock(session, [log_id])[log_id]
-    first = next_instant(session, [head])
+    first = next_instant([head])
     entries: list[tuple[Any, ...]] = []
     values: list[tuple[Any, ...]] = []
     name = {"actor": by.name} if by.name else {}
@@ -336,9 +339,9 @@ def append_alike(
     A subject and a project are among these, and a suspension among what the forms share.
     """
     head = lock(session, [log_id])[log_id]
-    first = next_instant(session, [head])
+    first = next_instant([head])
     count = len(alike)
-    instants, salts = clock.ticks(first, count), leaf.salts(count)
+    (instants, texts), salts = clock.ticks(first, count), leaf.salts(count)
 
     def entries() -> Iterator[tuple[Any, ...]]:
         # In parts that stay in the processor's own memory, while the database stores those before.
@@ -346,10 +349,12 @@ def append_alike(
             part = alike[begin : begin + _TOGETHER]
             if not leaf.plain(itertools.chain.from_iterable([ids for _, ids in part])):
                 raise errors.RecordFailed("An id is none, so it cannot be recorded.")
-            seqs = range(head.size + begin, head.size + begin + len(part))
-            ats, times = zip(*itertools.islice(instants, len(part)), strict=True)
-            bodies = leaf.filled(part, salts[begin : begin + _TOGETHER], seqs, times)
-            for seq, at, (form, ids), body in zip(seqs, ats, part, bodies, strict=True):
+            end = begin + len(part)
+            seqs = range(head.size + begin, head.size + end)
+            bodies = leaf.filled(part, salts[begin:end], seqs, texts[begin:end])
+            for seq, at, (form, ids), body in zip(
+                seqs, instants[begin:end], part, bodies, strict=True
+            ):
                 yield (
                     log_id, seq, at, form.type, form.actor, ids[form.place["subject"]],
                     ids[form.place["project"]], form.refs["suspension"], body,

@@ -53,17 +53,18 @@ def worker(desk: Desk) -> None:
     They sign the logs every second, write the entries that pauses and lifts still owe, and mail
     people about what was done to their access.
     """
-    from govern.cli.followers import Followers  # noqa: PLC0415 - as in `serve`
+    from govern.cli import followers, serving  # noqa: PLC0415 - as in `serve`
 
     ordered = threading.Event()
     for order in (signal.SIGTERM, signal.SIGINT):
         signal.signal(order, lambda *_: ordered.set())
-    followers = Followers(desk.database)
-    followers.start()
+    following = followers.Followers(desk.database)
+    serving.settle()
+    following.start()
     # A wait without end could not be woken by a signal on every platform.
     while not ordered.wait(60):
         pass
-    followers.stop()
+    following.stop()
 
 
 @govern.group("db")

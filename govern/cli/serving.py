@@ -62,6 +62,7 @@ class Server(Granian):  # type: ignore[misc,valid-type]  # an alias, by the buil
         """Start the server's processes, then the followers."""
         super().startup(spawn_target, target_loader)
         if self.followers is not None:
+            settle()
             self.followers.start()
 
 
@@ -71,12 +72,19 @@ def load(target: str) -> Callable[..., object]:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Callable[..., object] = pkgutil.resolve_name(target)()
-    # What there is by now lasts as long as the process, and little of what an answer leaves is a
-    # cycle: to look for lost ones at Python's own pace would cost more than it finds.
+    settle()
+    return application
+
+
+def settle() -> None:
+    """Look for lost objects seldom from now on, and not among those that there are by now.
+
+    These last as long as the process, and little of what an answer or an entry leaves is a cycle:
+    to look for lost ones at Python's own pace would cost more than it finds.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
-    return application
 
 
 def _end_with_parent() -> None:

@@ -128,6 +128,7 @@ def test_a_long_set_is_counted_once_by_who_writes_it(
 ) -> None:
     monkeypatch.setattr(particulars, "FIRST", 5)
     monkeypatch.setattr(particulars, "AHEAD", 5)
+    monkeypatch.setattr(particulars, "LONG", 0)
     client = world.client()
     world.crowd(world.project(client=client), client, 23)
     world.suspend("client:ASTER")

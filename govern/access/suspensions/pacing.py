@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -14,6 +15,8 @@ from govern.audit.decisions import Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Select
 
     from govern.db import Database
 
@@ -45,7 +48,12 @@ class Pace:
 
 def _others_ask(database: Database) -> bool:
     """Whether anyone asked for a decision lately, at whichever node."""
-    latest = select(Access.at).order_by(Access.at.desc()).limit(1).scalar_subquery()
-    late = latest >= clock.before(clock.instant(), _LATELY)
     with database.access_reading() as session:
-        return bool(session.execute(select(late)).scalar())
+        return bool(session.connection().execute(_late()).scalar())
+
+
+@cache
+def _late() -> Select[bool]:
+    """Made once: to make it takes longer than to ask it."""
+    latest = select(Access.at).order_by(Access.at.desc()).limit(1).scalar_subquery()
+    return select(latest >= clock.before(clock.instant(), _LATELY))

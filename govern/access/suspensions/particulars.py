@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.access.suspensions.pacing import Pace
-from govern.access.suspensions.previewing import chained, digest_of
+from govern.access.suspensions.previewing import chain_of, digest_of
 from govern.access.suspensions.targets import affected
 from govern.audit import EventType, leaf, log
 from govern.audit.record import Line, append_alike, append_many
@@ -61,8 +61,9 @@ if TYPE_CHECKING:
 # so that writing begins soon; then many, for to plan such a statement takes as long as to find
 # some.
 FIRST, AHEAD = 2500, 10_000
-# So many times looked ahead, a set is long enough for who watches to be told how long.
-LONG = 3
+# Seconds after which a set is long enough for who watches to be told how long: to count it takes as
+# long as to find it.
+LONG = 5.0
 # Entries of one transaction: it holds the log's head for some 30 ms; SQLite, whose one writer it
 # is, takes half as many in that time.
 CHUNK = 3000
@@ -78,13 +79,17 @@ _THEN, _JUST_BEFORE = Moment(at=_AT), Moment(at=_BEFORE)
 
 @dataclass(frozen=True, kw_only=True)
 class _Ahead:
-    """The next grants of a task in order of their ids.
+    """The next grants of a task in order of their ids, and all of their entries but the place.
 
-    When the set has no more, `opened` is the place of the entry that began it.
+    `digests` are the set's before the first of them and after each. When the set has no more,
+    `opened` is the place of the entry that began it.
     """
 
     task: str
-    rows: Sequence[Any]
+    next: Select[Any]
+    ids: list[str]
+    alike: list[tuple[leaf.Form, tuple[str, ...]]]
+    digests: list[str]
     opened: int | None
 
 
@@ -126,14 +131,13 @@ def _written(
     database: Database, task_id: str, pace: Pace, meanwhile: ThreadPoolExecutor
 ) -> Iterator[int]:
     """Write a task's entries, chunk by chunk, and tell of each how many it has."""
-    looks, counting = 0, None
+    began, counting = time.monotonic(), None
     ahead = _look_ahead(database, task_id)
     while ahead is not None:
         following = None
         if ahead.opened is None:
             following = meanwhile.submit(_look_ahead, database, task_id, after=ahead)
-            looks += 1
-            if looks == LONG:
+            if counting is None and time.monotonic() - began >= LONG:
                 counting = meanwhile.submit(_count, database, task_id)
         more = True
         while more:
@@ -195,22 +199,39 @@ def _look_ahead(database: Database, task_id: str, *, after: _Ahead | None = None
         if task.finished_at is not None:
             return None
         if after is None:
-            return _find(session, task, task.cursor, FIRST)
-        return _find(session, task, after.rows[-1].id, min(AHEAD, 2 * len(after.rows)))
+            wanted = _next(task.event, _kinds(session, task), _holding(session, task))
+            return _find(session, task, wanted, FIRST, after=task.cursor, digest=task.digest)
+        count = min(AHEAD, 2 * len(after.ids))
+        last, digest = after.ids[-1], after.digests[-1]
+        return _find(session, task, after.next, count, after=last, digest=digest)
 
 
-def _find(session: OrmSession, task: Particulars, cursor: str, count: int) -> _Ahead:
-    """The next grants of a task behind one of them."""
-    wanted = _next(task.event, _kinds(session, task), _holding(session, task))
+def _find(
+    session: OrmSession,
+    task: Particulars,
+    wanted: Select[Any],
+    count: int,
+    *,
+    after: str,
+    digest: str,
+) -> _Ahead:
+    """The next grants of a task after one of them, up to which its set has this digest."""
     # By the connection: what the ORM does with each row would cost as much as to find it.
     result = session.connection().execute(
         wanted,
-        _bound(task) | {_CLIENT.key: task.log_id, _CURSOR.key: cursor, _COUNT.key: count},
+        _bound(task) | {_CLIENT.key: task.log_id, _CURSOR.key: after, _COUNT.key: count},
     )
     # A part at a time, so that those who answer have their turn between.
     rows = [row for part in result.partitions(PART) for row in part]
-    opened = log.place_of(session, task.log_id, task.as_at) if len(rows) < count else None
-    return _Ahead(task=task.id, rows=rows, opened=opened)
+    ids = [row[0] for row in rows]
+    return _Ahead(
+        task=task.id,
+        next=wanted,
+        ids=ids,
+        alike=_alike(task, rows),
+        digests=[digest, *chain_of(digest, ids)],
+        opened=log.place_of(session, task.log_id, task.as_at) if len(rows) < count else None,
+    )
 
 
 def rehearse(session: Session, suspension: str) -> tuple[int, float]:
@@ -225,12 +246,13 @@ def rehearse(session: Session, suspension: str) -> tuple[int, float]:
         return 0, 0.0
     began = time.perf_counter()
     count = FIRST if session.database.is_postgresql else REHEARSED
-    rows = _find(session, task, "", count).rows
+    wanted = _next(task.event, _kinds(session, task), _holding(session, task))
+    ahead = replace(_find(session, task, wanted, count, after="", digest=""), opened=None)
     found = time.perf_counter()
-    written, _ = _chunk(session, _Ahead(task=task.id, rows=rows, opened=None), REHEARSED)
+    written, _ = _chunk(session, ahead, REHEARSED)
     if not written:
         return 0, 0.0
-    took = (found - began) / len(rows) + (time.perf_counter() - found) / written
+    took = (found - began) / len(ahead.ids) + (time.perf_counter() - found) / written
     return written, took
 
 
@@ -244,18 +266,18 @@ def _chunk(session: Session, ahead: _Ahead, size: int) -> tuple[int, bool]:
     ).scalar_one()
     if task.finished_at is not None:
         return 0, False
-    begin = bisect_right(ahead.rows, task.cursor, key=lambda row: row.id)
-    rows = ahead.rows[begin : begin + size]
-    more = begin + len(rows) < len(ahead.rows)
-    if rows:
-        append_alike(session, task.log_id, _alike(task, rows))
-        task.digest = chained(task.digest, (row[0] for row in rows))
-        task.cursor = rows[-1].id
-        task.written += len(rows)
+    begin = bisect_right(ahead.ids, task.cursor)
+    end = min(begin + size, len(ahead.ids))
+    if begin < end:
+        append_alike(session, task.log_id, ahead.alike[begin:end])
+        task.digest = ahead.digests[end]
+        task.cursor = ahead.ids[end - 1]
+        task.written += end - begin
+    more = end < len(ahead.ids)
     if ahead.opened is not None and not more:
         _finish(session, task, ahead.opened)
     session.flush()
-    return len(rows), more
+    return end - begin, more
 
 
 def _outstanding(suspension: str | None) -> Select[Particulars]:

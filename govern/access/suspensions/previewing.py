@@ -30,7 +30,7 @@ from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
@@ -317,9 +317,16 @@ def chain(digest: str, grant_id: str) -> str:
 
 def chained(digest: str, grant_ids: Iterable[str]) -> str:
     """A step for each of many grants."""
+    for after in chain_of(digest, grant_ids):
+        digest = after
+    return digest
+
+
+def chain_of(digest: str, grant_ids: Iterable[str]) -> Iterator[str]:
+    """The digests of a set after each of many more grants."""
     for grant_id in grant_ids:
         digest = hashlib.sha256(f"{digest}{grant_id}".encode()).hexdigest()
-    return digest
+        yield digest
 
 
 def digest_of(chains: dict[str, str]) -> str:
