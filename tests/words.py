@@ -86,6 +86,12 @@ def _refusals(tree: ast.Module, named: dict[str, ast.expr]) -> list[str]:
     """The sentences that a file's errors are raised with: written there, or under a name."""
     found = []
     for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "over":  # handed on to who raises it
+            said = node.value
+            if isinstance(said, ast.Name):
+                said = named.get(said.id, said)
+            if isinstance(said, ast.Constant) and isinstance(said.value, str):
+                found.append(said.value)
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
             continue
         kind = getattr(errors, node.func.attr, None)

@@ -3,12 +3,23 @@
 It proves as much: from the columns the CSV form is written anew, byte for byte, and that is what
 the manifest's digest is of. Row groups are small, so memory stays the same however much is written
 or read. It needs the extra `parquet` (pyarrow), and nothing else here does.
+
+A small file may stand for more than any memory holds, and its own words about that may be wrong. So
+one that a stranger made is read by a process of its own, whose memory and time are bounded.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from govern import errors
@@ -16,10 +27,12 @@ from govern.audit import lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
 MAGIC = b"PAR1"
 _GROUP = 16_384  # rows written together
+_MEMORY = 1 << 30  # bytes of a process that reads what a stranger made
+_SECONDS = 60
 _TIME, _SEQ = lines.COLUMNS.index("time"), lines.COLUMNS.index("seq")
 _FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -29,13 +42,13 @@ def is_installed() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def require() -> None:
+def require(*, field: str = "format") -> None:
     """Refuse where the extra is not installed, before anything is done."""
     if not is_installed():
         raise errors.Invalid(
-            "format: Parquet needs an extra that is not installed here: "
+            f"{field}: Parquet needs an extra that is not installed here: "
             "pip install 'govern[parquet]'.",
-            field="format",
+            field=field,
         )
 
 
@@ -84,7 +97,7 @@ def _typed(line: bytes) -> list[Any]:
 
 
 class Reader:
-    """Such a file, read as the CSV form, a row a line: what `verify.check` takes."""
+    """Such a file, read as the CSV form: what `verify.check` takes."""
 
     def __init__(self, file: BinaryIO) -> None:
         require()
@@ -93,6 +106,63 @@ class Reader:
     def read(self, _most: int = -1) -> bytes:
         """The next row, however long, empty at the end; `Invalid` where it cannot be read on."""
         return next(self._rows, b"")
+
+
+class _Apart:
+    """The rows that the other process writes, as the CSV form: what `verify.check` takes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], most_bytes: int) -> None:
+        self._process = process
+        self._most = self._left = most_bytes
+
+    def read(self, most: int = -1) -> bytes:
+        """Some of the rows, empty at the end; `Invalid` where the file cannot be read on."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        rows = self._process.stdout.read(most)
+        self._left -= len(rows)
+        if self._left < 0:
+            raise errors.Invalid(
+                f"This Parquet file holds more than {self._most >> 20} MB: verify it by "
+                "“govern log verify”.",
+                field="file",
+            )
+        if not rows and self._process.wait() != 0:
+            raise errors.Invalid(
+                "This file is no Parquet export of govern, is damaged, or takes too much memory.",
+                field="file",
+            )
+        return rows
+
+
+@contextmanager
+def apart(stream: IO[bytes], *, most_bytes: int) -> Iterator[_Apart]:
+    """A file from anywhere, whose rows are read up to so many bytes."""
+    require(field="file")
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        shutil.copyfileobj(stream, file)
+        file.flush()
+        with subprocess.Popen(  # noqa: S603 - our own program, on a file whose name is ours
+            [sys.executable, "-m", __name__, file.name],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        ) as process:  # fmt: skip
+            try:
+                yield _Apart(process, most_bytes)
+            finally:
+                process.kill()
+
+
+def _write_out(path: str) -> int:
+    """Write a file's rows to stdout, within bounds; 1 when that cannot be."""
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    try:
+        with Path(path).open("rb") as file:
+            for row in _rows(file):
+                sys.stdout.buffer.write(row)
+            sys.stdout.buffer.flush()
+    except (errors.Invalid, MemoryError, BrokenPipeError):
+        return 1
+    return 0
 
 
 def _rows(file: BinaryIO) -> Iterator[bytes]:
@@ -107,8 +177,8 @@ def _rows(file: BinaryIO) -> Iterator[bytes]:
         for batch in found.iter_batches(batch_size=_GROUP):
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 yield lines.row([_text(cell) for cell in row])
-    except (pa.ArrowException, OSError, ValueError) as error:
-        words = str(error).splitlines()[0]
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        words = (str(error) or type(error).__name__).splitlines()[0]
         raise errors.Invalid(f"This Parquet file is damaged: {words}", field="file") from error
 
 
@@ -116,3 +186,7 @@ def _text(cell: Any) -> str:
     if isinstance(cell, datetime):
         return cell.strftime(_FORM)
     return "" if cell is None else str(cell)
+
+
+if __name__ == "__main__":
+    os._exit(_write_out(sys.argv[1]))  # nothing of a reader that is gone is to be flushed again

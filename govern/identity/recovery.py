@@ -38,6 +38,9 @@ LIFE = timedelta(days=1)
 USED, CANCELLED = "used", "cancelled"
 
 
+_OVER = "This link has been used, was called off, or has expired."
+
+
 class Recovery(Audited, Base):
     """One recovery that two people agreed on; `outcome` is used or cancelled, or none if it lapsed.
 
@@ -224,8 +227,7 @@ def _end(session: Session, row: Recovery, outcome: str, event: EventType, *, by:
 
 
 def _find(session: OrmSession, whose: ColumnElement[bool]) -> tuple[Recovery, Subject]:
-    over = "This link has been used, was called off, or has expired."
-    return one_time.find(session, Recovery, whose, over=over)
+    return one_time.find(session, Recovery, whose, over=_OVER)
 
 
 def _place(recovery_id: str) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from govern import clock, errors
 from govern.access import clients, evidence
 from govern.audit import single, verify
 from govern.audit.signer import Signer
+from govern.audit.verify import tally
 from tests.audit import files
 from tests.factory import OPERATOR, World, person
 from tests.support.damage.files import opened
@@ -103,10 +105,50 @@ def test_a_pack_is_proved_by_a_bare_python_and_answers_what_it_is_asked(
     assert report["drills"] == 1
     assert report["grants_over_time"][-1]["grants"] <= 4
     assert b"ASTER" in parts["report.html"]
+    # Its charts: people by project, decisions by day, each with its table and counted again.
+    (project,) = report["people_over_time"]
+    assert (project["project"], len(project["people"])) == ("Kingfisher", tally.Reach.POINTS)
+    assert max(project["people"]) <= 4
+    (day,) = report["decisions_by_day"]
+    assert (day["allowed"], day["denied"]) == (0, 1)
+    assert report["bands"][0]["scopes"] == ["project:Kingfisher"]
+    html = parts["report.html"].decode()
+    assert html.count("<svg") == 3
+    assert "<script" not in html
+    for words in ("Decisions by day: 0 allowed, 1 denied", "People over time in 1 projects",
+                  "<td>Kingfisher</td>", f"<td>{day['day']}</td>"):  # fmt: skip
+        assert words in html
     reads = [json.loads(line) for line in parts["reads.jsonl"].splitlines()]
     assert reads[-1]["detail"]["form"] == "evidence"  # its own taking is on record before it
     # A pack says nothing of another client, though a stop and a person concerned both.
     assert not [name for name, part in parts.items() if CANARY.encode() in part]
+
+
+def test_numbers_of_its_charts_that_do_not_follow_from_its_answers_are_named(world: World) -> None:
+    data, key = made(world)
+    parts = opened(data)
+    report = json.loads(parts["report.json"])
+    for place, change in (
+        ("people_over_time.0.people.3", lambda r: r["people_over_time"][0]["people"].__setitem__(
+            3, 70)),
+        ("people_over_time", lambda r: r["people_over_time"].clear()),
+        ("decisions_by_day", lambda r: r["decisions_by_day"][0].update(allowed=9)),
+        ("counted again", lambda r: r.update(decisions_by_day=[{"day": 1}])),
+    ):  # fmt: skip
+        wrong = json.loads(json.dumps(report))
+        change(wrong)
+        found = verify.check_pack(
+            io.BytesIO(packed(parts | {"report.json": json.dumps(wrong).encode()})), keys=[key]
+        )
+        assert [each.message for each in found.damage if place in each.message], place
+
+
+def packed(parts: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return out.getvalue()
 
 
 def test_a_pack_takes_the_right_to_export_a_fresh_factor_and_a_client_one_may_know(

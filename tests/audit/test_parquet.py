@@ -81,3 +81,50 @@ def test_without_the_extra_it_is_refused_before_anything_is_written(
     with pytest.raises(errors.Invalid, match=r"pip install 'govern\[parquet\]'"):
         export.run(world.store, out, form="parquet", where=Filter(), by=auditor())
     assert out.getvalue() == b""
+
+
+def test_one_from_a_stranger_is_read_apart_and_may_stand_for_no_more_than_is_borne(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_id = world.client("ASTER").id
+    fill(world.store, log_id, 300)
+    Signer(world.store.settings).sign(world.store)
+    file, done = exported(world.store, form="parquet", client=log_id)
+    keys = [Signer(world.store.settings).key]
+    with columns.apart(BytesIO(file), most_bytes=1 << 20) as rows:
+        report = verify.check(rows, keys=keys)  # type: ignore[arg-type]  # its lines are all
+    assert report.ok, report.damage
+    assert report.rows == done.rows
+
+    # A few kilobytes that stand for four gigabytes.
+    seqs = pa.nulls(40_000, pa.int64())
+    long = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 40_000, pa.int32()), pa.array(["x" * 100_000])
+    )
+    texts = {name: long if name == "leaf" else pa.nulls(40_000, pa.string())
+             for name in lines.COLUMNS}  # fmt: skip
+    out = BytesIO()
+    parquet.write_table(pa.table(texts | {"seq": seqs}), out, compression="zstd")
+    assert len(out.getvalue()) < 100_000
+    for broken, words in (
+        (out.getvalue(), "takes too much memory"),
+        (file[:-100], "damaged"),
+        (b"PAR1", "damaged"),
+    ):
+        with (
+            pytest.raises(errors.Invalid, match=words) as refused,
+            columns.apart(BytesIO(broken), most_bytes=1 << 20) as rows,
+        ):
+            verify.check(rows, keys=keys)  # type: ignore[arg-type]  # its lines are all
+        assert refused.value.field == "file"
+    with (
+        pytest.raises(errors.Invalid, match="more than 0 MB"),
+        columns.apart(BytesIO(file), most_bytes=1000) as rows,
+    ):
+        verify.check(rows, keys=keys)  # type: ignore[arg-type]  # its lines are all
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with (
+        pytest.raises(errors.Invalid, match="not installed here"),
+        columns.apart(BytesIO(file), most_bytes=1000),
+    ):
+        pass

@@ -395,6 +395,10 @@ def test_the_page_verifies_a_file_and_names_the_damaged_entry(
     assert status == 200
     assert "Damaged in" in words
     assert re.search(r"#\d+ \d+ ", words)
+    for form in ("parquet", "ocsf"):
+        status, words = check(_exported(auditor, log="ASTER", format=form))
+        assert (status, "Whole and untouched" in words) == (200, True), words
+    assert check(_exported(auditor, log="ASTER", format="parquet")[:-90])[0] == 422
     assert check(data, key="not a key")[0] == 422
     assert check(b"", key=key)[0] == 200
     auditor.get("/log/verify")

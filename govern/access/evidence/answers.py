@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -109,6 +109,7 @@ def stops(
                 continue
             yield suspensions.time_to_effect(session, row.id, by=by).told() | {
                 "covers": [part.name for part in standing.parts],
+                "scopes": [f"{part.kind}:{part.code}" for part in standing.parts],
                 "reason": row.reason,
                 "lifted_at": clock.text(row.ended_at) if row.ended_at else None,
                 "review_by": clock.text(row.review_by),
@@ -177,6 +178,33 @@ def decided(database: Database, client: Client, begin: datetime, end: datetime) 
         )  # fmt: skip
         for permit, reason, count in rows:
             yield {"permit": permit, "reason": reason, "count": count}
+
+
+def decided_by_day(
+    database: Database, client: Client, begin: datetime, end: datetime
+) -> list[dict[str, Any]]:
+    """How many decisions allowed and denied on each day in UTC that had any."""
+    found = []
+    day = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+    with database.access_reading() as access:
+        while day < end:
+            after = day + timedelta(days=1)
+            counts = dict.fromkeys((True, False), 0)
+            for permit, count in access.execute(
+                select(Access.permit, func.count())
+                .where(
+                    Access.client_id == client.id, Access.at >= max(day, begin),
+                    Access.at < min(after, end), Access.kind == AccessKind.DECISION,
+                )
+                .group_by(Access.permit)
+            ):  # fmt: skip
+                counts[bool(permit)] += count
+            if any(counts.values()):
+                found.append(
+                    {"day": f"{day:%Y-%m-%d}", "allowed": counts[True], "denied": counts[False]}
+                )
+            day = after
+    return found
 
 
 def curve(session: Session, client: Client, begin: datetime, end: datetime) -> list[Any]:

@@ -148,6 +148,7 @@ class _Pack:
                 where=Filter(begin=begin, end=end), progress=progress,
             )  # fmt: skip
         people: set[str] = set()
+        reach = tally.Reach(clock.text(begin), clock.text(end))
         readers: Counter[str] = Counter()
         report: dict[str, Any] = {
             "govern": "report/1",
@@ -164,7 +165,7 @@ class _Pack:
             "grants_at_begin": rows("who-at-begin", answers.who(session, client, begin, by=by)),
             "grants_at_end": rows("who-at-end", answers.who(session, client, end, by=by)),
             "grants_that_reached": rows(
-                "reach", _named(answers.reached(session, client, begin, end, by=by), people)
+                "reach", _named(answers.reached(session, client, begin, end, by=by), people, reach)
             ),
             "people_who_reached": len(people),
             "suspensions": rows("suspensions", answers.stops(session, client, begin, end, by=by)),
@@ -172,6 +173,8 @@ class _Pack:
             "reads": rows("reads", _counted(answers.reads(self.database, client, begin, end),
                                             readers)),
             "decisions": list(answers.decided(self.database, client, begin, end)),
+            "decisions_by_day": answers.decided_by_day(self.database, client, begin, end),
+            "people_over_time": reach.numbers(),
             "grants_over_time": answers.curve(session, client, begin, end),
         }  # fmt: skip
         table = {role: sorted(held) for role, held in ROLES.items() if role != "system"}
@@ -182,8 +185,8 @@ class _Pack:
             {"id": who, "name": called.get(who, who), "rows": count} for who, count in most
         ]
         report["bands"] = [
-            {"covers": each["covers"], "mode": each["mode"], "from": each["committed_at"],
-             "to": each["lifted_at"]}
+            {"covers": each["covers"], "scopes": each["scopes"], "mode": each["mode"],
+             "from": each["committed_at"], "to": each["lifted_at"]}
             for each in shown["suspensions"]
         ]  # fmt: skip
         archive.put(pack.REPORT, _json(report))
@@ -198,9 +201,10 @@ def _seen(rows: Iterable[Any], shown: list[Any]) -> Iterator[Any]:
         yield row
 
 
-def _named(rows: Iterable[Any], people: set[str]) -> Iterator[Any]:
+def _named(rows: Iterable[Any], people: set[str], reach: tally.Reach) -> Iterator[Any]:
     for row in rows:
         people.add(row["subject"])
+        reach.add(row)
         yield row
 
 

@@ -6,9 +6,10 @@ the log.
 
 from __future__ import annotations
 
-from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
+
+from govern.access.evidence import charts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +46,8 @@ code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; 
   .wide { overflow: visible; }
 }
 """
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 240, 56, 26
+# Rows of a chart's table that the page shows; report.json holds them all.
+_SHOWN = 100
 
 
 def document(report: dict[str, Any], shown: dict[str, list[Any]], table: dict[str, Any]) -> str:
@@ -73,7 +75,22 @@ def document(report: dict[str, Any], shown: dict[str, list[Any]], table: dict[st
         "<h2>Grants over time, and stops</h2>",
         ("<p>Grants within their window; the bands are the stops, during which fewer people, or "
         "nobody, could reach what they cover.</p>"),
-        _chart(report),
+        charts.grants(report),
+        "<h2>Who could reach it over time, by project</h2>",
+        ("<p>People whom the rule let read something, pauses taken off, at sixty instants of the "
+        "period; the bands are the stops over the project or the whole client.</p>"),
+        charts.people(report),
+        _rows(
+            ("Project", "People at the beginning", "Most", "Fewest", "At the last instant",
+             "Stops over it"),
+            (
+                (each["project"], f"{each['people'][0]:,}", f"{max(each['people']):,}",
+                 f"{min(each['people']):,}", f"{each['people'][-1]:,}",
+                 f"{len(charts.bands(report, each['project'])):,}")
+                for each in report["people_over_time"][:_SHOWN]
+            ),
+            of=len(report["people_over_time"]), file="report.json",
+        ),
         "<h2>Stops</h2>",
         _rows(
             ("What", "How much", "Opened", "Took effect", "First refusal", "Lifted", "Grants",
@@ -118,6 +135,16 @@ def document(report: dict[str, Any], shown: dict[str, list[Any]], table: dict[st
                     "_", " "), f"{each['count']:,}")
                 for each in report["decisions"]
             ),
+        ),
+        "<h2>Decisions by day</h2>",
+        charts.decisions(report),
+        _rows(
+            ("Day (UTC)", "Allowed", "Denied"),
+            (
+                (each["day"], f"{each['allowed']:,}", f"{each['denied']:,}")
+                for each in report["decisions_by_day"][:_SHOWN]
+            ),
+            of=len(report["decisions_by_day"]), file="report.json",
         ),
         "<h2>Who read its records</h2>",
         _rows(
@@ -172,55 +199,6 @@ def _rows(
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n'
         f"</tbody></table></div>{more}"
     )
-
-
-def _chart(report: dict[str, Any]) -> str:
-    """Grants over time as a stepped line, stops as bands behind it; drawn as SVG."""
-    points = report["grants_over_time"]
-    begin, end = _instant(report["from"]), _instant(report["to"])
-    most = max([each["grants"] for each in points] + [1])
-    right, floor = _WIDTH - 8, _HEIGHT - _BOTTOM
-
-    def across(at: datetime) -> float:
-        share: float = (min(max(at, begin), end) - begin) / (end - begin)
-        return round(_LEFT + share * (right - _LEFT), 1)
-
-    def up(count: int) -> float:
-        height: float = count / most * (floor - 12)
-        return round(floor - height, 1)
-
-    bands = []
-    for each in report["bands"]:
-        left = across(_instant(each["from"]))
-        width = max(across(_instant(each["to"]) if each["to"] else end) - left, 1)
-        said = f"{', '.join(each['covers'])}: {each['mode']}"
-        bands.append(
-            f'<rect x="{left}" y="12" width="{width:.1f}" height="{floor - 12}" fill="#d63939" '
-            f'fill-opacity=".16" stroke="#d63939" stroke-opacity=".5" stroke-width=".5">'
-            f"<title>{escape(said)}</title></rect>"
-        )
-    path = f"M{across(begin)} {up(points[0]['grants'])}"
-    for each in points[1:]:
-        path += f"H{across(_instant(each['at']))}V{up(each['grants'])}"
-    words = 'font-size="12" fill="#5b6675" font-family="system-ui, sans-serif"'
-    label = (
-        f"Grants from {points[0]['grants']:,} to {points[-1]['grants']:,}, at most {most:,}; "
-        f"{len(bands)} stops"
-    )
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
-        f'<path d="M{_LEFT} 12V{floor}H{right}" fill="none" stroke="#c8ced6"/>{"".join(bands)}'
-        f'<path d="{path}" fill="none" stroke="#206bc4" stroke-width="2"/>'
-        f'<text x="{_LEFT - 8}" y="18" text-anchor="end" {words}>{most:,}</text>'
-        f'<text x="{_LEFT - 8}" y="{floor}" text-anchor="end" {words}>0</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 6}" {words}>{begin:%Y-%m-%d %H:%M}</text>'
-        f'<text x="{right}" y="{_HEIGHT - 6}" text-anchor="end" {words}>'
-        f"{end:%Y-%m-%d %H:%M}</text></svg>"
-    )
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 def _at(text: str | None, otherwise: str = "not seen") -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "govern evidence/1"
 MANIFEST, SIGNED = "manifest.json", "manifest.note"
 EXPORT, REPORT, HEADS = "log.jsonl", "report.json", "checkpoints.jsonl"
+REACH = "reach.jsonl"
 _MOST_BYTES = 1 << 26
 _MOST_PARTS = 100
 _BLOCK = 1 << 20
@@ -34,7 +35,7 @@ _NOT_PROVEN = (
         "That the answers of the pack (who could reach what, drills, who read) are complete: the "
         "signature says that govern gave them, and the log can be held against them."
     ),
-    "The charts and words of report.html: each number in it stands in report.json too.",
+    "The drawings and words of report.html: each number in it stands in report.json too.",
 )
 
 
@@ -98,7 +99,10 @@ def check(
     if found and not damage:
         proves += [
             f"Each of the {len(files)} files of the pack is the one that the key signed.",
-            "The numbers that report.json gives of the log follow from the entries in the pack.",
+            (
+                "The numbers that report.json gives of the log follow from the entries in the "
+                "pack, and those of its charts from the answers in it."
+            ),
         ]
     doubts = [*_NOT_PROVEN, *(found.does_not_prove if found else ())]
     return PackReport(not damage, tuple(damage), found, tuple(proves), tuple(doubts))
@@ -176,12 +180,34 @@ def _compare_report(archive: zipfile.ZipFile, found: Report, name: Any) -> None:
         counted = tally.count(export)
     for each in tally.differences(numbers, counted):
         name("report", f"The report is not what the log says: {each}.")
+    _compare_charts(archive, told, name)
     for suspension, said in counted["suspensions"].items():
         for act in said["sets"]:
             # An act that began before the period has only a part of its entries here.
             if act["entries"] == act["grants"] and act["digest"] != act["derived"]:
                 name("report", f"The grants of {suspension} are not those whose digest the log "
                      "holds.")  # fmt: skip
+
+
+def _compare_charts(archive: zipfile.ZipFile, told: dict[str, Any], name: Any) -> None:
+    """Hold what the charts show against the answers that it is counted from."""
+    if "people_over_time" not in told:
+        return  # made before there were such charts
+    try:
+        reach = tally.Reach(told["from"], told["to"])
+        with archive.open(REACH) as rows:
+            for row in rows:
+                reach.add(json.loads(row))
+        wrong = tally.differences(told["people_over_time"], reach.numbers(), "people_over_time")
+        by_day = [sum(each[word] for each in told["decisions_by_day"])
+                  for word in ("allowed", "denied")]  # fmt: skip
+        in_all = [sum(each["count"] for each in told["decisions"] if bool(each["permit"]) is permit)
+                  for permit in (True, False)]  # fmt: skip
+        wrong += tally.differences(by_day, in_all, "decisions_by_day")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        wrong = ["what its charts show cannot be counted again"]
+    for each in wrong:
+        name("report", f"The report is not what the pack's answers say: {each}.")
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -1,11 +1,13 @@
-"""The tally: the numbers of a report that follow from the entries of one log alone.
+"""The tally: the numbers of a report that follow from the entries of one log, or from an answer.
 
-Whoever writes a report counts by it, and so does whoever checks one: from the same entries they
-come to the same numbers.
+Whoever writes a report counts by it, and so does whoever checks one: from the same entries and rows
+they come to the same numbers.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +72,49 @@ class Tally:
             "days": dict(sorted(self._days.items())),
             "suspensions": dict(sorted(self._suspensions.items())),
         }
+
+
+class Reach:
+    """How many people could reach each project at some instants of a period.
+
+    Of each person and project it keeps one number, whose bits are the instants.
+    """
+
+    POINTS = 60
+
+    def __init__(self, begin: str, end: str) -> None:
+        first, last = _micros(begin), _micros(end)
+        self._instants = [
+            first + (last - first) * number // self.POINTS for number in range(self.POINTS)
+        ]
+        self._people: dict[str, dict[str, int]] = {}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row of the answer; KeyError, TypeError or ValueError when it is none."""
+        people = self._people.setdefault(str(row["project"]), {})
+        for begin, end in row["intervals"]:
+            low, high = (bisect_left(self._instants, _micros(each)) for each in (begin, end))
+            if low < high:
+                person = str(row["subject"])
+                people[person] = people.get(person, 0) | (1 << high) - (1 << low)
+
+    def numbers(self) -> list[dict[str, Any]]:
+        """By project, how many people at each instant."""
+        return [
+            {
+                "project": project,
+                "people": [
+                    sum(mask >> number & 1 for mask in people.values())
+                    for number in range(self.POINTS)
+                ],
+            }
+            for project, people in sorted(self._people.items())
+        ]
+
+
+def _micros(text: str) -> int:
+    when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: DTZ007 - all are UTC, compared
+    return (when - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001 - as above
 
 
 def count(export: Iterable[bytes]) -> dict[str, Any]:

@@ -158,12 +158,18 @@ def verify_done() -> ResponseReturnValue:
         "keys": [base.typed("key")],
         "kept": [kept.stream.read()] if kept is not None and kept.filename else [],
     }
-    head = file.stream.read(4)
+    head = file.stream.read(verify.BEGINS)
     file.stream.seek(0)
     report: Report | PackReport
     try:
         if verify.is_pack(head):
             report = verify.check_pack(file.stream, most_bytes=_MOST_UNPACKED, **given)
+        elif head[:4] == parquet.MAGIC:
+            rows: Any  # all that is asked of it is to be read
+            with parquet.apart(file.stream, most_bytes=_MOST_UNPACKED) as rows:
+                report = verify.check(rows, **given)
+        elif verify.is_events(head):
+            report = verify.check_events(file.stream, **given)
         else:
             report = verify.check(file.stream, **given)
     except errors.Invalid as error:
