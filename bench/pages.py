@@ -50,12 +50,15 @@ DECISIONS = PEOPLE // 2  # rows of the access log
 ASKED = 40  # times that each page is asked for
 LONGEST = 20  # seconds, after which a page is not asked for again
 HTML = "text/html"
-# Whose pages: the name of the role, which it is, and whether over one client alone.
+# Whose pages: the name of the role, which it is, whether over one client alone, and the addresses
+# that it works with. What only differs in who asks is asked for once.
 ROLES = {
-    "admin": ("admin", False), "client admin": ("admin", True), "auditor": ("auditor", False),
-    "client auditor": ("auditor", True), "approver": ("approver", False),
-    "contractor": (None, False),
-}  # fmt: skip
+    "admin": ("admin", False, "/"),
+    "client admin": ("admin", True, "/"),
+    "auditor": ("auditor", False, r"/(log|who|timeline|suspensions|people/[^?]*/history)"),
+    "approver": ("approver", False, r"/(requests|suspensions)"),
+    "contractor": (None, False, "/"),
+}
 # What people type and follow, by name: `{}`s are of the large client and of a person in its midst.
 TYPED = (
     "/people?q={person}", "/people?q=l0004", "/people?state=suspended", "/people?state=offboarded",
@@ -163,7 +166,7 @@ def _staff(there: World, own: Subject, client: Client) -> dict[str, Subject]:
     """Who signs in, by the name of their role; all of them can."""
     found = {
         name: own if role is None else there.staff(role, client=client if limited else None)
-        for name, (role, limited) in ROLES.items()
+        for name, (role, limited, _) in ROLES.items()
     }
     for person in found.values():
         there.activate(person)
@@ -232,6 +235,8 @@ def _measured(kind: str, database: Database, found: Filled) -> Iterator[Figure]:
         for role, person in found.people.items():
             reader = Reader(url, signed_in(found.world, person))
             for name, path in pages:
+                if not re.match(ROLES[role][2], path):
+                    continue
                 floor.append(reader.get("/healthz")[2])
                 times = _times(reader, path)
                 if times:

@@ -6,9 +6,9 @@ is answered as if it were not there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, union_all
+from sqlalchemy import literal, select, union_all
 
 from govern import errors, permissions
 from govern.access import clients
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 
-def of(session: Session, ids: Iterable[str]) -> dict[str, str]:
+def of(session: Session, ids: Iterable[str], *, rather: Iterable[Any] = ()) -> dict[str, str]:
     """The name of each person and the code of each client, project and dataset among `ids`.
 
-    The caller has been allowed to see the entries that these ids come from.
+    `rather` are selects of ids and what these are to be called instead. The caller has been allowed
+    to see the entries that these ids come from.
     """
     wanted = sorted({one for one in ids if "_" in one})
     if not wanted:
@@ -42,10 +43,12 @@ def of(session: Session, ids: Iterable[str]) -> dict[str, str]:
         (Project.id, Project.code),
         (Dataset.id, Dataset.code),
     ]
-    found = session.execute(
-        union_all(*(select(key, name).join(given, given.c.value == key) for key, name in columns))
-    )
-    return {row[0]: row[1] for row in found}
+    questions: list[Any] = [
+        select(key, name, literal(0)).join(given, given.c.value == key) for key, name in columns
+    ]
+    questions += [query.add_columns(literal(1)) for query in rather]
+    found = session.execute(union_all(*questions)).all()
+    return {row[0]: row[1] for row in sorted(found, key=lambda row: row[2])}
 
 
 def log_of(session: Session, code: str, *, by: Principal) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import String, and_, literal, or_, select, union_all
 
 from govern import permissions
 from govern.access import exposure
@@ -27,6 +27,7 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
+from govern.clock import Utc
 from govern.db import listed
 from govern.identity.subjects import Membership
 
@@ -95,14 +96,13 @@ def of(
     by: Principal,
 ) -> Timeline:
     """What stood when of a client, project, dataset or person (`subject`, by id) in a range."""
-    begin, end = exposure.within(session, begin, end)
-    found = exposure.reach(
-        session, kind, code, begin=begin, end=end, action=action, after=after, limit=limit + 1,
-        held=True, by=by,
-    )  # fmt: skip
-    shown = found[:limit]
-    rows = _grants(session, shown)
-    bands, whole = _bands(session, list(rows.values()), begin, end, by=by)
+    place = exposure.placed(session, kind, code, by=by)
+    begin, end = exposure.within(session, begin, end, now=place.now)
+    asked = exposure.Asked(session, place, action, begin, end)
+    found = asked.windowed(after, limit + 1)
+    shown = asked.answered(found[:limit], held=True)
+    rows, people = _given(session, shown, begin, end, by=by)
+    bands, whole = _bands(session, list(rows.values()), people, begin, end)
     bars = []
     for each in shown:
         first, last = _window(rows[each.grant_id], begin, end)
@@ -110,22 +110,60 @@ def of(
             own = tuple(bands[each.grant_id])
             bars.append(Bar(grant=each, begin=first, end=last, bands=own))
     following = shown[-1].grant_id if len(found) > limit else None
-    more = 0
-    if following is not None:
-        more = exposure.behind(
-            session, kind, code, begin=begin, end=end, action=action, after=following,
-            most=MOST_COUNTED, by=by,
-        )  # fmt: skip
+    more = asked.behind(following, MOST_COUNTED) if following is not None else 0
     return Timeline(begin=begin, end=end, bars=tuple(bars), whole=whole, after=following, more=more)
 
 
-def _grants(session: OrmSession, shown: Sequence[Exposure]) -> dict[str, Grant]:
+Way = tuple[Any, ...]  # kind, id, and the time in which the grant belonged to it, if it may change
+
+
+def _given(
+    session: OrmSession, shown: Sequence[Exposure], begin: datetime, end: datetime, *, by: Principal
+) -> tuple[dict[str, Any], dict[str, list[Way]]]:
+    """The rows of some grants, by id; and by person what of theirs a suspension can name.
+
+    Of people nothing is told to whoever sees the suspensions of some clients alone.
+    """
     among = listed(session, [each.grant_id for each in shown])
-    rows = session.execute(select(Grant).join(among, among.c.value == Grant.id)).scalars()
-    return {row.id: row for row in rows}
+    people = listed(session, sorted({each.subject_id for each in shown}))
+    no_id, no_time = literal(None, String()), literal(None, Utc())
+    questions: list[Any] = [
+        select(
+            literal("grant").label("what"), Grant.id, Grant.subject_id, Grant.client_id,
+            Grant.project_id, Grant.dataset_id, Grant.starts_at, Grant.ends_at, Grant.recorded_at,
+            Grant.ended_at,
+        ).join(among, among.c.value == Grant.id)
+    ]  # fmt: skip
+    of_people: dict[str, list[Way]] = defaultdict(list)
+    if permissions.scope(by, "suspension:read") is None:
+        questions += [
+            select(
+                literal(Scope.ORGANISATION.value), Membership.organisation_id,
+                Membership.subject_id, no_id, no_id, no_id, no_time, no_time,
+                Membership.recorded_at, Membership.ended_at,
+            )
+            .join(people, people.c.value == Membership.subject_id)
+            .where(_meets(Membership, begin, end)),
+            select(
+                literal(Scope.PEOPLE.value), PeopleListItem.list_id, PeopleListItem.subject_id,
+                no_id, no_id, no_id, no_time, no_time, no_time, no_time,
+            ).join(people, people.c.value == PeopleListItem.subject_id),
+        ]  # fmt: skip
+        for each in shown:
+            of_people[each.subject_id] = [(Scope.SUBJECT, each.subject_id)]
+    rows = {}
+    for row in session.execute(union_all(*questions)):
+        if row.what == "grant":
+            rows[row.id] = row
+        elif row.what == Scope.PEOPLE:
+            of_people[row.subject_id].append((Scope.PEOPLE, row.id))
+        else:
+            belonged = (row.recorded_at, row.ended_at)
+            of_people[row.subject_id].append((Scope.ORGANISATION, row.id, belonged))
+    return rows, of_people
 
 
-def _window(grant: Grant, begin: datetime, end: datetime) -> Interval:
+def _window(grant: Any, begin: datetime, end: datetime) -> Interval:
     """The part of the range in which a grant's own row stands."""
     last = grant.ends_at if grant.ended_at is None else min(grant.ends_at, grant.ended_at)
     first = max(grant.starts_at, grant.recorded_at, begin)
@@ -133,13 +171,17 @@ def _window(grant: Grant, begin: datetime, end: datetime) -> Interval:
 
 
 def _bands(
-    session: OrmSession, rows: Sequence[Grant], begin: datetime, end: datetime, *, by: Principal
+    session: OrmSession,
+    rows: Sequence[Any],
+    people: dict[str, list[Way]],
+    begin: datetime,
+    end: datetime,
 ) -> tuple[dict[str, list[Band]], bool]:
     """The suspensions over some grants, by grant, in order; and whether these are all."""
     found: dict[str, list[Band]] = defaultdict(list)
     if not rows:
         return found, True
-    covers = _covers(session, rows, begin, end, by=by)
+    covers = _covers(rows, people)
     laid = _laid(session, {key for ways in covers.values() for _, key, *_ in ways}, begin, end)
     whole, number = True, 0
     for row in rows:
@@ -162,7 +204,7 @@ def _bands(
                         break
                     found[row.id] += [
                         Band(
-                            suspension_id=target.suspension_id, mode=Mode(mode.mode),
+                            suspension_id=target.suspension_id, mode=Mode(mode.kind),
                             begin=a, end=b, gap=gap,
                         )
                         for a, b, gap in pieces
@@ -171,44 +213,19 @@ def _bands(
     return found, whole
 
 
-def _names(row: Grant) -> set[str]:
+def _names(row: Any) -> set[str]:
     """What a release may name to let this grant out: its person, project or own dataset."""
     return {row.subject_id, row.project_id, row.dataset_id or ""}
 
 
-Way = tuple[Any, ...]  # kind, id, and the time in which the grant belonged to it, if it may change
-
-
-def _covers(
-    session: OrmSession, rows: Sequence[Grant], begin: datetime, end: datetime, *, by: Principal
-) -> dict[str, list[Way]]:
+def _covers(rows: Sequence[Any], people: dict[str, list[Way]]) -> dict[str, list[Way]]:
     """All that a suspension can name to cover each of some grants."""
-    ways: dict[str, list[Way]] = {
-        row.id: [(Scope.CLIENT, row.client_id), (Scope.PROJECT, row.project_id)] for row in rows
-    }
+    ways: dict[str, list[Way]] = {}
     for row in rows:
+        ways[row.id] = [(Scope.CLIENT, row.client_id), (Scope.PROJECT, row.project_id)]
         if row.dataset_id is not None:
             ways[row.id].append((Scope.DATASET, row.dataset_id))
-    if permissions.scope(by, "suspension:read") is not None:
-        return ways
-    people = listed(session, sorted({row.subject_id for row in rows}))
-    of_people: dict[str, list[Way]] = defaultdict(list)
-    for member in session.execute(
-        select(Membership)
-        .join(people, people.c.value == Membership.subject_id)
-        .where(_meets(Membership, begin, end))
-    ).scalars():
-        of_people[member.subject_id].append(
-            (Scope.ORGANISATION, member.organisation_id, (member.recorded_at, member.ended_at))
-        )
-    for subject_id, list_id in session.execute(
-        select(PeopleListItem.subject_id, PeopleListItem.list_id).join(
-            people, people.c.value == PeopleListItem.subject_id
-        )
-    ):
-        of_people[subject_id].append((Scope.PEOPLE, list_id))
-    for row in rows:
-        ways[row.id] += [(Scope.SUBJECT, row.subject_id), *of_people[row.subject_id]]
+        ways[row.id] += people.get(row.subject_id, [])
     return ways
 
 
@@ -217,24 +234,36 @@ def _laid(
 ) -> dict[tuple[str, str], list[tuple[Any, list[Any], list[Any]]]]:
     """The suspensions over some things in the range: each target, its modes and its releases."""
     among = listed(session, sorted(set(keys)))
-    targets = list(
-        session.execute(
-            select(SuspensionTarget)
-            .join(among, among.c.value == SuspensionTarget.target_id)
-            .where(_meets(SuspensionTarget, begin, end))
-            .order_by(SuspensionTarget.recorded_at, SuspensionTarget.id)
-        ).scalars()
+    target = SuspensionTarget
+    over = (
+        select(target)
+        .join(among, among.c.value == target.target_id)
+        .where(_meets(target, begin, end))
     )
-    ids = listed(session, sorted({row.suspension_id for row in targets}))
+    theirs = over.with_only_columns(target.suspension_id)
+    targets: list[Any] = []
     modes: dict[str, list[Any]] = defaultdict(list)
     releases: dict[str, list[Any]] = defaultdict(list)
-    both: list[tuple[Any, dict[str, list[Any]]]] = [
-        (SuspensionMode, modes), (SuspensionRelease, releases),
+    facts = [
+        select(
+            literal(what).label("what"), table.id, table.suspension_id, kind.label("kind"),
+            target_id.label("target_id"), table.recorded_at, table.ended_at,
+        ).where(*tests)
+        for what, table, kind, target_id, tests in (
+            ("target", target, target.kind, target.target_id,
+             [target.id.in_(over.with_only_columns(target.id))]),
+            ("mode", SuspensionMode, SuspensionMode.mode, literal("", String()),
+             [SuspensionMode.suspension_id.in_(theirs), _meets(SuspensionMode, begin, end)]),
+            ("release", SuspensionRelease, SuspensionRelease.kind, SuspensionRelease.target_id,
+             [SuspensionRelease.suspension_id.in_(theirs), _meets(SuspensionRelease, begin, end)]),
+        )
     ]  # fmt: skip
-    for table, kept in both:
-        query = select(table).join(ids, ids.c.value == table.suspension_id)
-        for row in session.execute(query.where(_meets(table, begin, end))).scalars():
-            kept[row.suspension_id].append(row)
+    for row in session.execute(union_all(*facts)):
+        if row.what == "target":
+            targets.append(row)
+        else:
+            (modes if row.what == "mode" else releases)[row.suspension_id].append(row)
+    targets.sort(key=lambda row: (row.recorded_at, row.id))
     found: dict[tuple[str, str], list[tuple[Any, list[Any], list[Any]]]] = defaultdict(list)
     for row in targets:
         found[row.kind, row.target_id].append(

@@ -29,19 +29,32 @@ class Proved:
     proof: Proof
 
 
-def prove(session: Session, log_id: str, seq: int, *, by: Principal) -> Proved:
-    """Prove one entry to whoever may read its log; `Unavailable` while it is not signed yet."""
+def prove(session: Session, log_id: str, *seqs: int, by: Principal) -> list[Proved]:
+    """Prove some entries to whoever may read their log, in a few statements for all.
+
+    Those that are not signed yet are left out; `Unavailable` if that is the first.
+    """
     permissions.require(by, "log:read", client=None if log_id == HOUSE else log_id)
-    leaf = session.execute(
-        select(Entry.leaf).where(Entry.log_id == log_id, Entry.seq == seq)
-    ).scalar_one_or_none()
-    if leaf is None:
+    leaves = dict(
+        session.execute(
+            select(Entry.seq, Entry.leaf).where(Entry.log_id == log_id, Entry.seq.in_(seqs))
+        ).all()
+    )
+    if leaves.keys() != {*seqs}:
         raise errors.Unknown("There is no such entry.")
     signed = log.latest_checkpoint(session, log_id)
-    if signed is None or signed.size <= seq:
+    if signed is None or signed.size <= seqs[0]:
         raise errors.Unavailable("This entry is not signed yet: try again in a second.")
-    fetch = log.Tree(session, log_id).hashes.fetch
-    hashes = tuple(merkle.inclusion_proof(seq, signed.size, fetch))
-    return Proved(
-        log=log_id, seq=seq, leaf=leaf, proof=Proof(seq, hashes, signed.note.encode())
-    )  # fmt: skip
+    note = signed.note.encode()
+    within = [seq for seq in seqs if seq < signed.size]
+    tree = log.Tree(session, log_id)
+    tree.load_for(within, signed.size)
+    return [
+        Proved(
+            log=log_id, seq=seq, leaf=leaves[seq],
+            proof=Proof(
+                seq, tuple(merkle.inclusion_proof(seq, signed.size, tree.hashes.fetch)), note
+            ),
+        )
+        for seq in within
+    ]  # fmt: skip

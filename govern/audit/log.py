@@ -17,9 +17,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    and_,
     bindparam,
     func,
     insert,
+    or_,
     select,
     text,
 )
@@ -197,6 +199,7 @@ class Tree:
         self._session = session
         self._log_id = log_id
         self._cache: dict[tuple[int, int], bytes | None] = {}
+        self._edge: tuple[int, list[bytes]] = (0, [])
         # The hashes beside the entries of one tile that is not full, or damaged.
         self._columns: dict[int, bytes] = {}
 
@@ -250,8 +253,40 @@ class Tree:
             self._columns = {number: b"".join(hashes)}
         return self._columns[number]
 
+    def load_for(self, seqs: Iterable[int], size: int) -> None:
+        """Read all that proofs of some leaves in a tree of a size need, tiles and the last leaves.
+
+        Two statements. On every level these are the leaf's own tile and the one at the right edge,
+        and where that is not full, those below it.
+        """
+        wanted, level, last = [], 0, size // tiles.WIDTH
+        places = {seq // tiles.WIDTH for seq in seqs}
+        while True:
+            among = or_(Tile.number.in_(sorted(places)), Tile.number >= last - last % tiles.WIDTH)
+            wanted.append(and_(Tile.level == level, Tile.number <= last, among))
+            if last == 0:
+                break
+            level, last = level + 1, last // tiles.WIDTH
+            places = {place // tiles.WIDTH for place in places}
+        rows = self._session.execute(
+            select(Tile.level, Tile.number, Tile.hashes).where(
+                Tile.log_id == self._log_id, or_(*wanted)
+            )
+        )
+        found = {(each, number): hashes for each, number, hashes in rows}
+        self._cache.update(found)
+        edge = size // tiles.WIDTH
+        if (0, edge) not in found:
+            self._edge = (edge * tiles.WIDTH, self.leaves(edge * tiles.WIDTH, size))
+        for each in range(level + 1):  # what is not there is not full, and need not be asked for
+            own = size // tiles.WIDTH ** (each + 1)
+            self._cache.setdefault((each, own), None)
+
     def leaves(self, begin: int, end: int) -> list[bytes]:
         """Leaf hashes of [begin, end) from the entries themselves."""
+        first, known = self._edge
+        if first <= begin and end <= first + len(known):
+            return known[begin - first : end - first]
         return list(leaf_hashes(self._session, self._log_id, begin, end))
 
     @property

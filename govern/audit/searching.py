@@ -9,6 +9,7 @@ answered.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from sqlalchemy import and_, literal, or_, select, true, tuple_
+from sqlalchemy import and_, literal, or_, select, true, tuple_, union_all
 
 from govern import clock, errors, permissions
 from govern.audit import decisions, reading
@@ -26,7 +27,7 @@ from govern.clock import Utc
 from govern.db import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 # Rows looked at in one go, and seconds after which a page ends where it has come to.
 _STRETCH = 20_000
 _PATIENCE = 1.5
+_MOST_LOOKS = 400  # SQLite puts no more than 500 together
 _SEALED_FOR = b"a place in the access log"
 _COLUMNS = tuple(column.name for column in Access.__table__.columns)
 _ORDER = (Access.at.desc(), Access.writer.desc(), Access.number.desc())
@@ -129,13 +131,15 @@ def search(
     *,
     after: str = "",
     limit: int = 50,
+    stretches: int | None = None,
     snapshot: Callable[[], AbstractContextManager[OrmSession]] | None = None,
     by: Principal,
 ) -> Page:
     """The newest rows that fit, behind the cursor `after`; leaves a READ row first.
 
-    `snapshot` is where to search, if not in the access log's own database. `RecordFailed` when the
-    row cannot be written, `Forbidden` for whoever may read no log.
+    `stretches` is how many a page goes back at most, whatever its time. `snapshot` is where to
+    search, if not in the access log's own database. `RecordFailed` when the row cannot be written,
+    `Forbidden` for whoever may read no log.
     """
     clients = permissions.scope(by, "log:read")
     if clients is not None and not clients:
@@ -154,7 +158,7 @@ def search(
     with (snapshot or database.access_reading)() as session:
         ways = [and_(way, *times) for way in _ways(where, clients)]
         conditions = _conditions(session, where, clients)
-        rows, ended, until = _page(session, ways, conditions, place, limit)
+        rows, ended, until = _page(session, ways, conditions, place, limit, stretches=stretches)
     return Page(rows=rows, after=_cursor(settings, ended) if ended else None, until=until)
 
 
@@ -204,6 +208,8 @@ def _page(
     conditions: Sequence[ColumnElement[bool]],
     place: Place | None,
     limit: int,
+    *,
+    stretches: int | None,
 ) -> tuple[list[Row], Place | None, datetime | None]:
     """Go back stretch by stretch, until the page is full, all is seen, or the time is over.
 
@@ -212,7 +218,7 @@ def _page(
     """
     found: list[Row] = []
     ends = time.monotonic() + _PATIENCE
-    while True:
+    for number in itertools.count(1):
         lower = _lower(session, ways, place)
         within = [*conditions, *_behind(place), *([Access.at >= lower] if lower else [])]
         found += newest(session, ways, within, limit + 1 - len(found))
@@ -221,8 +227,9 @@ def _page(
         if lower is None:
             return found, None, None
         place = (lower, "", 0)  # what is of that very instant was looked at
-        if time.monotonic() > ends:
-            return found, place, lower
+        if number == stretches or time.monotonic() > ends:
+            break
+    return found, place, lower
 
 
 def _lower(
@@ -230,18 +237,26 @@ def _lower(
 ) -> datetime | None:
     """The instant down to which the next stretch goes; None: to the end."""
     count = _STRETCH // max(len(ways), 1)
-    found = [
-        session.execute(
+    looks = [
+        select(
             select(Access.at)
             .where(way, *_behind(place))
             # By the instant alone, which the way's own index holds.
             .order_by(Access.at.desc())
             .offset(count)
             .limit(1)
-        ).scalar()
+            .subquery()
+        )
         for way in ways
     ]
+    found = [row[0] for part in _parted(looks) for row in session.execute(part)]
     return max((at for at in found if at is not None), default=None)
+
+
+def _parted(looks: Sequence[Any]) -> Iterator[Any]:
+    """Looks put together: all, but for more than a database takes in one statement."""
+    for begin in range(0, len(looks), _MOST_LOOKS):
+        yield union_all(*looks[begin : begin + _MOST_LOOKS])
 
 
 def newest(
@@ -250,15 +265,11 @@ def newest(
     conditions: Sequence[ColumnElement[bool]],
     limit: int,
 ) -> list[Row]:
-    """The newest rows of several ways together: each is asked only for what may still count."""
-    found: list[Row] = []
-    for way in ways:
-        query: Select[Any] = select(*Access.__table__.columns).where(way, *conditions)
-        if len(found) == limit:
-            query = query.where(Access.at >= found[-1].at)
-        rows = [_row(values) for values in session.execute(query.order_by(*_ORDER).limit(limit))]
-        found = sorted([*found, *rows], key=lambda row: row.place, reverse=True)[:limit]
-    return found
+    """The newest rows of several ways together, in one statement: each is read to its own limit."""
+    query: Select[Any] = select(*Access.__table__.columns).where(*conditions)
+    looks = [select(query.where(way).order_by(*_ORDER).limit(limit).subquery()) for way in ways]
+    rows = [_row(values) for part in _parted(looks) for values in session.execute(part)]
+    return sorted(rows, key=lambda row: row.place, reverse=True)[:limit]
 
 
 def _behind(place: Place | None) -> list[ColumnElement[bool]]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     exists,
     false,
     func,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from govern import permissions
+from govern import clock, permissions
 from govern.access import grants, suspensions
 from govern.access.clients import Client, Project
 from govern.access.demand_table import Factor, FactorDemand, Kind
@@ -44,7 +45,7 @@ from govern.identity.subjects import Membership, Organisation, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Select
+    from sqlalchemy import ColumnElement, CompoundSelect, Select, SQLColumnExpression
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.suspensions import OwnHold
@@ -140,6 +141,61 @@ def listed(
         for row, project, client, begun in session.execute(query)
     ]  # fmt: skip
     return sorted(found, key=lambda one: (one.begun, one.row.starts_at or one.row.recorded_at))
+
+
+def coming(session: OrmSession, *, limit: int, by: Principal) -> list[tuple[Demand, Numbers]]:
+    """The demands that begin next, the soonest first, each with its numbers: in one statement."""
+    clients = permissions.scope(by, "grant:read")
+    if clients is not None and not clients:
+        permissions.require(by, "grant:read")
+    numbers = case(
+        *((FactorDemand.kind == kind, _numbers_of(kind)) for kind in Kind),
+        else_=literal("0 0"),
+    )
+    query: Any = (
+        select(FactorDemand, Project.code, Client.code, numbers)
+        .outerjoin(Project, Project.id == FactorDemand.target_id)
+        .outerjoin(Client, Client.id == FactorDemand.target_id)
+        .where(FactorDemand.ended_at.is_(None), FactorDemand.starts_at > clock.instant())
+        .order_by(FactorDemand.starts_at, FactorDemand.id)
+        .limit(limit)
+    )
+    if clients is not None:
+        query = query.where(FactorDemand.client_id.in_(clients))
+    found = []
+    for row, project, client, said in session.execute(query):
+        over = Over(
+            kind=Kind(row.kind), id=row.target_id, client=row.client_id,
+            name=project or client or row.target_id,
+        )  # fmt: skip
+        people, unmet = map(int, said.split())
+        found.append((Demand(row=row, over=over, begun=False), Numbers(people=people, unmet=unmet)))
+    return found
+
+
+def _numbers_of(kind: Kind) -> ColumnElement[str]:
+    """How many people the demand of the asking statement is made of, and how many lack it: a text.
+
+    Asked of a role, a client or a project.
+    """
+    if kind is Kind.ROLE:
+        assigned = select(RoleAssignment.subject_id).where(
+            roles.counts(), RoleAssignment.role == FactorDemand.target_id
+        )
+    else:
+        place = Grant.client_id if kind is Kind.CLIENT else Grant.project_id
+        assigned = select(Grant.subject_id).where(place == FactorDemand.target_id, *_not_over())
+    counts = (func.count(), func.count(case((_lacking(Subject.id), 1))))
+    return (
+        select(cast(counts[0], String) + " " + cast(counts[1], String))
+        .select_from(Subject)
+        .where(
+            Subject.ended_at.is_(None),
+            Subject.id.in_(assigned.correlate(FactorDemand)),
+        )
+        .correlate(FactorDemand)
+        .scalar_subquery()
+    )
 
 
 # --- who does not meet one ---------------------------------------------------------------------
@@ -331,7 +387,7 @@ def _by() -> Any:
     return case((grants.in_force(FactorDemand), None), else_=FactorDemand.starts_at)
 
 
-def _lacking(subject_id: ColumnElement[str]) -> ColumnElement[bool]:
+def _lacking(subject_id: SQLColumnExpression[str]) -> ColumnElement[bool]:
     """That the person does not have what a `FactorDemand` asks."""
     return or_(
         *(

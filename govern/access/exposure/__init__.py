@@ -3,7 +3,10 @@
 `places` is what is asked about, `asking` the one rule put to its grants.
 """
 
-from govern.access.exposure.places import Exposure, Interval
-from govern.access.exposure.reaching import behind, count, reach, within
+from govern.access.exposure.asking import Asked
+from govern.access.exposure.places import Exposure, Interval, Place, placed
+from govern.access.exposure.reaching import count, reach, reach_of, within
 
-__all__ = ["Exposure", "Interval", "behind", "count", "reach", "within"]
+__all__ = [
+    "Asked", "Exposure", "Interval", "Place", "count", "placed", "reach", "reach_of", "within",
+]  # fmt: skip

@@ -8,7 +8,7 @@ by the times of the other.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -67,7 +67,27 @@ class Asked:
         self._session, self._place, self._action = session, place, action
         self._effect = effect_of(action)
         self._begin, self._end = begin, end
-        self._statement = self._listing()
+
+    @cached_property
+    def _statement(self) -> Select[Any]:
+        return self._listing()
+
+    @cached_property
+    def _present(self) -> Any:
+        """Whether the range has demands of grants, reviews, and suspensions of organisations."""
+        return self._session.execute(
+            select(
+                exists()
+                .where(FactorDemand.kind != DemandOf.ROLE, self._meets(FactorDemand))
+                .label("demands"),
+                exists()
+                .where(SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode))
+                .label("reviews"),
+                exists()
+                .where(SuspensionTarget.kind == Scope.ORGANISATION, self._meets(SuspensionTarget))
+                .label("organisations"),
+            )
+        ).one()
 
     # --- which grants, and which of them are alike
 
@@ -141,9 +161,6 @@ class Asked:
     def _inside(self, instant: Any) -> ColumnElement[bool]:
         return and_(instant > self._begin, instant < self._end)
 
-    def _any(self, *conditions: ColumnElement[bool]) -> bool:
-        return self._session.execute(select(exists().where(*conditions))).scalar_one()
-
     def _likeness(self) -> ColumnElement[str]:
         """The person's id where something concerns them alone, else what they share with others.
 
@@ -154,16 +171,14 @@ class Asked:
                 SuspensionRelease.kind == Scope.SUBJECT, self._meets(SuspensionRelease)
             ),
         ]
-        if self._demands():
+        if self._present.demands:
             alone += [
                 select(table.subject_id).where(
                     or_(self._inside(table.recorded_at), self._inside(table.ended_at))
                 )
                 for table in _tables()
             ]
-        if self._effect is not Effect.HOURS and self._any(
-            SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode)
-        ):
+        if self._effect is not Effect.HOURS and self._present.reviews:
             alone += [
                 select(WebSession.subject_id).where(
                     WebSession.factor_at > self._begin - grants.SECOND_FACTOR_WITHIN,
@@ -194,9 +209,7 @@ class Asked:
         ]
 
     def _organisation(self) -> ColumnElement[str]:
-        if not self._any(
-            SuspensionTarget.kind == Scope.ORGANISATION, self._meets(SuspensionTarget)
-        ):
+        if not self._present.organisations:
             return literal("")
         throughout = and_(
             Membership.recorded_at <= self._begin,
@@ -217,12 +230,9 @@ class Asked:
             .scalar_subquery()
         )
 
-    def _demands(self) -> bool:
-        return self._any(FactorDemand.kind != DemandOf.ROLE, self._meets(FactorDemand))
-
     def _met_at_first(self) -> list[ColumnElement[bool]]:
         """Whether the person has each factor at the beginning, where any is demanded."""
-        if not self._demands():
+        if not self._present.demands:
             return []
         moment = Moment.past(self._begin)
         return [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from govern import errors, permissions
-from govern.access import clients
+from sqlalchemy import literal, or_, select
+
+from govern import clock, errors, permissions
+from govern.access.clients import Client, Dataset, Project
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -38,12 +40,17 @@ class Exposure:
     intervals: tuple[Interval, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
-    """What is asked about: ids. Of a person, `clients` are those whose grants may be seen."""
+    """What is asked about: ids. Of a person, `clients` are those whose grants may be seen.
+
+    `now` is when it was looked up, by the database's clock; `code` the client's.
+    """
 
     kind: str
+    now: datetime
     client: str = ""
+    code: str = ""
     project: str | None = None
     dataset: str | None = None
     person: str | None = None
@@ -56,20 +63,27 @@ def placed(session: OrmSession, kind: str, code: str, *, by: Principal) -> Place
         seen = permissions.scope(by, "grant:read")
         if seen is not None and not seen:
             permissions.require(by, "grant:read")
-        return Place(kind, person=code, clients=seen)
-    place = _thing(session, kind, code)
-    permissions.require(by, "grant:read", client=place.client)
-    return place
-
-
-def _thing(session: OrmSession, kind: str, code: str) -> Place:
-    if kind == "client":
-        return Place(kind, clients.client(session, code).id)
-    if kind == "project":
-        project = clients.project(session, code)
-        return Place(kind, project.client_id, project.id)
-    if kind == "dataset":
-        dataset = clients.dataset(session, code)
-        project = clients.project(session, dataset.project_id)
-        return Place(kind, project.client_id, project.id, dataset.id)
-    raise errors.Invalid("Ask about client:, project: or dataset:.", field="resource")
+        now = session.execute(select(clock.instant())).scalar_one()
+        return Place(kind=kind, now=now, person=code, clients=seen)
+    table: Any = {"client": Client, "project": Project, "dataset": Dataset}.get(kind)
+    if table is None:
+        raise errors.Invalid("Ask about client:, project: or dataset:.", field="resource")
+    wanted: Any = (
+        select(
+            clock.instant(), Client.id, Client.code,
+            literal(None, Client.id.type) if table is Client else Project.id,
+            Dataset.id if table is Dataset else literal(None, Client.id.type),
+        )
+        .where(or_(table.code == code, table.id == code))
+        .order_by((table.code == code).desc())
+        .limit(1)
+    )  # fmt: skip
+    if table is not Client:
+        wanted = wanted.where(Project.client_id == Client.id)
+    if table is Dataset:
+        wanted = wanted.where(Dataset.project_id == Project.id)
+    row = session.execute(wanted).first()
+    if row is None:
+        raise errors.Unknown(f"There is no {kind} “{code}”.", field=kind)
+    permissions.require(by, "grant:read", client=row[1])
+    return Place(kind=kind, now=row[0], client=row[1], code=row[2], project=row[3], dataset=row[4])

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.access.exposure.places import Exposure, Interval
+    from govern.access.exposure.places import Exposure, Interval, Place
     from govern.principal import Principal
 
 
-def within(session: OrmSession, begin: datetime, end: datetime) -> Interval:
+def within(
+    session: OrmSession, begin: datetime, end: datetime, *, now: datetime | None = None
+) -> Interval:
     """The range as far as it has happened; `Invalid` when nothing is left of it."""
-    end = min(end, clock.now(session))
+    end = min(end, now or clock.now(session))
     if begin >= end:
         raise errors.Invalid(
             "The end must be after the beginning, and the beginning in the past.", field="from"
@@ -42,23 +44,37 @@ def reach(
     action: str = "read",
     after: str = "",
     limit: int = 1000,
-    held: bool = False,
     by: Principal,
 ) -> list[Exposure]:
     """Who could do it to a client's projects, a project or a dataset in `begin <= t < end`.
 
     Of a `subject` (their id), what they could do it to, as far as the caller may see their grants.
-    With `held`, grants that something kept from permitting it at any moment are told too. Keyset by
-    the grant's id. Of a range that reaches beyond now only what has happened is told.
+    Keyset by the grant's id. Of a range that reaches beyond now only what has happened is told.
     """
     place = placed(session, kind, code, by=by)
-    begin, end = within(session, begin, end)
+    return reach_of(
+        session, place, begin=begin, end=end, action=action, after=after, limit=limit
+    )  # fmt: skip
+
+
+def reach_of(
+    session: OrmSession,
+    place: Place,
+    *,
+    begin: datetime,
+    end: datetime,
+    action: str = "read",
+    after: str = "",
+    limit: int = 1000,
+) -> list[Exposure]:
+    """The same of a place that was looked up, which is where the permission is asked for."""
+    begin, end = within(session, begin, end, now=place.now)
     asked = Asked(session, place, action, begin, end)
     found: list[Exposure] = []
     size = min(max(limit, 100), CHUNK)
     while len(found) < limit:
         rows = asked.windowed(after, size)
-        found += asked.answered(rows, held=held)
+        found += asked.answered(rows)
         if len(rows) < size:
             break
         after, size = rows[-1][0], min(size * 4, CHUNK)
@@ -77,23 +93,5 @@ def count(
 ) -> int:
     """How many grants `reach` would name, without a row for each."""
     place = placed(session, kind, code, by=by)
-    begin, end = within(session, begin, end)
+    begin, end = within(session, begin, end, now=place.now)
     return Asked(session, place, action, begin, end).counted()
-
-
-def behind(
-    session: OrmSession,
-    kind: str,
-    code: str,
-    *,
-    begin: datetime,
-    end: datetime,
-    after: str,
-    most: int,
-    action: str = "read",
-    by: Principal,
-) -> int:
-    """How many grants `reach` with `held` would tell behind a cursor; counted up to `most`."""
-    place = placed(session, kind, code, by=by)
-    begin, end = within(session, begin, end)
-    return Asked(session, place, action, begin, end).behind(after, most)

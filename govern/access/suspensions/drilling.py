@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, union_all
+from sqlalchemy import select
 
 from govern import clock, errors, permissions
 from govern.access import names
@@ -253,14 +253,14 @@ def _back(database: Database, work: Any) -> Any:
 def _shown(session: OrmSession, rows: list[Drill]) -> list[Shown]:
     covered = {row.id: json.loads(row.targets) for row in rows}
     ids = {item["id"] for items in covered.values() for item in items}
-    called = names.of(session, ids | {row.log_id for row in rows} | {row.held_by for row in rows})
     given = listed(session, sorted(ids))
-    others = union_all(
+    others = (
         select(Organisation.id, Organisation.name).join(given, given.c.value == Organisation.id),
         select(PeopleList.id, name_of_list()).join(given, given.c.value == PeopleList.id),
         select(Subject.id, Subject.external_id).join(given, given.c.value == Subject.id),
     )
-    called |= {row[0]: row[1] for row in session.execute(others)}
+    told = ids | {row.log_id for row in rows} | {row.held_by for row in rows}
+    called = names.of(session, told, rather=others)
     return [
         Shown(
             id=row.id, at=row.recorded_at, log=called.get(row.log_id, row.log_id),

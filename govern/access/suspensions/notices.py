@@ -253,14 +253,19 @@ def versions(
         .order_by(SuspensionNotice.suspension_id, SuspensionNotice.number.desc())
     )
     for row, read_at, number in rows:
-        found[row.suspension_id].append(
-            Version(
-                id=row.id, number=row.number, known=row.known, not_known=row.not_known,
-                contact=row.contact, next_update_by=row.next_update_by, submit_by=row.submit_by,
-                posted_at=row.recorded_at, read_at=read_at, readers=number,
-            )
-        )  # fmt: skip
+        found[row.suspension_id].append(version(row, read_at=read_at, readers=number))
     return found
+
+
+def version(
+    row: SuspensionNotice, *, read_at: datetime | None = None, readers: int | None = None
+) -> Version:
+    """One version, of its row."""
+    return Version(
+        id=row.id, number=row.number, known=row.known, not_known=row.not_known,
+        contact=row.contact, next_update_by=row.next_update_by, submit_by=row.submit_by,
+        posted_at=row.recorded_at, read_at=read_at, readers=readers,
+    )  # fmt: skip
 
 
 def _readers() -> ColumnElement[int | None]:

@@ -206,20 +206,6 @@ def members(
     return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
 
 
-def people_in(session: OrmSession, lists: list[str], people: list[str]) -> set[str]:
-    """Which of some people any of some lists names."""
-    if not lists or not people:
-        return set()
-    among, named = listed(session, people), listed(session, lists)
-    return set(
-        session.execute(
-            select(PeopleListItem.subject_id)
-            .join(among, among.c.value == PeopleListItem.subject_id)
-            .join(named, named.c.value == PeopleListItem.list_id)
-        ).scalars()
-    )
-
-
 def hold_lists(session: OrmSession, ids: list[str]) -> dict[str, PeopleList]:
     """The lists of these ids, none of which is forgotten before the commit."""
     if not ids:

@@ -10,18 +10,27 @@ import hashlib
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, false, func, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    String,
+    and_,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 
 from govern import clock
 from govern.access import grants, modes
 from govern.access.clients import Client, Dataset, Project
 from govern.access.grants import Grant
 from govern.access.requests import Request, RequestKind
-from govern.access.suspension_tables import Scope, SuspensionMode
-from govern.access.suspensions.parts import whole_projects
-from govern.access.suspensions.people import people_in
+from govern.access.suspension_tables import Scope, SuspensionMode, listed_in
 from govern.access.suspensions.targets import Target, allowed, covered
 from govern.access.tokens.tables import Token, TokenAction
 from govern.audit import log
@@ -70,7 +79,8 @@ class Preview:
     `sessions` are people's living sessions in govern itself, which stay open: there they read what
     it means for them. `tokens` are tools' living tokens, which die and stay dead unless it stops
     nothing. `requests` are grants asked for, refused while it stops anything. `as_of` is the
-    client log's position that was seen, when all of it is one client's.
+    client log's position that was seen, when all of it is one client's. `wholes` are the projects
+    of the datasets among the targets, by the dataset's id.
     """
 
     grants: int
@@ -90,6 +100,7 @@ class Preview:
     kinds: list[Share] = field(default_factory=list)
     countries: list[Share] = field(default_factory=list)
     losing: list[Losing] = field(default_factory=list)
+    wholes: dict[str, Target] = field(default_factory=dict)
     as_of: int | None = None
     digest: str = ""
 
@@ -120,7 +131,7 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
     already = _already(session)
     found = _walked(session, targets, already)
     people = {person for cell in found.cells.values() for person in cell.people}
-    places = _places(session, found)
+    places, datasets, wholes = _places(session, found, targets)
 
     def split(part: Callable[[tuple[str, str, str]], tuple[str, ...]]) -> list[Share]:
         return _split(found, part)
@@ -132,16 +143,18 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
     losing = _losing_last(session, targets, found.losing, already)
     owners = {item.client for item in targets}
     owner = owners.pop() if len(owners) == 1 else None
+    sessions, tokens, as_of = _living(session, targets, people, wholes, owner)
     return Preview(
         grants=sum(cell.grants for cell in found.cells.values()),
         people=len(people),
         already_held=sum(cell.already for cell in found.cells.values()),
-        datasets=_datasets(session, found),
-        as_of=session.execute(select(log.position(owner))).scalar_one() if owner else None,
+        datasets=datasets,
+        as_of=as_of,
         losing_last_project=len(losing),
         losing=_named(session, losing),
-        sessions=_sessions(session, people),
-        tokens=_tokens(session, targets),
+        sessions=sessions,
+        tokens=tokens,
+        wholes=wholes,
         requests=_requests(session, targets),
         by_client={share.names[0]: share.grants for share in by_client},
         by_project={share.names[0]: share.grants for share in projects},
@@ -220,22 +233,34 @@ def _split(found: _Set, part: Callable[[tuple[str, str, str]], tuple[str, ...]])
     return sorted(shares, key=lambda share: (-share.grants, share.names))
 
 
-def _places(session: OrmSession, found: _Set) -> dict[str, tuple[str, ...]]:
-    """Code, client's code and name, and contact of each project, by its id."""
-    among = listed(session, sorted({project for project, _, _ in found.cells}))
-    rows = session.execute(
-        select(Project.id, Project.code, Client.code, Client.name, Project.contact)
-        .join(Client, Client.id == Project.client_id)
-        .join(among, among.c.value == Project.id)
+def _places(
+    session: OrmSession, found: _Set, targets: list[Target]
+) -> tuple[dict[str, tuple[str, ...]], int, dict[str, Target]]:
+    """Code, client's code and name, and contact of each project, by its id.
+
+    And how many datasets the grants reach, for a project's grant reaches all of the project's; and
+    the projects of the datasets among the targets (see `whole_projects`).
+    """
+    named = {item.id for item in targets if item.kind is Scope.DATASET}
+    among = select(listed(session, sorted({project for project, _, _ in found.cells})).c.value)
+    owners = select(Dataset.project_id).where(
+        Dataset.id.in_(select(listed(session, sorted(named)).c.value))
     )
-    return {row[0]: tuple(row[1:]) for row in rows}
-
-
-def _datasets(session: OrmSession, found: _Set) -> int:
-    """How many datasets the grants reach: a project's grant reaches all of the project's."""
-    among = listed(session, sorted(found.whole))
-    query = select(Dataset.id).join(among, among.c.value == Dataset.project_id)
-    return len(found.datasets.union(session.execute(query).scalars()))
+    rows = session.execute(
+        select(
+            Project.id, Project.code, Client.code, Client.name, Project.contact, Client.id,
+            Dataset.id,
+        )
+        .join(Client, Client.id == Project.client_id)
+        .outerjoin(Dataset, Dataset.project_id == Project.id)
+        .where(or_(Project.id.in_(among), Project.id.in_(owners)))
+    ).all()  # fmt: skip
+    inside = {row[6] for row in rows if row[0] in found.whole} - {None}
+    return (
+        {row[0]: tuple(row[1:5]) for row in rows},
+        len(found.datasets | inside),
+        {row[6]: Target(Scope.PROJECT, row[0], row[1], row[5]) for row in rows if row[6] in named},
+    )
 
 
 def _losing_last(
@@ -261,19 +286,20 @@ def _named(session: OrmSession, people: set[str]) -> list[Losing]:
     return [Losing(*row) for row in rows]
 
 
-def _sessions(session: OrmSession, people: set[str]) -> int:
-    living = select(WebSession.subject_id).where(
-        WebSession.ended_at.is_(None), WebSession.expires_at > clock.instant()
-    )
-    return sum(person in people for person in session.execute(living).scalars())
+def _living(
+    session: OrmSession,
+    targets: list[Target],
+    people: set[str],
+    wholes: dict[str, Target],
+    owner: str | None,
+) -> tuple[int, int, int | None]:
+    """Living sessions of people, living tokens of tools, and the position of the one log.
 
-
-def _tokens(session: OrmSession, targets: list[Target]) -> int:
-    """Living tokens of tools that count on what would be held, or on a project of which a part."""
-    datasets = whole_projects(session, targets)
-    own = Token.dataset_id.in_(datasets)
+    Tokens count on what would be held, or on a project of which a part would be.
+    """
+    own = Token.dataset_id.in_(wholes)
     part = and_(
-        Token.dataset_id.is_(None), Token.project_id.in_([item.id for item in datasets.values()])
+        Token.dataset_id.is_(None), Token.project_id.in_([item.id for item in wholes.values()])
     )
     held = (
         select(TokenAction.token_id)
@@ -281,23 +307,36 @@ def _tokens(session: OrmSession, targets: list[Target]) -> int:
         .where(TokenAction.token_id == Token.id, covered(targets))
         .exists()
     )
-    query = select(func.count(Token.id)).where(
-        Token.expires_at > clock.instant(), Token.revoked_at.is_(None), or_(own, part, held)
-    )
-    return int(session.execute(query).scalar_one())
+    nobody, none = literal(None, String()), literal(None, BigInteger())
+    questions: list[Any] = [
+        select(literal("session").label("what"), WebSession.subject_id, none.label("number")).where(
+            WebSession.ended_at.is_(None), WebSession.expires_at > clock.instant()
+        ),
+        select(literal("tokens"), nobody, func.count(Token.id)).where(
+            Token.expires_at > clock.instant(), Token.revoked_at.is_(None), or_(own, part, held)
+        ),
+    ]
+    if owner is not None:
+        questions.append(select(literal("position"), nobody, log.position(owner)))
+    rows = session.execute(union_all(*questions)).all()
+    numbers = {row.what: row.number for row in rows if row.what != "session"}
+    sessions = sum(row.what == "session" and row.subject_id in people for row in rows)
+    return sessions, numbers["tokens"], numbers.get("position")
 
 
 def _requests(session: OrmSession, targets: list[Target]) -> int:
     """Grants asked for that nobody may approve while it stops anything."""
     firm = and_(Membership.subject_id == Request.subject_id, Membership.ended_at.is_(None))
+    wanted = {(item.kind, item.id) for item in targets}
+    in_list = or_(
+        false(),
+        *(listed_in(id_, Request.subject_id) for kind, id_ in wanted if kind is Scope.PEOPLE),
+    )
     waiting = session.execute(
-        select(Request, Membership.organisation_id)
+        select(Request, Membership.organisation_id, in_list)
         .outerjoin(Membership, firm)
         .where(Request.kind == RequestKind.GRANT, Request.ended_at.is_(None))
     ).all()
-    wanted = {(item.kind, item.id) for item in targets}
-    people = sorted({str(row.subject_id) for row, _ in waiting})
-    in_lists = people_in(session, [id_ for kind, id_ in wanted if kind is Scope.PEOPLE], people)
     return sum(
         not wanted.isdisjoint({
             (Scope.CLIENT, str(row.client_id)),
@@ -305,8 +344,8 @@ def _requests(session: OrmSession, targets: list[Target]) -> int:
             (Scope.DATASET, row.details["dataset"] or ""),
             (Scope.SUBJECT, str(row.subject_id)),
             (Scope.ORGANISATION, str(organisation)),
-        }) or row.subject_id in in_lists
-        for row, organisation in waiting
+        }) or named
+        for row, organisation, named in waiting
     )  # fmt: skip
 
 

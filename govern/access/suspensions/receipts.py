@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import distinct, func, select, text
+from sqlalchemy import and_, distinct, func, select, text
 
 from govern import clock, errors, permissions
 from govern.access import grants
@@ -90,11 +90,14 @@ def receipt(
     parts = [part for part in found.standing.parts if part.client in {owner, None}]
     alone = found.whole and all(part.client == owner for part in found.standing.parts)
     seq = places[owner]
-    opened = inclusion.prove(session, owner, seq, by=by)
-    said = (leaf.parse(opened.leaf) or {}).get("data", {})
     row = found.standing.suspension
     task = _task(session, row, owner)
-    recorded = _recorded(session, row, owner, seq, by=by) if task and task.finished_at else None
+    closing, order = _entries(session, row, owner, seq)
+    both = [closing] if closing is not None and task and task.finished_at else []
+    # Where the latter is a moment too new, the opening's own proof is what a receipt is for.
+    opened, *rest = inclusion.prove(session, owner, seq, *both, by=by)
+    recorded = rest[0] if rest else None
+    said = (leaf.parse(opened.leaf) or {}).get("data", {})
     count, people = _numbers(session, row, owner)
     return Receipt(
         suspension=row,
@@ -104,7 +107,7 @@ def receipt(
         mode=said.get("mode", ""),
         reason=said.get("reason", ""),
         alone=alone,
-        order=_order(session, owner, seq) if alone else None,
+        order=order if alone else None,
         grants=count,
         people=people,
         digest=digest_of({owner: task.digest}) if task and recorded else None,
@@ -112,7 +115,7 @@ def receipt(
         effect=_seen(session, found, parts) if alone else Effect(),
         opened=opened,
         recorded=recorded,
-        made_at=clock.now(session),
+        made_at=clock.utcnow(),
     )
 
 
@@ -126,27 +129,35 @@ def _task(session: Session, row: Suspension, owner: str) -> Particulars | None:
     ).scalar_one_or_none()
 
 
-def _recorded(
-    session: Session, row: Suspension, owner: str, opened: int, *, by: Principal
-) -> Proved | None:
-    """The entry that closes the opening's particulars, proved, if it is signed already."""
-    closing = session.execute(
-        select(Entry.seq, Entry.leaf)
+def _entries(
+    session: Session, row: Suspension, owner: str, opened: int
+) -> tuple[int | None, tuple[str, str] | None]:
+    """Where the entry stands that closes the opening's particulars; and the opening's order.
+
+    That is the salt of who asked for it, and what it was.
+    """
+    rows = session.execute(
+        select(Entry.seq, Entry.type, Entry.leaf, Value.salt, Value.value)
+        .outerjoin(
+            Value,
+            and_(Value.log_id == Entry.log_id, Value.seq == Entry.seq, Value.name == "ordered_by"),
+        )
         .where(
             Entry.suspension_id == row.id,
             text(ACTS),
-            Entry.type == EventType.SUSPENSION_RECORDED,
+            Entry.type.in_([EventType.SUSPENSION_OPENED, EventType.SUSPENSION_RECORDED]),
             Entry.log_id == owner,
         )
         .order_by(Entry.at)
-        .limit(1)
-    ).one_or_none()
-    if closing is None or (leaf.parse(closing.leaf) or {})["data"]["position"] != opened:
-        return None
-    try:
-        return inclusion.prove(session, owner, closing.seq, by=by)
-    except errors.Unavailable:
-        return None  # a moment too early: the opening's own proof is what a receipt is for
+    ).all()
+    order = next((each for each in rows if each.seq == opened and each.salt is not None), None)
+    closing = next((each for each in rows if each.type == EventType.SUSPENSION_RECORDED), None)
+    if closing is not None and (leaf.parse(closing.leaf) or {})["data"]["position"] != opened:
+        closing = None
+    return (
+        closing.seq if closing is not None else None,
+        (str(order.salt), str(order.value)) if order is not None else None,
+    )
 
 
 def _numbers(session: Session, row: Suspension, owner: str) -> tuple[int, int]:
@@ -158,18 +169,6 @@ def _numbers(session: Session, row: Suspension, owner: str) -> tuple[int, int]:
         )
     ).one()
     return found[0], found[1]
-
-
-def _order(session: Session, owner: str, seq: int) -> tuple[str, str] | None:
-    found = session.execute(
-        select(Value.salt, Value.value).where(
-            Value.log_id == owner,
-            Value.seq == seq,
-            Value.name == "ordered_by",
-            Value.salt.is_not(None),
-        )
-    ).one_or_none()
-    return (str(found[0]), str(found[1])) if found is not None else None
 
 
 def _seen(session: Session, found: Found, parts: list[Part]) -> Effect:

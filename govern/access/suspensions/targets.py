@@ -100,6 +100,11 @@ _COLUMNS: dict[Scope, Any] = {
 }
 
 
+def under(kind: Scope) -> Any:
+    """The column of a grant by which it lies under a target of a kind; see `covered`."""
+    return _COLUMNS[kind]
+
+
 def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnElement[bool]:
     """Which grants some targets cover; a firm covers those who belong to it at the moment."""
     tests: list[ColumnElement[bool]] = []

@@ -37,8 +37,8 @@ MOST_ANNOUNCED = 5
 
 def announced(session: OrmSession, *, by: Principal) -> list[SimpleNamespace]:
     """The demands that begin next, of those that not everybody meets yet."""
-    coming = [one for one in demands.listed(session, by=by) if not one.begun][:MOST_ANNOUNCED]
-    return [line for line in _lines(session, coming, by=by) if line.unmet]
+    found = demands.coming(session, limit=MOST_ANNOUNCED, by=by)
+    return [_line(one, numbers) for one, numbers in found if numbers.unmet]
 
 
 def covering(session: OrmSession, ids: list[str], *, by: Principal) -> list[SimpleNamespace]:

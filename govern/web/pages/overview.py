@@ -39,7 +39,7 @@ def page() -> str:
     with guard.database().reading() as session:
         standings = suspensions.reading.open_ones(session, by=by)
         shown = standings[: overview.SUSPENSIONS_SHOWN]
-        suspensions.reading.measure(session, shown, most=overview.HELD_COUNTED, by=by)
+        told = suspensions.reading.glance(session, shown, most=overview.HELD_COUNTED, by=by)
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
         asked, more_asked = questions.waiting(session, limit=overview.QUESTIONS_SHOWN, by=by)
@@ -47,7 +47,6 @@ def page() -> str:
         needs = needing.needs(session, by=by)
         silent = mail.trouble(session)
         announced = demanding.announced(session, by=by)
-        told = suspensions.notices.versions(session, (one.suspension.id for one in shown))
     reading.note(guard.database(), "overview", by=by)
     base.know_calling(item.may_approve for item in waiting)
     for line in lines:

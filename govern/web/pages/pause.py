@@ -182,12 +182,14 @@ def _parts(
         # Who may not pause is told that, before what they left out.
         suspensions.reading.chosen(session, [], by=by)
         raise errors.Invalid(_("Choose at least one thing to stop."), field="target")
-    found = suspensions.reading.chosen(session, targets, by=by, field="target")
-    if named:
-        found += suspensions.reading.chosen(
-            session, [f"subject:{name}" for name in named], by=by, field="subject"
-        )
-    return found
+    people_ = [f"subject:{name}" for name in named]
+    try:
+        return suspensions.reading.chosen(session, [*targets, *people_], by=by, field="target")
+    except errors.Invalid:
+        # Which of the two fields it was: that one's own reading says so.
+        suspensions.reading.chosen(session, targets, by=by, field="target")
+        suspensions.reading.chosen(session, people_, by=by, field="subject")
+        raise
 
 
 def _preview_page(
@@ -195,7 +197,7 @@ def _preview_page(
 ) -> str:
     targets = [part.target for part in parts]
     found = suspensions.preview(session, targets, by=guard.principal())
-    projects = suspensions.whole_projects(session, targets)
+    projects = found.wholes
     things = [part for part in parts if part.kind != "subject"]
     people = [part for part in parts if part.kind == "subject"]
     query = [("target", f"{part.kind}:{part.code}") for part in things]

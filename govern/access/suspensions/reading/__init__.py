@@ -6,7 +6,7 @@ of a suspension only what it does to those, and nothing of one that leaves them 
 
 from govern.access.suspensions.reading.choosing import chosen, released
 from govern.access.suspensions.reading.found import INSIDE, Found, find
-from govern.access.suspensions.reading.measuring import measure
+from govern.access.suspensions.reading.measuring import glance, measure
 from govern.access.suspensions.reading.single import (
     Detail,
     Happened,
@@ -39,6 +39,7 @@ __all__ = [
     "chosen",
     "detail",
     "find",
+    "glance",
     "held",
     "may_see",
     "measure",

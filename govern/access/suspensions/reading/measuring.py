@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, literal, null, select, union_all
+from sqlalchemy import String, and_, cast, func, literal, select, union_all
+from sqlalchemy.orm import aliased
 
 from govern import clock
 from govern.access import grants
 from govern.access.grants import Grant
-from govern.access.suspension_tables import Particulars
+from govern.access.suspension_tables import (
+    Particulars,
+    PeopleListItem,
+    Scope,
+    SuspensionNotice,
+    SuspensionTarget,
+)
 from govern.access.suspensions import particulars
+from govern.access.suspensions.notices import version
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.reading.standings import Progress, Standing, may_see
-from govern.access.suspensions.targets import covered
+from govern.access.suspensions.targets import covered, under
 from govern.db import listed
+from govern.identity.subjects import Membership
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,62 +31,121 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.suspensions.notices import Version
     from govern.principal import Principal
 
 TASKS_COUNTED = 100  # unfinished particulars whose remainder one page counts
 
 
 def measure(
-    session: OrmSession,
-    standings: list[Standing],
-    *,
-    most: int | None = None,
-    people: bool = True,
-    by: Principal,
+    session: OrmSession, standings: list[Standing], *, people: bool = True, by: Principal
 ) -> None:
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
-    With `most`, people are counted over so many grants of each, and `at_least` is set where a
-    suspension holds more; none are counted unless `people`. Two statements for all. What is left
-    of an unfinished record is counted, not guessed; where it is long, by who writes it.
+    None are counted unless `people`. Two statements for all. What is left of an unfinished record
+    is counted, not guessed; where it is long, by who writes it.
     """
     if not standings:
         return
     clients = may_see(by)
     tasks = _tasks(session, standings, clients)
-    latest = {
-        suspension: [task for task in group if task.as_at == group[0].as_at]
-        for suspension, group in tasks.items()
-    }
-    unfinished = [
-        task for group in latest.values() for task in group if task.finished_at is None
-    ][:TASKS_COUNTED]  # fmt: skip
     questions = [
-        _held_people(standing, clients, most)
-        for standing in standings
-        if people and standing.is_open
+        _held_people(standing, clients) for standing in standings if people and standing.is_open
     ]
-    questions += [
-        particulars.remaining(task).add_columns(null()) for task in unfinished if task.total is None
-    ]
-    rows = session.execute(union_all(*questions)).all() if questions else []
-    counted = {row[0]: row[1] for row in rows}
-    looked_at = {row[0]: row[2] or 0 for row in rows}
+    questions += _remaining(tasks)
+    counted = _counted(session, questions)
     for standing in standings:
-        own = latest.get(standing.suspension.id, [])
-        standing.digest = _digest(standing, tasks.get(standing.suspension.id, []))
-        written = sum(task.written for task in own)
-        done = all(task.finished_at is not None for task in own)
-        ends = [task.finished_at for task in own if task.finished_at is not None]
         standing.people = counted.get(standing.suspension.id, 0)
-        standing.at_least = most is not None and looked_at.get(standing.suspension.id, 0) > most
-        standing.progress = Progress(
-            recorded=written,
-            total=sum(_size(task, counted) for task in own),
-            done=done,
-            finished_at=max(ends) if done and ends else None,
-            rate=_rate(own, written, max(ends) if done and ends else clock.utcnow()),
-        )
+        _fill(standing, tasks.get(standing.suspension.id, []), counted)
+
+
+def glance(
+    session: OrmSession, standings: list[Standing], *, most: int, by: Principal
+) -> dict[str, list[Version]]:
+    """The same of many open ones; and what was said of each, the newest first.
+
+    People are counted over so many grants of each, and `at_least` is set where a suspension holds
+    more. One statement for all, and one for what is left of unfinished records.
+    """
+    told: dict[str, list[Version]] = {standing.suspension.id: [] for standing in standings}
+    if not standings:
+        return told
+    clients = may_see(by)
+    ids = listed(session, sorted(told))
+    recorded = select(literal("task"), Particulars.id, literal(None, String())).join(
+        ids, ids.c.value == Particulars.suspension_id
+    )
+    if clients is not None:
+        recorded = recorded.where(Particulars.log_id.in_(clients))
+    own = union_all(
+        select(
+            literal("held").label("what"), ids.c.value.label("own"),
+            _first_held(ids.c.value, clients, most).label("said"),
+        ),
+        recorded,
+        select(literal("notice"), SuspensionNotice.id, literal(None, String())).join(
+            ids, ids.c.value == SuspensionNotice.suspension_id
+        ),
+    ).subquery()  # fmt: skip
+    tasks: dict[str, list[Particulars]] = {}
+    numbers: dict[str, tuple[int, int]] = {}
+    for row in session.execute(
+        select(own, Particulars, SuspensionNotice)
+        .outerjoin(Particulars, Particulars.id == own.c.own)
+        .outerjoin(SuspensionNotice, SuspensionNotice.id == own.c.own)
+    ):
+        if row.what == "held":
+            looked_at, people = row.said.split()
+            numbers[row.own] = int(looked_at), int(people)
+        elif row.what == "task":
+            tasks.setdefault(row.Particulars.suspension_id, []).append(row.Particulars)
+        else:
+            told[row.SuspensionNotice.suspension_id].append(version(row.SuspensionNotice))
+    for own_tasks in tasks.values():
+        own_tasks.sort(key=lambda task: task.as_at, reverse=True)
+    questions = _remaining(tasks)
+    counted = _counted(session, questions)
+    for standing in standings:
+        id_ = standing.suspension.id
+        looked_at, standing.people = numbers[id_]
+        standing.at_least = looked_at > most
+        _fill(standing, tasks.get(id_, []), counted)
+        told[id_].sort(key=lambda each: -each.number)
+    return told
+
+
+def _counted(session: OrmSession, questions: list[Any]) -> dict[str, int]:
+    """The numbers that some questions are answered with, by the id that each begins with."""
+    if not questions:
+        return {}
+    return {row[0]: row[1] for row in session.execute(union_all(*questions))}
+
+
+def _remaining(tasks: dict[str, list[Particulars]]) -> list[Any]:
+    """Questions for what is left of the latest act of each, where nobody wrote that down."""
+    unfinished = [
+        task
+        for group in tasks.values()
+        for task in group
+        if task.as_at == group[0].as_at and task.finished_at is None
+    ][:TASKS_COUNTED]
+    return [particulars.remaining(task) for task in unfinished if task.total is None]
+
+
+def _fill(standing: Standing, tasks: list[Particulars], counted: dict[str, int]) -> None:
+    """How far the latest act is recorded; `tasks` are those of all acts, the latest first."""
+    own = [task for task in tasks if task.as_at == tasks[0].as_at]
+    standing.digest = _digest(standing, tasks)
+    written = sum(task.written for task in own)
+    done = all(task.finished_at is not None for task in own)
+    ends = [task.finished_at for task in own if task.finished_at is not None]
+    standing.progress = Progress(
+        recorded=written,
+        total=sum(_size(task, counted) for task in own),
+        done=done,
+        finished_at=max(ends) if done and ends else None,
+        rate=_rate(own, written, max(ends) if done and ends else clock.utcnow()),
+    )
 
 
 def _size(task: Particulars, left: dict[str, int]) -> int:
@@ -111,19 +179,62 @@ def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
     return digest_of({task.log_id: task.digest for task in opening if task.written})
 
 
-def _held_people(standing: Standing, clients: frozenset[str] | None, most: int | None) -> Any:
-    """How many people a suspension holds, and over how many grants they were counted."""
+def _held_people(standing: Standing, clients: frozenset[str] | None) -> Any:
+    """How many people a suspension holds."""
     parts = [part.target for part in standing.parts if part.ended_at is None]
-    held = grants.facts(Grant.subject_id.label("subject_id")).where(
+    held = grants.facts(
+        literal(standing.suspension.id), func.count(Grant.subject_id.distinct())
+    ).where(
         covered(parts),
         grants.all_of(grants.standing()),
         grants.unreleased(standing.suspension.id, grants.NOW),
     )
     if clients is not None:
         held = held.where(Grant.client_id.in_(clients))
-    if most is not None:
-        held = held.limit(most + 1)
-    each = held.subquery()
-    return select(
-        literal(standing.suspension.id), func.count(each.c.subject_id.distinct()), func.count()
-    ).select_from(each)
+    return held
+
+
+def _first_held(suspension_id: Any, clients: frozenset[str] | None, most: int) -> Any:
+    """How many of the first grants that a suspension holds there are, and of how many people.
+
+    A text of both. Each kind of its targets is looked up along an index of its own, so that no more
+    grants are looked at than are counted.
+    """
+    looks = []
+    for kind in Scope:
+        target = aliased(SuspensionTarget)
+        held = grants.facts(Grant.subject_id.label("subject_id"))
+        if kind is Scope.ORGANISATION:
+            member = aliased(Membership)
+            held = held.join(
+                member, and_(member.subject_id == Grant.subject_id, member.ended_at.is_(None))
+            ).join(target, target.target_id == member.organisation_id)
+        elif kind is Scope.PEOPLE:
+            item = aliased(PeopleListItem)
+            held = held.join(item, item.subject_id == Grant.subject_id).join(
+                target, target.target_id == item.list_id
+            )
+        else:
+            held = held.join(target, target.target_id == under(kind))
+        held = held.where(
+            target.suspension_id == suspension_id,
+            target.kind == kind,
+            target.ended_at.is_(None),
+            grants.all_of(grants.standing()),
+            grants.unreleased(suspension_id, grants.NOW),
+        )
+        if clients is not None:
+            held = held.where(Grant.client_id.in_(clients))
+        looks.append(held.correlate(suspension_id.table))
+    first = select(union_all(*looks).subquery().c.subject_id).limit(most + 1)
+    each = first.correlate(suspension_id.table).subquery()
+    return (
+        select(
+            cast(func.count(), String)
+            + " "
+            + cast(func.count(each.c.subject_id.distinct()), String)
+        )
+        .select_from(each)
+        .correlate(suspension_id.table)
+        .scalar_subquery()
+    )

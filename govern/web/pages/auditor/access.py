@@ -80,6 +80,7 @@ def _page(
         replace(where, mine=bool(typed["mine"])),
         after=request.args.get("after", ""),
         limit=PAGE,
+        stretches=1,
         snapshot=base.showing if guard.database().copy is not None else None,
         by=by,
     )

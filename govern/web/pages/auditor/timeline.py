@@ -119,7 +119,7 @@ def _asked(
     kind, colon, code = target.partition(":")
     kind, code = (kind.strip().lower(), code.strip()) if colon else ("project", target)
     with base.showing() as session:
-        end = min(end or clock.now(session), clock.now(session))
+        end = min(end or clock.utcnow(), clock.utcnow())
         begin = begin or end - _USUAL
         name, person = code, None
         if kind in {"person", "subject"}:

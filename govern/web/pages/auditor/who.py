@@ -110,15 +110,15 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
 def _ever(target: str, begin: datetime, end: datetime | None, *, by: Principal) -> dict[str, Any]:
     kind, code = _parted(target)
     with base.showing() as session:
-        begin, end = exposure.within(session, begin, end or clock.now(session))
-        found = exposure.reach(
-            session, kind, code, begin=begin, end=end,
-            after=request.args.get("after", ""), limit=PEOPLE + 1, by=by,
+        place = exposure.placed(session, kind, code, by=by)
+        begin, end = exposure.within(session, begin, end or place.now, now=place.now)
+        found = exposure.reach_of(
+            session, place, begin=begin, end=end,
+            after=request.args.get("after", ""), limit=PEOPLE + 1,
         )  # fmt: skip
-        client_id = _noted(session, kind, code, begin, end, by=by)
+        _noted(place.client, kind, begin, end, by=by)
         meant = entitlements.meanings(session, end)
-        size = reading.size_at(session, client_id, end, by=by)
-        log_name = names.of(session, [client_id])[client_id]
+        size, log_name = reading.size_at(session, place.client, end, by=by), place.code
     rows = found[:PEOPLE]
     return {
         "asked": True,
@@ -159,7 +159,7 @@ def _file(
         begin, end = exposure.within(session, begin, end or clock.now(session))
         ask = partial(exposure.reach, session, kind, code, begin=begin, end=end, limit=_PART, by=by)
         page = ask()
-        _noted(session, kind, code, begin, end, by=by)
+        _noted(_client_of(session, kind, code), kind, begin, end, by=by)
         file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the answer was sent
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         write = csv.writer(text, lineterminator="\r\n").writerow
@@ -181,16 +181,12 @@ def _file(
     )  # fmt: skip
 
 
-def _noted(
-    session: Session, kind: str, code: str, begin: datetime, end: datetime, *, by: Principal
-) -> str:
-    """Leave the row about a range that was asked; the id of the client whose log answers."""
-    client_id = _client_of(session, kind, code)
+def _noted(client_id: str, kind: str, begin: datetime, end: datetime, *, by: Principal) -> None:
+    """Leave the row about a range that was asked of something of a client."""
     reading.note(
         guard.database(), "who", client=client_id,
         detail={"from": clock.text(begin), "to": clock.text(end), "kind": kind}, by=by,
     )  # fmt: skip
-    return client_id
 
 
 def _parted(target: str) -> tuple[str, str]:
