@@ -121,6 +121,11 @@ def test_nobody_learns_by_asking_what_they_do_not_know_of(place: Place) -> None:
             place.ask(own, **more)
         what = hidden if "project" in more else video
         assert str(refusal.value).endswith(f"“{what.code}”."), "as of a code that is nowhere"
+    with world.store.reading() as session:
+        for typed in ("kingfisher-video", "nowhere"):
+            with pytest.raises(errors.Unknown) as refusal:
+                asking.find_place(session, "Kingfisher", typed, by=plain(own))
+            assert str(refusal.value) == f"There is no dataset “{typed}”."
     place.ask(dataset=video)  # who holds the project whole knows its datasets
     stranger = world.subject()
     with pytest.raises(errors.Unknown):

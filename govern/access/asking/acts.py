@@ -185,14 +185,18 @@ def _may_ask(
 
 
 def _known(session: OrmSession, who: str, project: Project, dataset: Dataset | None) -> None:
-    own = select(Grant.dataset_id).where(Grant.subject_id == who, Grant.project_id == project.id)
-    named = set(session.execute(own.distinct()).scalars())
-    if not named:
+    own = select(Grant.id).where(Grant.subject_id == who, Grant.project_id == project.id)
+    if session.execute(own.limit(1)).first() is None:
         raise errors.Unknown(f"There is no project “{project.code}”.", field="project")
-    if dataset is None or dataset.id in named:
-        return
-    if None not in named or not _holds_whole(session, who, project):
+    if dataset is not None and not _knows_part(session, who, project, dataset):
         raise errors.Unknown(f"There is no dataset “{dataset.code}”.", field="dataset")
+
+
+def _knows_part(session: OrmSession, who: str, project: Project, dataset: Dataset) -> bool:
+    own = select(Grant.id).where(Grant.subject_id == who, Grant.dataset_id == dataset.id)
+    if session.execute(own.limit(1)).first() is not None:
+        return True
+    return _holds_whole(session, who, project)
 
 
 def _holds_whole(session: OrmSession, who: str, project: Project) -> bool:
@@ -323,7 +327,8 @@ def find_place(
     if not dataset:
         return row, None
     part = clients.dataset(session, dataset)
-    if part.project_id != row.id:
+    free = others or permissions.covers(by, ISSUES, row.client_id)
+    if part.project_id != row.id or not (free or _knows_part(session, by.id, row, part)):
         raise errors.Unknown(f"There is no dataset “{dataset}”.", field="dataset")
     return row, part
 

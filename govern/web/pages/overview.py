@@ -299,6 +299,11 @@ def _access(session: OrmSession, item: overview.Waiting) -> SimpleNamespace:
     )
 
 
+def _at(instant: str | None) -> str:
+    """An instant of a request's details, as the reader's language writes one; empty for none."""
+    return f"{base.exact(clock.parse(instant, field='until'))} UTC" if instant else ""
+
+
 def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
     row, names = item.request, item.names
     if row.kind == RequestKind.GRANT:
@@ -311,8 +316,8 @@ def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
                 else []
             ),
             (_("Entitlement"), names.get(row.details["entitlement"], "")),
-            (_("From"), row.details["starts_at"] or _("when it is approved")),
-            (_("Until"), row.details["until"]),
+            (_("From"), _at(row.details["starts_at"]) or _("when it is approved")),
+            (_("Until"), _at(row.details["until"])),
         ]
     if row.kind == RequestKind.RESUME:
         return [(_("To end at"), row.details["at"][:16].replace("T", " ") + " UTC")]
