@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Index, select
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -71,6 +72,14 @@ class Subject(Audited, Base):
     """
 
     __tablename__ = "subject"
+    __table_args__ = (
+        Index(
+            "ix_subject_ended_at",
+            "ended_at",  # who left until some instant, among many who did not
+            sqlite_where=sql("ended_at IS NOT NULL"),
+            postgresql_where=sql("ended_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     external_id: Mapped[Code] = mapped_column(unique=True)

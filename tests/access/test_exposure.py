@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from govern import clock, errors
 from govern.access import exposure, offboarding, requests, suspensions
+from govern.access.demand_table import Factor
 from govern.access.modes import Mode
 from govern.access.suspension_tables import SuspensionMode, SuspensionTarget
 from govern.audit.log import Entry
+from govern.audit.record import RECORDED
+from govern.db import new_id
 from govern.identity import sessions, subjects
+from govern.identity.passkeys import Passkey
 from tests.access.test_properties import ASKED, HISTORIES, History
 from tests.factory import OPERATOR, PASSWORD, SECOND, T0, World, person
 from tests.support.replay import exposures
@@ -54,6 +58,13 @@ class Scene:
                 **{"by": OPERATOR} | more,
             )  # fmt: skip
         return {each.grant_id: list(each.intervals) for each in found}
+
+    def number(self, first: float = 1, last: float = 100) -> int:
+        with clock.at(T0 + 1000 * HOUR), self.world.store.reading() as session:
+            return exposure.count(
+                session, "project", "Kingfisher", begin=T0 + first * HOUR, end=T0 + last * HOUR,
+                by=OPERATOR,
+            )  # fmt: skip
 
     def hours(self, *given: Any, **more: Any) -> list[tuple[float, float]]:
         """The first grant's intervals, in hours since T0."""
@@ -149,6 +160,64 @@ def test_releases_modes_moves_demands_lapses_and_leaving_each_turn_it_at_their_i
     assert rounded(scene.hours(22.5)) == [(22.5, 32), (40, 50)]
     assert rounded(scene.hours(22.5, kind="client")) == [(22.5, 32), (40, 50)]
     assert rounded(scene.hours(22.5, kind="dataset")) == [(22.5, 32), (40, 50)]
+
+
+def test_who_was_released_has_the_times_of_the_others_and_those_of_the_release(
+    world: World,
+) -> None:
+    scene = Scene(world)
+    out, gone = (scene.at(0, world.subject, code) for code in ("P2", "P3"))
+    theirs, ended = (scene.at(0, world.grant, each, scene.project) for each in (out, gone))
+    scene.at(15, world.do, lambda s: offboarding.offboard(
+        s, subjects.find(s, "P3"), reason="left", by=OPERATOR
+    ))  # fmt: skip
+    whole = scene.at(20, world.suspend, "client:ASTER")
+    asked = scene.at(21, world.do, lambda s: suspensions.ask_release(
+        s, s.get_one(suspensions.Suspension, whole.id),
+        targets=[suspensions.target(s, "subject:P2")], by=OPERATOR,
+    ))  # fmt: skip
+    scene.at(22, world.approve, asked, by=SECOND)
+    one = scene.at(30, world.suspend, "project:Kingfisher")
+    person_too = scene.at(35, world.suspend, "subject:P2")
+    scene.at(40, world.lift, one)
+    scene.at(45, world.lift, person_too)
+    scene.at(60, world.lift, whole)
+    for kind in ("client", "project", "dataset"):
+        told = {
+            grant_id: rounded([((a - T0) / HOUR, (b - T0) / HOUR) for a, b in several])
+            for grant_id, several in scene.told(kind=kind).items()
+        }
+        assert told == {
+            scene.grant.id: [(1, 20), (60, 100)],
+            theirs.id: [(1, 20), (22, 30), (45, 100)],
+            ended.id: [(1, 15)],
+        }, kind
+    for first, last, number in ((1, 100, 3), (16, 100, 2), (23, 50, 1), (31, 40, 0)):
+        assert len(scene.told(first, last)) == scene.number(first, last) == number
+
+
+def test_a_passkey_whose_device_did_not_recognise_its_owner_is_not_like_one_whose_did(
+    world: World,
+) -> None:
+    """Whoever had any passkey was held for alike, so that the answer of one was that of all."""
+    scene = Scene(world)
+    other = scene.at(0, world.subject, "P2")
+    second = scene.at(0, world.grant, other, scene.project)
+    for person_id, recognised in ((scene.person.id, True), (other.id, False)):
+        row = {
+            "id": new_id("pky"), "subject_id": person_id, "credential_id": person_id.encode(),
+            "public_key": b"", "name": "key", "backed_up": False, "recognised": recognised,
+            "recorded_at": T0,
+        }  # fmt: skip
+        world.do(lambda s: s.execute(insert(Passkey).values(row), execution_options=RECORDED))  # noqa: B023 - run at once
+    scene.at(30, world.demand, "project:Kingfisher", Factor.PHISHING_RESISTANT)
+    assert scene.hours() == [(1, 100)]
+    assert set(scene.told(31, 100)) == {scene.grant.id}
+    assert scene.number(31, 100) == 1
+    assert scene.number() == 2
+    assert rounded([((a - T0) / HOUR, (b - T0) / HOUR) for a, b in scene.told()[second.id]]) == [
+        (1, 30)
+    ]
 
 
 def test_a_review_lets_in_for_twelve_hours_after_a_second_factor(world: World) -> None:

@@ -1,6 +1,7 @@
 """Exposure: who could reach something at any moment of a range, by which grant, from when to when.
 
-`places` is what is asked about, `asking` the one rule put to its grants.
+`places` is what is asked about, `asking` the one rule put to its grants, `counting` how many it
+permitted to.
 """
 
 from govern.access.exposure.asking import Asked

@@ -3,28 +3,30 @@
 Grants whose facts are the same but for their own window have the same answer: the rule is asked
 about one of them, and each clips it to its window. Those whose person is suspended, alone or in a
 list, are asked for these clauses apart: all clauses must hold, so the times of the one part are cut
-by the times of the other.
+by the times of the other. Those whose person was released from a suspension have the answer of the
+others but for the time of the release, in which they are asked themselves.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     String,
     and_,
     case,
-    cast,
     exists,
     func,
     literal,
-    null,
     or_,
     select,
     true,
     union_all,
 )
+from sqlalchemy.orm import aliased
 
 from govern.access import grants
 from govern.access.clients import Client, Dataset, Project
@@ -32,6 +34,7 @@ from govern.access.demand_table import Factor, FactorDemand
 from govern.access.demand_table import Kind as DemandOf
 from govern.access.entitlements import EntitlementAction
 from govern.access.exposure.places import Exposure
+from govern.access.exposure.stretches import clipped, joined, parted
 from govern.access.grants import Grant, Moment
 from govern.access.modes import Effect, Mode, effect_of
 from govern.access.suspension_tables import (
@@ -41,7 +44,8 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.clock import Utc
+from govern.clock import TICK, Utc
+from govern.db import listed
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 from govern.prepared import Prepared
@@ -64,43 +68,48 @@ class Asked:
     def __init__(
         self, session: OrmSession, place: Place, action: str, begin: datetime, end: datetime
     ) -> None:
-        self._session, self._place, self._action = session, place, action
+        self.session, self.place, self._action = session, place, action
         self._effect = effect_of(action)
-        self._begin, self._end = begin, end
+        self.begin, self.end = begin, end
 
     @cached_property
-    def _statement(self) -> Select[Any]:
+    def statement(self) -> Select[Any]:
+        """The grants whose own window meets the range, each with what it is alike others by."""
         return self._listing()
 
     @cached_property
     def _present(self) -> Any:
         """Whether the range has demands of grants, reviews, and suspensions of organisations."""
-        return self._session.execute(
+        return self.session.execute(
             select(
                 exists()
-                .where(FactorDemand.kind != DemandOf.ROLE, self._meets(FactorDemand))
+                .where(FactorDemand.kind != DemandOf.ROLE, self.meets(FactorDemand))
                 .label("demands"),
                 exists()
-                .where(SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode))
+                .where(SuspensionMode.mode == Mode.UNDER_REVIEW, self.meets(SuspensionMode))
                 .label("reviews"),
                 exists()
-                .where(SuspensionTarget.kind == Scope.ORGANISATION, self._meets(SuspensionTarget))
+                .where(SuspensionTarget.kind == Scope.ORGANISATION, self.meets(SuspensionTarget))
                 .label("organisations"),
             )
         ).one()
+
+    def at(self, instant: datetime) -> Asked:
+        """The same question of an instant alone."""
+        return Asked(self.session, self.place, self._action, instant, instant + TICK)
 
     # --- which grants, and which of them are alike
 
     def windowed(self, after: str, limit: int) -> Sequence[Any]:
         """The grants whose own window meets the range, behind a cursor, each with its likeness."""
-        return self._session.execute(
-            self._statement.where(Grant.id > after).order_by(Grant.id).limit(limit)
+        return self.session.execute(
+            self.statement.where(Grant.id > after).order_by(Grant.id).limit(limit)
         ).all()
 
     def behind(self, after: str, most: int) -> int:
         """How many more there are behind a cursor, of so many at most."""
-        rest = self._chosen(select(Grant.id)).where(Grant.id > after).limit(most).subquery()
-        return self._session.execute(select(func.count()).select_from(rest)).scalar_one()
+        rest = self.chosen(select(Grant.id)).where(Grant.id > after).limit(most).subquery()
+        return self.session.execute(select(func.count()).select_from(rest)).scalar_one()
 
     def _listing(self) -> Select[Any]:
         columns: list[Any] = [
@@ -119,9 +128,10 @@ class Asked:
             Grant.project_id,
             self._likeness(),
             Grant.subject_id.in_(union_all(*self._named(true()))),
+            Grant.subject_id.in_(self._released()),
             *self._met_at_first(),
         ]
-        return self._chosen(
+        return self.chosen(
             select(*columns)
             .select_from(Grant)
             .join(Subject, Subject.id == Grant.subject_id)
@@ -129,21 +139,21 @@ class Asked:
             .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
         )
 
-    def _chosen(self, query: Select[Any]) -> Select[Any]:
+    def chosen(self, query: Select[Any]) -> Select[Any]:
         """Narrow a query to the grants whose own window meets the range."""
         holds = select(EntitlementAction.entitlement_id).where(
-            EntitlementAction.action == self._action, self._meets(EntitlementAction)
+            EntitlementAction.action == self._action, self.meets(EntitlementAction)
         )
         return query.where(
             self._over(),
-            self._meets(Grant),
-            Grant.starts_at < self._end,
-            Grant.ends_at > self._begin,
+            self.meets(Grant),
+            Grant.starts_at < self.end,
+            Grant.ends_at > self.begin,
             Grant.entitlement_id.in_(holds),
         )
 
     def _over(self) -> ColumnElement[bool]:
-        place = self._place
+        place = self.place
         if place.person is not None:
             theirs = Grant.subject_id == place.person
             return theirs if place.clients is None else theirs & Grant.client_id.in_(place.clients)
@@ -151,26 +161,50 @@ class Asked:
             return Grant.client_id == place.client
         return grants.covering(project=place.project, dataset=place.dataset, effect=self._effect)
 
-    def _meets(self, fact: Any) -> ColumnElement[bool]:
+    def meets(self, fact: Any) -> ColumnElement[bool]:
         """That a fact counted at some moment of the range."""
         return and_(
-            fact.recorded_at < self._end,
-            or_(fact.ended_at.is_(None), fact.ended_at > self._begin),
+            fact.recorded_at < self.end,
+            or_(fact.ended_at.is_(None), fact.ended_at > self.begin),
         )
 
     def _inside(self, instant: Any) -> ColumnElement[bool]:
-        return and_(instant > self._begin, instant < self._end)
+        return and_(instant > self.begin, instant < self.end)
 
     def _likeness(self) -> ColumnElement[str]:
         """The person's id where something concerns them alone, else what they share with others.
 
         That is the organisation which they belong to all through the range, where one is held.
         """
-        alone = [
-            select(SuspensionRelease.target_id).where(
-                SuspensionRelease.kind == Scope.SUBJECT, self._meets(SuspensionRelease)
+        cases = [(Subject.ended_at < self.end, Subject.id)]
+        if alone := self._alone():
+            cases.append((Grant.subject_id.in_(union_all(*alone)), Subject.id))
+        return case(*cases, else_=self._organisation())
+
+    def concerned(self) -> list[Select[str]]:
+        """The people whom something of the range concerns and not whoever has the like grants."""
+        held = select(SuspensionTarget.target_id).where(
+            SuspensionTarget.kind == Scope.ORGANISATION, self.meets(SuspensionTarget)
+        )
+        left = aliased(Subject)  # an asking statement may have its own
+        return [
+            select(left.id).where(left.ended_at < self.end),
+            select(Membership.subject_id).where(
+                Membership.organisation_id.in_(held), self.meets(Membership)
             ),
+            *self._named(true()),
+            self._released(),
+            *self._alone(),
         ]
+
+    def _released(self) -> Select[str]:
+        return select(SuspensionRelease.target_id).where(
+            SuspensionRelease.kind == Scope.SUBJECT, self.meets(SuspensionRelease)
+        )
+
+    def _alone(self) -> list[Select[str]]:
+        """The people whose factors differ from those of others in the range, where these count."""
+        alone: list[Select[str]] = []
         if self._present.demands:
             alone += [
                 select(table.subject_id).where(
@@ -181,26 +215,22 @@ class Asked:
         if self._effect is not Effect.HOURS and self._present.reviews:
             alone += [
                 select(WebSession.subject_id).where(
-                    WebSession.factor_at > self._begin - grants.SECOND_FACTOR_WITHIN,
-                    WebSession.factor_at < self._end,
+                    WebSession.factor_at > self.begin - grants.SECOND_FACTOR_WITHIN,
+                    WebSession.factor_at < self.end,
                 ),
                 *self._named(
                     SuspensionTarget.suspension_id.in_(
                         select(SuspensionMode.suspension_id).where(
-                            SuspensionMode.mode == Mode.UNDER_REVIEW, self._meets(SuspensionMode)
+                            SuspensionMode.mode == Mode.UNDER_REVIEW, self.meets(SuspensionMode)
                         )
                     )
                 ),
             ]
-        return case(
-            (Subject.ended_at < self._end, Subject.id),
-            (Grant.subject_id.in_(union_all(*alone)), Subject.id),
-            else_=self._organisation(),
-        )
+        return alone
 
     def _named(self, which: ColumnElement[bool]) -> list[Select[str]]:
         """The people whom suspensions of the range name, alone or in a list."""
-        over = and_(self._meets(SuspensionTarget), which)
+        over = and_(self.meets(SuspensionTarget), which)
         return [
             select(SuspensionTarget.target_id).where(SuspensionTarget.kind == Scope.SUBJECT, over),
             select(PeopleListItem.subject_id)
@@ -212,8 +242,8 @@ class Asked:
         if not self._present.organisations:
             return literal("")
         throughout = and_(
-            Membership.recorded_at <= self._begin,
-            or_(Membership.ended_at.is_(None), Membership.ended_at >= self._end),
+            Membership.recorded_at <= self.begin,
+            or_(Membership.ended_at.is_(None), Membership.ended_at >= self.end),
         )
         return (
             select(
@@ -225,7 +255,7 @@ class Asked:
                     else_=func.coalesce(func.min(Membership.subject_id), ""),
                 )
             )
-            .where(Membership.subject_id == Grant.subject_id, self._meets(Membership))
+            .where(Membership.subject_id == Grant.subject_id, self.meets(Membership))
             .correlate(Grant)
             .scalar_subquery()
         )
@@ -234,18 +264,8 @@ class Asked:
         """Whether the person has each factor at the beginning, where any is demanded."""
         if not self._present.demands:
             return []
-        moment = Moment.past(self._begin)
-        return [
-            Grant.subject_id.in_(
-                union_all(
-                    *(
-                        select(table.subject_id).where(moment.stands(table))
-                        for table in grants.MEETING[factor]
-                    )
-                )
-            )
-            for factor in Factor
-        ]
+        moment = Moment.past(self.begin)
+        return [Grant.subject_id.in_(grants.having(factor, moment)) for factor in Factor]
 
     # --- the rule, asked of one of each kind
 
@@ -263,87 +283,89 @@ class Asked:
 
     def times(self, rows: Sequence[Any]) -> dict[str, list[Interval]]:
         """When each of these grants permitted it, none for those that never did."""
+        keys = {row[0]: (row[6], row[7], row[12], row[13], *row[16:]) for row in rows}
         alike: dict[Any, str] = {}
-        keys = [(row[6], row[7], row[12], row[13], row[15:]) for row in rows]
-        for row, key in zip(rows, keys, strict=True):
-            alike.setdefault(key, row[0])
-        times = self._times(list(alike.values()), named=False)
-        named = self._times([row[0] for row in rows if row[14]], named=True)
+        for row in rows:
+            if not row[15]:
+                alike.setdefault(keys[row[0]], row[0])
+        releases = self._releases(
+            {row[0]: row[1] for row in rows if row[15] and keys[row[0]] in alike}
+        )
+        lone = [row[0] for row in rows if row[15] and row[0] not in releases]
+        shared = self._within(self._throughout([*alike.values(), *lone]) | releases, named=False)
+        named = self._within(self._throughout([row[0] for row in rows if row[14]]), named=True)
         found = {}
-        for row, key in zip(rows, keys, strict=True):
+        for row in rows:
+            grant_id = row[0]
             starts, ends, recorded, ended = row[8:12]
-            last = ends if ended is None else min(ends, ended)
-            own = _clipped(times[alike[key]], max(starts, recorded), last)
+            own = shared[grant_id if row[15] else alike[keys[grant_id]]]
+            if grant_id in releases:
+                others = parted(shared[alike[keys[grant_id]]], releases[grant_id])
+                own = joined([*others, *own])
+            own = clipped(own, max(starts, recorded), ends if ended is None else min(ends, ended))
             if row[14]:
-                own = [both for a, b in named[row[0]] for both in _clipped(own, a, b)]
-            found[row[0]] = own
+                own = [both for a, b in named[grant_id] for both in clipped(own, a, b)]
+            found[grant_id] = own
         return found
 
-    def counted(self) -> int:
-        """How many grants permitted it at some moment: those alike are one row of the answer."""
-        given = list(self._statement.subquery().c)
-        starts, ends, recorded, ended = given[8:12]
-        begun = case((starts > recorded, starts), else_=recorded)
-        over = case((ended < ends, ended), else_=ends)
-        clipped = select(
-            *given[:8],
-            case((begun > self._begin, begun), else_=literal(self._begin, Utc())).label("begun"),
-            case((over < self._end, over), else_=literal(self._end, Utc())).label("over"),
-            case((given[14], given[0]), else_="").label("alone"),
-            *given[12:],
-        ).subquery()
-        of = list(clipped.c)
-        alike = [*of[6:10], *of[10:]]
-        rows = self._session.execute(
-            select(
-                func.min(of[0]), func.count(), *[literal("")] * 4, *of[6:8],
-                of[8], of[9], of[8].label("recorded"), cast(null(), Utc()), *of[11:],
-            ).group_by(*alike)
-        ).all()  # fmt: skip
-        times = self.times(rows)
-        return sum(row[1] for row in rows if times[row[0]])
+    def permitted(self, grant_ids: Sequence[str]) -> dict[str, list[Interval]]:
+        """When the rule permitted by each, its own window and suspensions of people apart."""
+        return self._within(self._throughout(grant_ids), named=False)
 
-    def _times(self, grant_ids: Sequence[str], *, named: bool) -> dict[str, list[Interval]]:
-        """When the rule permitted by each of these grants, their own windows apart.
+    def _throughout(self, grant_ids: Sequence[str]) -> dict[str, list[Interval]]:
+        return {grant_id: [(self.begin, self.end)] for grant_id in grant_ids}
+
+    def _releases(self, people: dict[str, str]) -> dict[str, list[Interval]]:
+        """By grant, the times in which its person was released from some suspension."""
+        if not people:
+            return {}
+        among = listed(self.session, sorted(set(people.values())))
+        times = defaultdict(list)
+        for subject_id, recorded, ended in self.session.execute(
+            select(
+                SuspensionRelease.target_id, SuspensionRelease.recorded_at,
+                SuspensionRelease.ended_at,
+            )
+            .join(among, among.c.value == SuspensionRelease.target_id)
+            .where(SuspensionRelease.kind == Scope.SUBJECT, self.meets(SuspensionRelease))
+        ):  # fmt: skip
+            times[subject_id].append((max(recorded, self.begin), min(ended or self.end, self.end)))
+        return {grant_id: joined(times[person]) for grant_id, person in people.items()}
+
+    def _within(
+        self, times: dict[str, list[Interval]], *, named: bool
+    ) -> dict[str, list[Interval]]:
+        """When in these times the rule permitted by each grant, their own windows apart.
 
         It is asked in two parts: `named` is what the suspensions of people say, the other the rest.
         """
-        if not grant_ids:
+        if not times:
             return {}
-        connection = self._session.connection()
-        on_dataset = self._place.dataset is not None
-        instants = {grant_id: {self._begin} for grant_id in grant_ids}
-        tail = (self._action, self._place.dataset)
+        connection = self.session.connection()
+        on_dataset = self.place.dataset is not None
+        instants: dict[str, set[datetime]] = {grant_id: set() for grant_id in times}
+        tail = (self._action, self.place.dataset)
         for grant_id, *found in _turning(self._effect, on_dataset=on_dataset, named=named).rows(
-            connection, [(grant_id, *tail) for grant_id in grant_ids]
+            connection, [(grant_id, *tail) for grant_id in times]
         ):
-            instants[grant_id].update(t for t in found if t and self._begin < t < self._end)
-        asked = [(g, *tail, t) for g, several in instants.items() for t in sorted(several)]
-        permits = {
-            number
-            for number, permitted in _permitted(
-                self._effect, on_dataset=on_dataset, named=named
-            ).rows(connection, asked)
-            if permitted
-        }
-        times: dict[str, list[Interval]] = {grant_id: [] for grant_id in grant_ids}
-        for number, (grant_id, *_, begin) in enumerate(asked, 1):
-            if number not in permits:
-                continue
-            last = number == len(asked) or asked[number][0] != grant_id
-            end = self._end if last else asked[number][-1]
-            own = times[grant_id]
-            if own and own[-1][1] == begin:
-                own[-1] = (own[-1][0], end)
-            else:
-                own.append((begin, end))
-        return times
-
-
-def _clipped(times: Sequence[Interval], first: datetime, last: datetime) -> list[Interval]:
-    """The parts of these times that lie within two instants."""
-    meeting = ((max(a, first), min(b, last)) for a, b in times)
-    return [(a, b) for a, b in meeting if a < b]
+            instants[grant_id].update(t for t in found if t)
+        pieces = [
+            (grant_id, a, b)
+            for grant_id, stretches in times.items()
+            for first, last in stretches
+            for a, b in pairwise(
+                [first, *sorted(t for t in instants[grant_id] if first < t < last), last]
+            )
+        ]
+        permits = _permitted(self._effect, on_dataset=on_dataset, named=named).rows(
+            connection, [(grant_id, *tail, a) for grant_id, a, _ in pieces]
+        )
+        answers: dict[str, list[Interval]] = {grant_id: [] for grant_id in times}
+        for number, permitted in sorted(permits):
+            if permitted:
+                grant_id, a, b = pieces[number - 1]
+                answers[grant_id].append((a, b))
+        return {grant_id: joined(several) for grant_id, several in answers.items()}
 
 
 def _tables() -> list[Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from govern import clock, errors
 from govern.access.exposure.asking import CHUNK, Asked
+from govern.access.exposure.counting import counted
 from govern.access.exposure.places import placed
 
 if TYPE_CHECKING:
@@ -94,4 +95,4 @@ def count(
     """How many grants `reach` would name, without a row for each."""
     place = placed(session, kind, code, by=by)
     begin, end = within(session, begin, end, now=place.now)
-    return Asked(session, place, action, begin, end).counted()
+    return counted(Asked(session, place, action, begin, end))

@@ -20,7 +20,7 @@ from govern.access.grants.clauses import (
     unheld,
     unreleased,
 )
-from govern.access.grants.demanded import ENROL, MEETING, has, in_force, met
+from govern.access.grants.demanded import ENROL, MEETING, has, having, in_force, met
 from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.operations import end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
@@ -45,6 +45,7 @@ __all__ = [
     "facts",
     "find",
     "has",
+    "having",
     "held",
     "holding_since",
     "in_force",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, not_, or_
+from sqlalchemy import and_, exists, not_, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from govern.access.demand_table import Factor, FactorDemand
@@ -23,7 +23,7 @@ from govern.identity.passkeys import Passkey
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, SQLColumnExpression
+    from sqlalchemy import ColumnElement, CompoundSelect, SQLColumnExpression
 
 # The authenticators that meet each: tables of intervals, of a `subject_id`. A passkey meets a
 # demand for one if the device that made it recognised its owner.
@@ -66,11 +66,24 @@ def has(
     found = []
     for table in MEETING[factor]:
         own = aliased(table)
-        in_use = exists().where(own.subject_id == subject_id, moment.stands(own), moment.begun(own))
-        if factor is Factor.PHISHING_RESISTANT:
-            in_use = in_use.where(own.recognised)
+        in_use = exists().where(own.subject_id == subject_id, *_in_use(own, factor, moment))
         found.append(in_use.correlate_except(own))
     return or_(*found)
+
+
+def having(factor: Factor, moment: Moment = NOW) -> CompoundSelect[str]:
+    """All people who have one, by id; `has` asks it of one of them."""
+    return union_all(
+        *(
+            select(table.subject_id).where(*_in_use(table, factor, moment))
+            for table in MEETING[factor]
+        )
+    )
+
+
+def _in_use(own: Any, factor: Factor, moment: Moment) -> list[ColumnElement[bool]]:
+    known = [moment.stands(own), moment.begun(own)]
+    return [*known, own.recognised] if factor is Factor.PHISHING_RESISTANT else known
 
 
 def in_force(demand: Any, moment: Moment = NOW) -> ColumnElement[bool]:
