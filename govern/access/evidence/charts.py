@@ -162,7 +162,8 @@ def _bands(found: Iterable[dict[str, Any]], across: _Time, top: float, height: f
 
 
 def _svg(height: float, label: str, drawn: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">{drawn}</svg>'
+    picture = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">{drawn}</svg>'
+    return f'<div class="wide">{picture}</div>'
 
 
 def _instant(text: str) -> datetime:

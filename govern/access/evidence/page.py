@@ -39,6 +39,7 @@ tr { break-inside: avoid; }
 svg { width: 100%; height: auto; display: block; }
 code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .wide { overflow-x: auto; }
+@media screen and (max-width: 48rem) { .wide svg { min-width: 44rem; } }
 @media print {
   @page { size: A4; margin: 14mm; }
   body { font-size: 9.5pt; margin: 0; padding: 0; max-width: none; }

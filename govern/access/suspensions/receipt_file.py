@@ -27,6 +27,8 @@ body { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans
 h1 { font-size: 1.5rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
 p { margin: .25rem 0 .5rem; }
+h1, p, dd, pre { unicode-bidi: plaintext; text-align: -webkit-match-parent;
+  text-align: match-parent; }
 dl { display: grid; grid-template-columns: minmax(8rem, 13rem) minmax(0, 1fr); gap: .2rem 1rem; }
 dt, .quiet { opacity: .75; }
 dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from flask import Blueprint, flash, redirect, render_template, request
+from flask import Blueprint, flash, make_response, redirect, render_template, request
 from flask_babel import gettext as _
 
 from govern import clock
@@ -113,6 +113,11 @@ def progress(bulk_id: str) -> ResponseReturnValue:
     by = guard.principal()
     with guard.database().reading() as session:
         row = bulk.find(session, bulk_id, by=by)
+    if "HX-Request" in request.headers:
+        response = make_response(render_template("admin/_act_progress.html", row=row))
+        if row.finished_at:  # the browser draws the whole anew, which asks no more
+            response.headers["HX-Refresh"] = "true"
+        return response
     listed = bulk.ACTS[row.act].list
     return render_template(
         "admin/act_progress.html",
