@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock, permissions
-from govern.access import overview
+from govern.access import bulk, overview
 from govern.audit.decisions import Access, AccessKind
-from tests.web.desks import counted, desk, told
+from tests.web.desks import counted, desk, hidden, told
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -117,3 +117,26 @@ def test_the_overview_counts_no_further_than_it_says(
     assert "at least 3 people affected" in told(page)
     assert page.count('data-label="Grants">–<') == 2
     assert len(after) == len(before)
+
+
+def test_an_act_over_a_list_says_how_far_it_has_come_until_it_is_done(
+    world: World, app: Flask
+) -> None:
+    project = world.project("Kingfisher")
+    for _ in range(2):
+        world.grant(world.subject(), project)
+    ada = desk(app, world)
+    act = {"act": "revoke", "project": "Kingfisher"}
+    shown = ada.get("/lists/grants/act", query_string=act).text
+    asked = {"digest": hidden(shown, "digest"), "number": "2", "reason": "the contract is over"}
+    where = ada.post("/lists/grants/act", {**act, **asked}).headers["Location"]
+    assert f'hx-get="{where}"' in ada.get(where).text
+    part = ada.get(where, headers={"HX-Request": "true"})
+    assert "0 of 2" in told(part.text)
+    assert "<html" not in part.text
+    assert "HX-Refresh" not in part.headers
+    bulk.write(world.store)
+    assert ada.get(where, headers={"HX-Request": "true"}).headers["HX-Refresh"] == "true"
+    whole = ada.get(where).text
+    assert "2 of 2" in told(whole)
+    assert "hx-get" not in whole
