@@ -19,9 +19,10 @@ import sqlite3
 import time
 from base64 import b32hexencode
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy import (
@@ -34,8 +35,11 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    literal,
+    null,
     select,
     text,
+    union_all,
 )
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
@@ -49,7 +53,7 @@ from govern.clock import Utc, micros
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, FromClause, Table
+    from sqlalchemy import Connection, FromClause, SelectBase, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from govern.config import Settings
@@ -461,6 +465,42 @@ def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
     if session.get_bind().dialect.name == "postgresql":
         return func.jsonb_array_elements_text(cast(given, JSONB)).table_valued("value")
     return func.json_each(given).table_valued("value")
+
+
+@dataclass(frozen=True)
+class Inquiry(Generic[T]):
+    """Something to ask along with others: what to select, and what its rows tell.
+
+    The rows are tuples of plain columns, and come in no order.
+    """
+
+    query: SelectBase
+    read: Callable[[list[tuple[Any, ...]]], T]
+
+
+def together(session: OrmSession, *inquiries: Inquiry[Any]) -> list[Any]:
+    """What some inquiries find, asked in one statement."""
+    parts = [each.query.subquery() for each in inquiries]
+    arms = []
+    for place, part in enumerate(parts):
+        # Each has columns of its own, which are empty in the rows of the others.
+        columns = [
+            column if other is part else cast(null(), _plain(column.type))
+            for other in parts
+            for column in other.c
+        ]
+        named = (column.label(f"c{number}") for number, column in enumerate(columns))
+        arms.append(select(literal(place).label("place"), *named).select_from(part))
+    found: list[list[tuple[Any, ...]]] = [[] for _ in parts]
+    widths = [len(part.c) for part in parts]
+    for place, *values in session.execute(union_all(*arms)):
+        begin = sum(widths[:place])
+        found[place].append(tuple(values[begin : begin + widths[place]]))
+    return [each.read(rows) for each, rows in zip(inquiries, found, strict=True)]
+
+
+def _plain(kind: Any) -> Any:
+    return String() if isinstance(kind, String) else kind
 
 
 def hold(session: Session, name: str, *, wait: bool = True) -> bool:

@@ -1,6 +1,6 @@
 """What needs someone now: each sort of thing as a number and where it is seen to.
 
-All is asked in one statement, and nothing is counted past `MOST`: what is more says so. Whoever is
+Nothing is counted past `MOST`: what is more says so. Whoever is
 admitted to some clients alone is told of what they may act on there.
 """
 
@@ -29,6 +29,7 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions.scheduling import CONFIRM_WITHIN
 from govern.audit.streams import LogStream, LogStreamState
+from govern.db import Inquiry
 from govern.identity.integrations.tables import (
     Integration,
     IntegrationLimit,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import ColumnElement, Select
-    from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
 
@@ -74,15 +74,20 @@ class Need:
     more: bool
 
 
-def needs(session: OrmSession, *, by: Principal) -> list[Need]:
+def needs(*, by: Principal) -> Inquiry[list[Need]]:
     """What the caller may see to now; what there is none of is left out."""
     parts = [
-        select(literal(what.value), func.count()).select_from(query.limit(MOST + 1).subquery())
+        select(literal(what.value).label("what"), func.count().label("number")).select_from(
+            query.limit(MOST + 1).subquery()
+        )
         for what, query in _asked(by).items()
     ]
-    if not parts:
-        return []
-    found = {what: number for what, number in session.execute(union_all(*parts))}  # noqa: C416
+    nothing = select(literal("").label("what"), literal(0).label("number"))
+    return Inquiry(union_all(*parts) if parts else nothing, _told)
+
+
+def _told(rows: list[tuple[Any, ...]]) -> list[Need]:
+    found: dict[str, int] = dict(rows)
     return [
         Need(what=what, number=min(found[what], MOST), more=found[what] > MOST)
         for what in What

@@ -11,10 +11,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, literal, or_, select, text, union_all
+from sqlalchemy import and_, case, func, literal, or_, select, text, union_all
 
 from govern import permissions
-from govern.access import asking, grants, places, recovering, requests
+from govern.access import (
+    asking,
+    demands,
+    grants,
+    needing,
+    places,
+    questions,
+    recovering,
+    requests,
+)
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
@@ -24,20 +33,25 @@ from govern.access.suspensions import reading
 from govern.access.suspensions.reading import Standing
 from govern.audit import EventType
 from govern.audit.log import ACTS, Entry, Log
-from govern.db import listed
+from govern.db import Inquiry, listed, together
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.demands import Coming
+    from govern.access.needing import Need
+    from govern.access.questions import Line
     from govern.principal import Principal
 
 SUSPENSIONS_SHOWN = 50
 CLIENTS_SHOWN = 200
 QUESTIONS_SHOWN = 5
+DEMANDS_SHOWN = 5
 EVENTS_SHOWN = 12
 # Grants that are grouped and counted for one look; of more, a project's own page tells.
 GRANTS_COUNTED = 20_000
@@ -315,20 +329,28 @@ def _explained(
         return []
     missing = {row.suspension_id for row in rows if row.suspension_id} - known.keys()
     titles = known | reading.titles(session, missing, by=by)
-    wishes = asking.wishes(session, rows, by=by)
-    approvers = {one.by for wish in wishes.values() for one in wish.given}
-    names, named = _names(session, rows, items_of, approvers)
-    others = [row.asked_by for row in rows if row.id not in wishes]
-    obstacles = requests.obstacles(session, others, by=by) if others else {}
+    access = [row for row in rows if row.kind == RequestKind.GRANT and row.project_id]
+    (names, named), over, given = together(
+        session,
+        _names(session, rows, items_of),
+        asking.of_places({str(row.project_id): str(row.client_id) for row in access}),
+        asking.approvals([row.id for row in access]),
+    )
+    approved = [one for each in given.values() for one in each]
+    names |= {one.by: one.name for one in approved}
+    concerned = {one.by for one in approved} | {row.asked_by for row in rows}
+    concerned |= {str(row.subject_id) for row in rows if row.kind == RequestKind.RECOVER}
+    making = requests.making(session, concerned, by=by)
+    wishes = asking.wishes(access, over, given, making, by=by)
     approves = permissions.scope(by, "request:approve")
     found = []
     for row in rows:
         mine = row.asked_by == requests.signature(by)
         allowed = approves is None or row.client_id in approves
         wish = wishes.get(row.id)
-        why_not = obstacles.get(row.asked_by, "") if wish is None else wish.why_not
+        why_not = making.obstacle(row.asked_by, by) if wish is None else wish.why_not
         if not why_not and row.kind == RequestKind.RECOVER:
-            why_not = recovering.obstacle(session, row, by=by)
+            why_not = recovering.obstacle(row, making, by=by)
         found.append(
             Waiting(
                 request=row,
@@ -346,10 +368,10 @@ def _explained(
 
 
 def _names(
-    session: OrmSession, rows: list[Request], items_of: str, others: set[str]
-) -> tuple[dict[str, str], list[str]]:
+    session: OrmSession, rows: list[Request], items_of: str
+) -> Inquiry[tuple[dict[str, str], list[str]]]:
     """What all that requests speak of is called, and whom or what one of them lists."""
-    wanted = others | {row.asked_by for row in rows}
+    wanted = {row.asked_by for row in rows}
     wanted |= {row.decided_by for row in rows if row.decided_by}
     for row in rows:
         wanted.update(
@@ -365,25 +387,56 @@ def _names(
         (Entitlement, Entitlement.name),
         (Organisation, Organisation.name),
     )
-    questions = [
+    parts = [
         select(table.id, name, literal("")).join(among, among.c.value == table.id)
         for table, name in tables
     ]
     if items_of:
         # A name or a code, or the id of a part of the scope.
         item = func.coalesce(Subject.full_name, Project.code, Dataset.code, RequestItem.item_id)
-        questions.append(
+        parts.append(
             select(RequestItem.item_id, item, RequestItem.request_id)
             .outerjoin(Subject, Subject.id == RequestItem.item_id)
             .outerjoin(Project, Project.id == RequestItem.item_id)
             .outerjoin(Dataset, Dataset.id == RequestItem.item_id)
             .where(RequestItem.request_id == items_of)
         )
-    found = session.execute(union_all(*questions)).all()
-    return {row[0]: row[1] for row in found}, [row[1] for row in found if row[2]]
+    return Inquiry(
+        union_all(*parts),
+        lambda found: ({row[0]: row[1] for row in found}, [row[1] for row in found if row[2]]),
+    )
 
 
-# --- what happened last ------------------------------------------------------------------------
+# --- what needs someone, and what happened last ------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What needs the caller now; questions, demands to come, and the last acts.
+
+    `more_questions`: there are more than these.
+    """
+
+    needs: list[Need]
+    questions: list[Line]
+    more_questions: bool
+    coming: list[Coming]
+    recent: list[Recent]
+
+
+def news(session: OrmSession, *, by: Principal) -> News:
+    """All of it in one statement, so that it costs the same however much there is."""
+    needs, (lines, after), coming, recent = together(
+        session,
+        needing.needs(by=by),
+        questions.awaited(limit=QUESTIONS_SHOWN, by=by),
+        demands.coming(limit=DEMANDS_SHOWN, by=by),
+        _recent(by),
+    )
+    return News(
+        needs=needs, questions=lines, more_questions=after is not None, coming=coming,
+        recent=recent,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,42 +451,47 @@ class Recent:
     suspension_id: str | None
 
 
-def recent(session: OrmSession, *, by: Principal, limit: int = EVENTS_SHOWN) -> list[Recent]:
+def _recent(by: Principal) -> Inquiry[list[Recent]]:
     """The last acts in the logs that the caller may read; particulars and sign-ins left out.
 
     Only the logs that changed last are looked at, and of each only its end: the last few entries
     of all are among the last few of those.
     """
     clients = _clients(by, "log:read")
-    found: list[Recent] = []
-    for glance in _GLANCES:
-        found = _glance(session, clients, glance, limit)
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _glance(
-    session: OrmSession, clients: frozenset[str] | None, depth: int, limit: int
-) -> list[Recent]:
     heads = select(Log.id, Log.size).where(Log.last_at.is_not(None))
     if clients is not None:
         heads = heads.where(Log.id.in_(clients))
-    last = heads.order_by(Log.last_at.desc()).limit(limit).subquery()
-    actor = Subject.__table__.alias("actor")
-    rows = session.execute(
-        select(
-            Entry.at, Entry.type, func.coalesce(actor.c.full_name, Entry.actor),
-            Subject.full_name, Project.code, Entry.suspension_id,
+    last = heads.order_by(Log.last_at.desc()).limit(EVENTS_SHOWN).subquery()
+
+    def at_end(query: Select[Any], depth: Any) -> Select[Any]:
+        end = and_(last.c.id == Entry.log_id, Entry.seq >= last.c.size - depth)
+        return (
+            query.select_from(Entry)
+            .join(last, end)
+            .where(text(f"log_entry.{ACTS}"), Entry.type.not_in(_EVERYDAY))
         )
-        .join(last, and_(last.c.id == Entry.log_id, Entry.seq >= last.c.size - literal(depth)))
+
+    near, far = (literal(depth) for depth in _GLANCES)
+    when: Any = select(Entry.at, Entry.type)
+    seen = at_end(when, near).distinct().limit(EVENTS_SHOWN).subquery()
+    enough = select(func.count()).select_from(seen).scalar_subquery() >= EVENTS_SHOWN
+    actor = Subject.__table__.alias("actor")
+    query: Any = select(
+        Entry.at, Entry.type, func.coalesce(actor.c.full_name, Entry.actor),
+        Subject.full_name, Project.code, Entry.suspension_id,
+    )  # fmt: skip
+    query = (
+        at_end(query, case((enough, near), else_=far))
         .outerjoin(actor, actor.c.id == Entry.actor)
         .outerjoin(Subject, Subject.id == Entry.subject_id)
         .outerjoin(Project, Project.id == Entry.project_id)
-        .where(text(f"log_entry.{ACTS}"), Entry.type.not_in(_EVERYDAY))
         .order_by(Entry.at.desc())
-        .limit(limit * 5)
-    )  # fmt: skip
+        .limit(EVENTS_SHOWN * 5)
+    )
+    return Inquiry(query, _latest)
+
+
+def _latest(rows: list[tuple[Any, ...]]) -> list[Recent]:
     found = {
         # An act over several logs has an entry in each, of one instant.
         (at, type_): Recent(
@@ -442,7 +500,7 @@ def _glance(
         )
         for at, type_, who, subject, project, suspension_id in rows
     }  # fmt: skip
-    return list(found.values())[:limit]
+    return sorted(found.values(), key=lambda one: one.at, reverse=True)[:EVENTS_SHOWN]
 
 
 def _clients(by: Principal, permission: str) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Index, Integer, UniqueConstraint, and_, func, or_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -25,11 +25,22 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE, Entry, Value
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Id, new_id, references, text_column
+from govern.db import (
+    Audited,
+    Base,
+    Id,
+    Inquiry,
+    new_id,
+    references,
+    text_column,
+    together,
+)
 from govern.identity.subjects import Subject
 from govern.principal import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
@@ -276,6 +287,15 @@ def waiting(
     session: OrmSession, *, after: str = "", limit: int = MOST, by: Principal
 ) -> tuple[list[Line], str | None]:
     """The threads that wait for an answer of the caller's, oldest first, and the next page."""
+    (found,) = together(session, awaited(after=after, limit=limit, by=by))
+    lines: tuple[list[Line], str | None] = found
+    return lines
+
+
+def awaited(
+    *, after: str = "", limit: int, by: Principal
+) -> Inquiry[tuple[list[Line], str | None]]:
+    """The same, to be asked along with others."""
     clients = permissions.scope(by, "question:answer")
     if clients is not None and not clients:
         permissions.require(by, "question:answer")
@@ -290,12 +310,17 @@ def waiting(
                 and_(Question.waiting_since == since, Question.id > last),
             )
         )
-    found = _lines(session, query.order_by(Question.waiting_since, Question.id).limit(limit + 1))
-    if len(found) <= limit:
-        return found, None
-    last_shown = found[limit - 1]
-    assert last_shown.waiting_since is not None  # noqa: S101 - the query's own condition
-    return found[:limit], f"{clock.micros(last_shown.waiting_since)}.{last_shown.id}"
+
+    def read(rows: list[tuple[Any, ...]]) -> tuple[list[Line], str | None]:
+        found = sorted(map(_line, rows), key=lambda line: (line.waiting_since, line.id))
+        if len(found) <= limit:
+            return found, None
+        last_shown = found[limit - 1]
+        assert last_shown.waiting_since is not None  # noqa: S101 - the query's own condition
+        return found[:limit], f"{clock.micros(last_shown.waiting_since)}.{last_shown.id}"
+
+    oldest = query.order_by(Question.waiting_since, Question.id).limit(limit + 1)
+    return Inquiry(oldest, read)
 
 
 def _behind(after: str) -> tuple[datetime, str]:
@@ -336,19 +361,25 @@ def messages(session: OrmSession, question: Question) -> list[Message]:
     ]  # fmt: skip
 
 
-def _listed() -> Select[Question, str, str]:
-    return (
-        select(Question, Project.code, Subject.full_name)
-        .join(Subject, Subject.id == Question.subject_id)
-        .outerjoin(Project, Project.id == Question.project_id)
+def _listed() -> Select[Any]:
+    """What a `Line` is made of, in its order."""
+    query: Any = select(
+        Question.id, Project.code, Subject.full_name, Question.subject_id, Question.number,
+        Question.recorded_at, Question.last_at, Question.waiting_since,
+    )  # fmt: skip
+    listed: Select[Any] = query.join(Subject, Subject.id == Question.subject_id).outerjoin(
+        Project, Project.id == Question.project_id
     )
+    return listed
 
 
-def _lines(session: OrmSession, query: Select[Question, str, str]) -> list[Line]:
-    return [
-        Line(
-            id=row.id, project=code, person=name, subject_id=row.subject_id, number=row.number,
-            asked_at=row.recorded_at, last_at=row.last_at, waiting_since=row.waiting_since,
-        )
-        for row, code, name in session.execute(query)
-    ]  # fmt: skip
+def _line(row: Sequence[Any]) -> Line:
+    id_, project, person, subject_id, number, asked_at, last_at, waiting_since = row
+    return Line(
+        id=id_, project=project, person=person, subject_id=subject_id, number=number,
+        asked_at=asked_at, last_at=last_at, waiting_since=waiting_since,
+    )  # fmt: skip
+
+
+def _lines(session: OrmSession, query: Select[Any]) -> list[Line]:
+    return [_line(row) for row in session.execute(query)]

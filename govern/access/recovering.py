@@ -20,6 +20,7 @@ from govern.identity.subjects import Subject
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.requests import Making
     from govern.db import Session
     from govern.principal import Principal
 
@@ -51,12 +52,14 @@ def waiting(session: OrmSession, subject_id: str) -> Request | None:
     ).scalar_one_or_none()
 
 
-def obstacle(session: OrmSession, row: Request, *, by: Principal) -> str:
-    """Why the caller cannot be the second person, beside what bars a pair from any act."""
+def obstacle(row: Request, making: Making, *, by: Principal) -> str:
+    """Why the caller cannot be the second person, beside what bars a pair from any act.
+
+    `making` is that of the account among others.
+    """
     if by.id == row.subject_id:
         return "It is your own account: two others must let you back in."
-    made = requests.makers(session, row.subject_id or "")
-    if {row.asked_by, requests.signature(by)} <= made:
+    if {row.asked_by, requests.signature(by)} <= making.of(row.subject_id or ""):
         return (
             "Both of you created, invited, promoted or recovered this account: one at least must "
             "have had no part in it."
@@ -66,7 +69,8 @@ def obstacle(session: OrmSession, row: Request, *, by: Principal) -> str:
 
 @requests.performs(RequestKind.RECOVER)
 def _approved(session: Session, row: Request, by: Principal) -> None:
-    stands_in_the_way = obstacle(session, row, by=by)
+    making = requests.making(session, [row.subject_id or ""], by=by)
+    stands_in_the_way = obstacle(row, making, by=by)
     if stands_in_the_way:
         raise errors.SamePerson(stands_in_the_way)
     subject = session.get_one(Subject, row.subject_id)

@@ -391,7 +391,7 @@ def test_who_links_an_account_is_one_of_its_makers_and_never_its_own_person(desk
     by = person(boss)
     world.do(lambda s: federation.link(s, grace, desk.provider.id, sub="grace", by=by))
     with world.store.reading() as session:
-        assert boss.id in requests.makers(session, grace.id)
+        assert boss.id in requests.making(session, [grace.id], by=OPERATOR).of(grace.id)
     with pytest.raises(errors.SamePerson):
         world.do(lambda s: federation.link(s, boss, desk.provider.id, sub="boss", by=by))
     with pytest.raises(errors.AlreadyExists):

@@ -10,7 +10,7 @@ from govern.access.asking.acts import (
     own,
     take_back,
 )
-from govern.access.asking.approving import Given, Tally, obstacle, shown, tally
+from govern.access.asking.approving import Given, Tally, approvals, obstacle, shown, tally
 from govern.access.asking.deriving import differences
 from govern.access.asking.ends import Cause, tend
 from govern.access.asking.policies import (
@@ -25,6 +25,7 @@ from govern.access.asking.policies import (
     listed,
     names_of,
     of_place,
+    of_places,
     over,
     set_,
     waiting_under,
@@ -51,6 +52,7 @@ __all__ = [
     "RequestPolicy",
     "Tally",
     "Wish",
+    "approvals",
     "ask",
     "ask_for",
     "calling",
@@ -66,6 +68,7 @@ __all__ = [
     "names_of",
     "obstacle",
     "of_place",
+    "of_places",
     "over",
     "own",
     "own_policy",

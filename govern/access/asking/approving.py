@@ -8,9 +8,9 @@ anew, so two approvals at once make the grant once, and none lands in a pause.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from govern import clock, errors
 from govern.access import grants, requests
@@ -20,7 +20,7 @@ from govern.access.clients import Dataset, Project
 from govern.access.requests import Request, RequestKind, signature
 from govern.audit import EventType
 from govern.audit.record import record
-from govern.db import Again, new_id
+from govern.db import Again, Inquiry, new_id, together
 from govern.identity import roles
 from govern.identity.subjects import Subject
 from govern.principal import RoleHeld
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.asking.policies import Policy
+    from govern.access.requests import Making
     from govern.db import Session
     from govern.principal import Principal
 
@@ -78,12 +79,15 @@ def tally(session: OrmSession, row: Request) -> Tally:
 def _tallied(session: OrmSession, row: Request, *, reviewed: bool) -> Tally:
     assert row.project_id is not None  # noqa: S101 - access that is asked for has one
     assert row.client_id is not None  # noqa: S101 - likewise
-    policy = policies.of_place(session, row.project_id, row.client_id)
+    over, given = together(
+        session, policies.of_places({row.project_id: row.client_id}), approvals([row.id])
+    )
+    policy = over[row.project_id]
     return Tally(
         policy=policy,
         reviewed=reviewed,
         needed=needed(policy, row, reviewed=reviewed),
-        given=approvals(session, {row.id: (policy, row.client_id)})[row.id],
+        given=tuple(one.under(policy, row.client_id) for one in given.get(row.id, [])),
     )
 
 
@@ -96,42 +100,48 @@ def needed(policy: Policy, row: Request, *, reviewed: bool) -> int:
     return policy.needed + (1 if reviewed and alone else 0)
 
 
-def approvals(
-    session: OrmSession, of: dict[str, tuple[Policy, str]]
-) -> dict[str, tuple[Given, ...]]:
-    """The approvals of some requests, given with their policies and clients; two statements."""
-    rows = session.execute(
-        select(RequestApproval.request_id, RequestApproval.approved_by, RequestApproval.recorded_at)
-        .where(RequestApproval.request_id.in_(sorted(of)))
-        .order_by(RequestApproval.recorded_at)
-    ).all()
-    held = _roles(session, {row.approved_by for row in rows})
-    found: dict[str, list[Given]] = {request: [] for request in of}
-    for row in rows:
-        policy, client = of[row.request_id]
-        who = row.approved_by
-        found[row.request_id].append(
-            Given(by=who, at=row.recorded_at, counts=policy.names(who, held[who], client))
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """An approval as it was given: by whom (and their name), when, with which roles they hold."""
+
+    by: str
+    name: str
+    at: datetime
+    held: list[RoleHeld]
+
+    def under(self, policy: Policy, client: str | None) -> Given:
+        """Whether it counts under a policy."""
+        return Given(by=self.by, at=self.at, counts=policy.names(self.by, self.held, client))
+
+
+def approvals(ids: Iterable[str]) -> Inquiry[dict[str, list[Approval]]]:
+    """The approvals of some requests, by the request, the first first."""
+    held = roles.RoleAssignment
+    query = (
+        select(
+            RequestApproval.request_id, RequestApproval.id, RequestApproval.approved_by,
+            Subject.full_name, RequestApproval.recorded_at, held.role, held.client_id,
         )
-    return {request: tuple(given) for request, given in found.items()}
+        .outerjoin(Subject, Subject.id == RequestApproval.approved_by)
+        .outerjoin(held, and_(held.subject_id == Subject.id, roles.counts()))
+        .where(RequestApproval.request_id.in_(sorted(ids)))
+    )  # fmt: skip
+    return Inquiry(query, _approvals)
 
 
-def _roles(session: OrmSession, people: set[str]) -> dict[str, list[RoleHeld]]:
-    """The roles that some people hold now; who sat at the machine may do what an admin may."""
-    found: dict[str, list[RoleHeld]] = {
-        who: [] if who.startswith("sub_") else [RoleHeld("operator")] for who in people
-    }
-    if not people:
-        return found
-    table = roles.RoleAssignment
-    wanted = (
-        roles.in_force()
-        .with_only_columns(table.subject_id, table.role, table.client_id)
-        .where(table.subject_id.in_(sorted(people)))
-    )
-    for row in session.execute(wanted):
-        found[row.subject_id].append(RoleHeld(row.role, row.client_id))
-    return found
+def _approvals(rows: list[tuple[Any, ...]]) -> dict[str, list[Approval]]:
+    """A row for each role of who gave an approval, or one; sorted by when it was given."""
+    found: dict[tuple[str, str], Approval] = {}
+    for request, id_, who, name, at, role, client in sorted(rows, key=lambda row: (row[4], row[1])):
+        # Who sat at the machine may do what an admin may.
+        held = [] if who.startswith("sub_") else [RoleHeld("operator")]
+        one = found.setdefault((request, id_), Approval(by=who, name=name or who, at=at, held=held))
+        if role is not None:
+            one.held.append(RoleHeld(role, client))
+    by_request: dict[str, list[Approval]] = {}
+    for (request, _), one in found.items():
+        by_request.setdefault(request, []).append(one)
+    return by_request
 
 
 def _reviewed(session: OrmSession, row: Request) -> bool:
@@ -155,10 +165,22 @@ def shown(session: OrmSession, row: Request) -> tuple[Tally, str]:
     return _tallied(session, row, reviewed=reviewed), why_not
 
 
+def partners(row: Request, given: Iterable[Given], *, by: Principal) -> set[str]:
+    """With whom the caller must be able to pair to be one of those who approve this."""
+    # Two who approve are two; and so is an asker who counts as one of them.
+    first = {one.by for one in given} - {signature(by)}
+    if row.details.get("authority", "") is not None:
+        first.add(row.asked_by)
+    return first
+
+
 def obstacle(
-    session: OrmSession, row: Request, policy: Policy, given: Iterable[Given], *, by: Principal
+    row: Request, policy: Policy, given: Iterable[Given], making: Making, *, by: Principal
 ) -> str:
-    """Why the caller cannot be one of those who approve this, in a sentence; empty if they can."""
+    """Why the caller cannot be one of those who approve this, in a sentence; empty if they can.
+
+    `making` is that of the `partners`, among others.
+    """
     me = signature(by)
     if row.asked_by == me:
         return "You asked for this yourself: someone else must approve it."
@@ -166,11 +188,8 @@ def obstacle(
         return "This access would be yours: someone else must approve it."
     if not policy.names(me, by.roles, row.client_id):
         return "The policy for this project names others to approve access."
-    # Two who approve are two; and so is an asker who counts as one of them.
-    first = {one.by for one in given} - {me}
-    if row.details.get("authority", "") is not None:
-        first.add(row.asked_by)
-    return next(iter(requests.obstacles(session, first, by=by).values()), "")
+    with_each = (making.obstacle(one, by) for one in sorted(partners(row, given, by=by)))
+    return next((sentence for sentence in with_each if sentence), "")
 
 
 @requests.gathers(RequestKind.GRANT)
@@ -181,7 +200,8 @@ def _gather(session: Session, row: Request, seen: str | None, by: Principal) -> 
     before = tally(session, row)
     if seen is not None and seen != before.version:
         raise errors.Stale("It stands otherwise than you saw it. Look at it again.")
-    sentence = obstacle(session, row, before.policy, before.given, by=by)
+    making = requests.making(session, partners(row, before.given, by=by), by=by)
+    sentence = obstacle(row, before.policy, before.given, making, by=by)
     if sentence:
         raise errors.SamePerson(sentence)
     me = signature(by)

@@ -10,6 +10,7 @@ a policy takes people out, and lets nobody in.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal, select
@@ -23,7 +24,7 @@ from govern.access.requests import Request, RequestKind
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import new_id
+from govern.db import Inquiry, new_id, together
 from govern.identity import subjects
 from govern.identity.subjects import Subject
 
@@ -115,23 +116,29 @@ def over(session: OrmSession, reference: str, *, by: Principal) -> Over:
 
 def of_place(session: OrmSession, project: str, client: str) -> Policy:
     """The policy in force over a project."""
-    return of_places(session, {project: client})[project]
+    (found,) = together(session, of_places({project: client}))
+    policy: Policy = found[project]
+    return policy
 
 
-def of_places(session: OrmSession, owners: dict[str, str]) -> dict[str, Policy]:
-    """The same for some projects, given with their clients, in one statement."""
+def of_places(owners: dict[str, str]) -> Inquiry[dict[str, Policy]]:
+    """The same for some projects, given with their clients."""
     targets = {HOUSE, *owners, *owners.values()}
-    rows = session.execute(
-        select(*_COLUMNS).where(
-            RequestPolicy.ended_at.is_(None), RequestPolicy.target_id.in_(sorted(targets))
-        )
+    query = select(*_COLUMNS).where(
+        RequestPolicy.ended_at.is_(None), RequestPolicy.target_id.in_(sorted(targets))
     )
-    found = {row.target_id: _policy(row) for row in rows}
-    house = found.get(HOUSE, DEFAULT)
-    return {
-        project: found.get(project) or found.get(client) or house
-        for project, client in owners.items()
-    }
+    names = [column.key for column in _COLUMNS]
+
+    def read(rows: list[tuple[Any, ...]]) -> dict[str, Policy]:
+        each = [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows]
+        found = {row.target_id: _policy(row) for row in each}
+        house = found.get(HOUSE, DEFAULT)
+        return {
+            project: found.get(project) or found.get(client) or house
+            for project, client in owners.items()
+        }
+
+    return Inquiry(query, read)
 
 
 # Columns and no row of the session's: asked again under the locks, it must be what is there then.

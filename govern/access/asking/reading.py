@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from govern import clock, permissions
 from govern.access import entitlements
 from govern.access.asking import policies
-from govern.access.asking.approving import approvals, needed, obstacle
+from govern.access.asking.approving import needed, obstacle
 from govern.access.asking.tables import RequestApproval
 from govern.access.clients import Dataset, Project
 from govern.access.grants import Grant
@@ -21,8 +21,9 @@ from govern.identity.subjects import Subject
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.access.asking.approving import Given
+    from govern.access.asking.approving import Approval, Given
     from govern.access.asking.policies import Policy
+    from govern.access.requests import Making
     from govern.principal import Principal
 
 MOST = 50  # one's own that are shown
@@ -126,28 +127,32 @@ class Wish:
     why_not: str
 
 
-def wishes(session: OrmSession, rows: list[Request], *, by: Principal) -> dict[str, Wish]:
-    """How requests for access stand, by their ids; a review is not looked at here."""
-    asked = {row.id: row for row in rows if row.kind == RequestKind.GRANT and row.project_id}
-    owners = {str(row.project_id): str(row.client_id) for row in asked.values()}
-    if not asked:
-        return {}
-    over = policies.of_places(session, owners)
-    of = {row.id: (over[str(row.project_id)], str(row.client_id)) for row in asked.values()}
-    given = approvals(session, of)
+def wishes(
+    rows: list[Request],
+    over: dict[str, Policy],
+    given: dict[str, list[Approval]],
+    making: Making,
+    *,
+    by: Principal,
+) -> dict[str, Wish]:
+    """How requests for access stand, by their ids; a review is not looked at here.
+
+    Under the policies `over` their projects, with the approvals `given` to them; `making` is that
+    of whoever asked or approved.
+    """
     me = signature(by)
     found = {}
-    for row in asked.values():
-        policy, _ = of[row.id]
-        counted = sum(one.counts for one in given[row.id])
+    for row in rows:
+        policy = over[str(row.project_id)]
+        own = tuple(one.under(policy, row.client_id) for one in given.get(row.id, []))
         takes = needed(policy, row, reviewed=False)
-        done = counted < takes and any(one.by == me for one in given[row.id])
+        done = sum(one.counts for one in own) < takes and any(one.by == me for one in own)
         found[row.id] = Wish(
             policy=policy,
-            given=given[row.id],
+            given=own,
             needed=takes,
             settled_by_me=done,
-            why_not="" if done else obstacle(session, row, policy, given[row.id], by=by),
+            why_not="" if done else obstacle(row, policy, own, making, by=by),
         )
     return found
 

@@ -4,6 +4,7 @@ from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.demands.acts import Over, begun, end, find, impose, over
 from govern.access.demands.meeting import (
     SENTENCES,
+    Coming,
     Demand,
     Numbers,
     Owed,
@@ -20,6 +21,7 @@ from govern.access.demands.meeting import (
 
 __all__ = [
     "SENTENCES",
+    "Coming",
     "Demand",
     "Factor",
     "FactorDemand",

@@ -37,6 +37,7 @@ from govern.access.demands.acts import Over
 from govern.access.grants import Grant
 from govern.access.holdings import PAGE, Page
 from govern.clock import Utc
+from govern.db import Inquiry
 from govern.identity import roles
 from govern.identity.passwords import Password
 from govern.identity.roles import RoleAssignment
@@ -95,6 +96,18 @@ class Demand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coming:
+    """An open demand that is yet to begin: of whom it is made, from when, and its numbers."""
+
+    id: str
+    kind: Kind
+    name: str
+    factor: Factor
+    starts_at: datetime
+    numbers: Numbers
+
+
+@dataclass(frozen=True, kw_only=True)
 class Owed:
     """What someone is to enrol: for which projects (their codes) or roles, and by when.
 
@@ -143,8 +156,8 @@ def listed(
     return sorted(found, key=lambda one: (one.begun, one.row.starts_at or one.row.recorded_at))
 
 
-def coming(session: OrmSession, *, limit: int, by: Principal) -> list[tuple[Demand, Numbers]]:
-    """The demands that begin next, the soonest first, each with its numbers: in one statement."""
+def coming(*, limit: int, by: Principal) -> Inquiry[list[Coming]]:
+    """The demands that begin next, the soonest first, each with its numbers."""
     clients = permissions.scope(by, "grant:read")
     if clients is not None and not clients:
         permissions.require(by, "grant:read")
@@ -152,25 +165,37 @@ def coming(session: OrmSession, *, limit: int, by: Principal) -> list[tuple[Dema
         *((FactorDemand.kind == kind, _numbers_of(kind)) for kind in Kind),
         else_=literal("0 0"),
     )
+    name = func.coalesce(Project.code, Client.code, FactorDemand.target_id)
     query: Any = (
-        select(FactorDemand, Project.code, Client.code, numbers)
+        select(
+            FactorDemand.id, FactorDemand.kind, name, FactorDemand.factor, FactorDemand.starts_at,
+            numbers,
+        )
         .outerjoin(Project, Project.id == FactorDemand.target_id)
         .outerjoin(Client, Client.id == FactorDemand.target_id)
         .where(FactorDemand.ended_at.is_(None), FactorDemand.starts_at > clock.instant())
         .order_by(FactorDemand.starts_at, FactorDemand.id)
         .limit(limit)
-    )
+    )  # fmt: skip
     if clients is not None:
         query = query.where(FactorDemand.client_id.in_(clients))
-    found = []
-    for row, project, client, said in session.execute(query):
-        over = Over(
-            kind=Kind(row.kind), id=row.target_id, client=row.client_id,
-            name=project or client or row.target_id,
-        )  # fmt: skip
-        people, unmet = map(int, said.split())
-        found.append((Demand(row=row, over=over, begun=False), Numbers(people=people, unmet=unmet)))
-    return found
+    return Inquiry(query, _coming)
+
+
+def _read(said: str) -> Numbers:
+    people, unmet = said.split()
+    return Numbers(people=int(people), unmet=int(unmet))
+
+
+def _coming(rows: list[tuple[Any, ...]]) -> list[Coming]:
+    found = [
+        Coming(
+            id=id_, kind=Kind(kind), name=name, factor=Factor(factor), starts_at=starts_at,
+            numbers=_read(said),
+        )
+        for id_, kind, name, factor, starts_at, said in rows
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: (one.starts_at, one.id))
 
 
 def _numbers_of(kind: Kind) -> ColumnElement[str]:

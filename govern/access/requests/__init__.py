@@ -17,9 +17,10 @@ from govern.access.requests.acts import (
     waiting,
     withdraw,
 )
-from govern.access.requests.pairing import makers, obstacles, signature
+from govern.access.requests.pairing import Making, making, obstacles, signature
 
 __all__ = [
+    "Making",
     "Request",
     "RequestItem",
     "RequestKind",
@@ -29,7 +30,7 @@ __all__ = [
     "end",
     "find",
     "gathers",
-    "makers",
+    "making",
     "obstacles",
     "page",
     "performs",

@@ -6,9 +6,10 @@ the other way round, nor two accounts that one person made: else one person coul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, true, union
+from sqlalchemy import String, cast, func, null, select, true, union_all
 
 from govern import errors
 from govern.db import listed
@@ -18,6 +19,7 @@ from govern.identity.subjects import Subject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import ColumnElement, CompoundSelect
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -28,33 +30,75 @@ def signature(by: Principal) -> str:
     return by.name or by.id
 
 
-def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> dict[str, str]:
-    """Why the caller cannot be the second person for those who asked: a statement a generation.
+@dataclass(frozen=True)
+class Making:
+    """Who made, promoted, recovered or linked some accounts, and the accounts of those in turn."""
 
-    Whoever is not a key of what is returned can be paired with.
-    """
-    second = signature(by)
-    others = set(askers)
-    makers = _makers(session, others | {second})
-    mine = _lineage(makers, second)
-    found = {}
-    for asked_by in others:
-        theirs = _lineage(makers, asked_by)
+    makers: dict[str, set[str]]
+
+    def obstacle(self, first: str, by: Principal) -> str:
+        """Why the caller cannot be the second person for one of these; empty if they can."""
+        second = signature(by)
+        if first == second:
+            return "You asked for this yourself: someone else must approve it."
+        mine, theirs = self._lineage(second), self._lineage(first)
         # A person's account; who sits at the machine made the first ones, and has the database.
         one_made_both = any(who.startswith("sub_") for who in mine & theirs)
-        if asked_by == second:
-            found[asked_by] = "You asked for this yourself: someone else must approve it."
-        elif second in theirs or asked_by in mine or one_made_both:
-            found[asked_by] = (
+        if second in theirs or first in mine or one_made_both:
+            return (
                 "One of you created, recovered or promoted the other's account, or one person "
                 "did so for both: a third person must approve it."
             )
-    return found
+        return ""
+
+    def of(self, who: str) -> set[str]:
+        """Who made an account themselves."""
+        return self.makers.get(who, set())
+
+    def _lineage(self, who: str) -> set[str]:
+        """Someone with all who made their account, and the makers of those."""
+        found, new = {who}, {who}
+        while new:
+            new = set().union(*(self.of(each) for each in new)) - found
+            found |= new
+        return found
 
 
-def makers(session: OrmSession, subject_id: str) -> set[str]:
-    """Who created, invited, promoted or recovered an account."""
-    return _made_by(session, {subject_id}).get(subject_id, set())
+def making(session: OrmSession, people: Iterable[str], *, by: Principal) -> Making:
+    """How the accounts of some people and the caller's were made: in one statement."""
+    json_list, elements = func.json_group_array, func.json_each
+    if session.get_bind().dialect.name == "postgresql":
+        json_list, elements = func.jsonb_agg, func.jsonb_array_elements_text
+    among = listed(session, sorted({*people, signature(by)}))
+    lineage = select(
+        cast(among.c.value, String()).label("who"), cast(null(), String()).label("made")
+    ).cte("lineage", recursive=True)
+    # Those of each account as a list, so that every table is asked for that account by its index.
+    own = _makers(lineage.c.who).subquery()
+    together = select(json_list(own.c.maker)).correlate(lineage).scalar_subquery()
+    maker = elements(together).table_valued("value")
+    lineage = lineage.union(
+        select(cast(maker.c.value, String()), lineage.c.who)
+        .select_from(lineage)
+        .join(maker, true())
+        .where(maker.c.value.is_not(None))
+    )
+    found: dict[str, set[str]] = {}
+    for who, made in session.execute(select(lineage).where(lineage.c.made.is_not(None))):
+        if who != made:
+            found.setdefault(made, set()).add(who)
+    return Making(found)
+
+
+def obstacles(session: OrmSession, askers: Iterable[str], *, by: Principal) -> dict[str, str]:
+    """Why the caller cannot be the second person for those who asked, by who did.
+
+    Whoever is not a key of what is returned can be paired with.
+    """
+    askers = set(askers)
+    known = making(session, askers, by=by)
+    found = {asked_by: known.obstacle(asked_by, by) for asked_by in askers}
+    return {asked_by: sentence for asked_by, sentence in found.items() if sentence}
 
 
 def pair(session: OrmSession, asked_by: str, by: Principal) -> None:
@@ -63,34 +107,12 @@ def pair(session: OrmSession, asked_by: str, by: Principal) -> None:
         raise errors.SamePerson(sentence)
 
 
-def _lineage(makers: dict[str, set[str]], who: str) -> set[str]:
-    """Someone with all who made their account, and the makers of those."""
-    found, new = {who}, {who}
-    while new:
-        new = set().union(*(makers.get(each, set()) for each in new)) - found
-        found |= new
-    return found
-
-
-def _makers(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
-    """Who made, promoted, recovered or linked the accounts of some people, and of those in turn."""
-    found: dict[str, set[str]] = {}
-    asked: set[str] = set()
-    while people - asked:
-        new = _made_by(session, people - asked)
-        asked |= people
-        found |= new
-        # Only accounts have makers; `system` and who sits at the machine are none.
-        people = {who for who in set().union(*new.values()) if who.startswith("sub_")}
-    return found
-
-
-def _made_by(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
-    among = listed(session, sorted(people))
+def _makers(account: ColumnElement[str]) -> CompoundSelect[Any]:
+    """Who created, invited, promoted, linked or recovered an account."""
     recovered = recovery.Recovery.outcome == recovery.USED
-    made = union(
+    return union_all(
         *(
-            select(whose, maker).join(among, among.c.value == whose).where(counts)
+            select(maker.label("maker")).where(whose == account, counts).correlate(account.table)
             for whose, maker, counts in (
                 (Subject.id, Subject.created_by, true()),
                 (roles.RoleAssignment.subject_id, roles.RoleAssignment.assigned_by, true()),
@@ -101,8 +123,3 @@ def _made_by(session: OrmSession, people: set[str]) -> dict[str, set[str]]:
             )
         )
     )
-    found: dict[str, set[str]] = {}
-    for who, maker in session.execute(made):
-        if who != maker:
-            found.setdefault(who, set()).add(maker)
-    return found

@@ -173,14 +173,22 @@ def _count(database: Database, task_id: str) -> None:
     database.transaction(lambda session: session.execute(size))
 
 
-def remaining(task: Particulars) -> Select[Any]:
-    """A statement of a task's id and how many of its grants are behind its cursor."""
+def remaining(task: Particulars, *, most: int | None = None) -> Select[Any]:
+    """A statement of a task's id and how many of its grants are behind its cursor.
+
+    At `most` so many, where told: then no more of them are looked at.
+    """
     at, before = Moment.past(task.as_at), Moment.past(task.as_at - clock.TICK)
-    return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(
+    behind = (
         Grant.client_id == task.log_id,
         Grant.id > task.cursor,
         touched(task.event, task.suspension_id, at, before),
     )
+    if most is None:
+        return grants.facts(literal(task.id), func.count(Grant.id), moment=at).where(*behind)
+    first = grants.facts(Grant.id, moment=at).where(*behind).limit(most).subquery()
+    columns: tuple[Any, ...] = (literal(task.id), func.count())
+    return select(*columns).select_from(first)
 
 
 def _bound(task: Particulars) -> dict[str, Any]:

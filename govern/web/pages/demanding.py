@@ -16,29 +16,33 @@ from govern.web import guard, problems
 from govern.web.pages import base, words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from typing import Any
 
     from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.access.demands import Demand, FactorDemand, Numbers, Over
+    from govern.access.demands import Coming, Demand, FactorDemand, Numbers, Over
     from govern.db import Session
     from govern.principal import Principal
 
 blueprint = Blueprint("demands", __name__)
 
-MOST_ANNOUNCED = 5
-
 
 # --- what other pages show ---------------------------------------------------------------------
 
 
-def announced(session: OrmSession, *, by: Principal) -> list[SimpleNamespace]:
-    """The demands that begin next, of those that not everybody meets yet."""
-    found = demands.coming(session, limit=MOST_ANNOUNCED, by=by)
-    return [_line(one, numbers) for one, numbers in found if numbers.unmet]
+def announced(found: Iterable[Coming]) -> list[SimpleNamespace]:
+    """Demands that are yet to begin, of those that not everybody meets yet."""
+    return [
+        SimpleNamespace(
+            url=f"/demands/{one.id}", name=one.name, factor=one.factor.value,
+            starts_at=one.starts_at, unmet=one.numbers.unmet,
+        )
+        for one in found
+        if one.numbers.unmet
+    ]  # fmt: skip
 
 
 def covering(session: OrmSession, ids: list[str], *, by: Principal) -> list[SimpleNamespace]:

@@ -10,7 +10,7 @@ from flask_babel import format_decimal, ngettext
 from flask_babel import gettext as _
 
 from govern import clock, errors
-from govern.access import asking, entitlements, needing, overview, questions, requests, suspensions
+from govern.access import asking, entitlements, needing, overview, requests, suspensions
 from govern.access.needing import Need, What
 from govern.access.requests import RequestKind
 from govern.audit import reading
@@ -42,11 +42,8 @@ def page() -> str:
         told = suspensions.reading.glance(session, shown, most=overview.HELD_COUNTED, by=by)
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
-        asked, more_asked = questions.waiting(session, limit=overview.QUESTIONS_SHOWN, by=by)
-        recent = overview.recent(session, by=by)
-        needs = needing.needs(session, by=by)
+        news = overview.news(session, by=by)
         silent = mail.trouble(session)
-        announced = demanding.announced(session, by=by)
     reading.note(guard.database(), "overview", by=by)
     base.know_calling(item.may_approve for item in waiting)
     for line in lines:
@@ -55,13 +52,13 @@ def page() -> str:
     return render_template(
         "admin/overview.html",
         now=clock.utcnow(),
-        needs=[_need(one) for one in needs],
+        needs=[_need(one) for one in news.needs],
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
-        questions=asked,
-        more_questions=bool(more_asked),
+        questions=news.questions,
+        more_questions=news.more_questions,
         silent=silent,
-        announced=announced,
+        announced=demanding.announced(news.coming),
         knows_all=base.may("suspension:read", None),
         clients=lines,
         events=[
@@ -70,7 +67,7 @@ def page() -> str:
                 text=words.event(item),
                 url=f"/suspensions/{item.suspension_id}" if item.suspension_id else None,
             )
-            for item in recent
+            for item in news.recent
         ],
         log_url="/log" if "auditor" in base.roles_of(by) else None,
     )
