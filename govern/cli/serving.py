@@ -16,6 +16,8 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from govern.identity import passwords
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -72,6 +74,7 @@ def load(target: str) -> Callable[..., object]:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Callable[..., object] = pkgutil.resolve_name(target)()
+    passwords.hash_apart()
     settle()
     return application
 

@@ -1,39 +1,35 @@
 """Passwords: argon2id, verified exactly as typed, and refused when chosen from what is tried first.
 
-Hashes are computed by a few threads that give way to all others, so that a crowd that signs in
-keeps no decision waiting; when too many wait, the next is refused at once. A wrong password and an
-unknown address cost the same time and get the same answer. Wrong tries are counted in `throttle`.
+Where others are answered, hashes are computed by a few processes that give way to all others, so
+that a crowd that signs in keeps no decision waiting; when too many wait, the next is refused at
+once. A wrong password and an unknown address cost the same time and get the same answer. Wrong
+tries are counted in `throttle`.
 """
 
 from __future__ import annotations
 
 import gzip
-import os
 import threading
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import argon2
 from sqlalchemy import update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from govern import errors
+from govern import errors, hashing
 from govern.audit.record import RECORDED
 from govern.clock import Utc
 from govern.db import PERSONAL, Audited, Base, Id, references, text_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from govern.db import Session
-
-    T = TypeVar("T")
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
@@ -93,7 +89,8 @@ def hashed(password: str, *, about: Iterable[str] = ()) -> str:
             "words that have nothing to do with one another are good.",
             field="password",
         )
-    return _computed(lambda: _hasher.hash(password))
+    fresh: str = _computed(password, None)
+    return fresh
 
 
 def hash_random(value: str) -> str:
@@ -104,22 +101,15 @@ def hash_random(value: str) -> str:
 def matches(stored: str | None, value: str) -> bool:
     """Whether `value` is what was hashed; without a hash, the same time is spent on a dummy."""
     value = unicodedata.normalize("NFC", value)
-
-    def verified() -> bool:
-        try:
-            return _hasher.verify(stored or _DUMMY, value)
-        except argon2.exceptions.VerificationError:
-            return False
-
-    return _computed(verified) and stored is not None
+    return _computed(value, stored or _DUMMY) and stored is not None
 
 
 def renewed(stored: str, password: str) -> str | None:
     """The hash of a password just verified, if the one stored was made at another cost."""
     if not _hasher.check_needs_rehash(stored):
         return None
-    password = unicodedata.normalize("NFC", password)
-    return _computed(lambda: _hasher.hash(password))
+    fresh: str = _computed(unicodedata.normalize("NFC", password), None)
+    return fresh
 
 
 def keep_renewed(session: Session, subject_id: str, stored: str, fresh: str) -> None:
@@ -184,42 +174,28 @@ def _common() -> frozenset[str]:
 AT_ONCE = 2
 # Half of the threads that answer: the others go on answering whatever comes to the door.
 WAITING = 8
-_GIVES_WAY = 5  # nice(2): a third of the weight of whoever else wants the processor
+_room = threading.BoundedSemaphore(WAITING)
+_processes: hashing.Processes | None = None
 
 
-class _Computing:
-    """The threads that hash, started when first needed."""
-
-    def __init__(self) -> None:
-        self.room = threading.BoundedSemaphore(WAITING)
-        self.threads = ThreadPoolExecutor(AT_ONCE, "hashing", initializer=_give_way)
+def hash_apart() -> None:
+    """From now on have processes of their own hash, which give way: for who answers others."""
+    global _processes  # noqa: PLW0603 - of this process, for as long as it lasts
+    _processes = hashing.Processes(AT_ONCE)
 
 
-def _give_way() -> None:
-    # On Linux each thread has a priority of its own; elsewhere this one is like the others.
-    with suppress(OSError):
-        me = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + _GIVES_WAY)
-
-
-_computing = _Computing()
-
-
-def _begin_anew() -> None:
-    # A copy of a process has none of its threads.
-    global _computing  # noqa: PLW0603 - see above
-    _computing = _Computing()
-
-
-os.register_at_fork(after_in_child=_begin_anew)
-
-
-def _computed(work: Callable[[], T]) -> T:
-    """What `work` gives, by a thread that gives way; `Unavailable` when too many wait for one."""
-    computing = _computing
-    if not computing.room.acquire(blocking=False):
+def _computed(password: str, stored: str | None) -> Any:
+    """What hashing says of it; `Unavailable` when too many wait for that already."""
+    asked = hashing.Question(
+        password=password.encode().hex(),
+        stored=stored,
+        time_cost=_hasher.time_cost,
+        memory_cost=_hasher.memory_cost,
+        parallelism=_hasher.parallelism,
+    )
+    if not _room.acquire(blocking=False):
         raise errors.Unavailable("Too many people sign in just now. Try again in a moment.")
     try:
-        return computing.threads.submit(work).result()
+        return hashing.answer(asked) if _processes is None else _processes.answer(asked)
     finally:
-        computing.room.release()
+        _room.release()
