@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from govern.audit import exports
+from govern.audit.export import Filter
+from govern.audit.signer import Signer
 from tests.factory import OPERATOR
 
 if TYPE_CHECKING:
@@ -58,9 +61,13 @@ def filled(world: World, code: str) -> dict[str, str]:
     request = world.ask_lift(suspension, by=OPERATOR)
     tool, _ = world.integration(f"{code}-tool", clients=[client.id])
     (drill,) = world.drill(f"project:{spare.code}")
+    Signer(world.store.settings).sign(world.store)
+    export = world.do(
+        lambda s: exports.ask(s, form="jsonl", client=client.id, where=Filter(), by=OPERATOR)
+    )
     return {
         "client": client.id, "project": project.id, "dataset": dataset.id,
         "subject": subject.id, "grant": grant.id, "suspension": suspension.id,
         "request": request.id, "people_list": world.people_list(subject).id, "integration": tool.id,
-        "drill": drill.id,
+        "drill": drill.id, "export": export.id,
     }  # fmt: skip
