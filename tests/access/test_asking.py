@@ -423,11 +423,12 @@ def test_an_approval_at_the_end_of_its_project_gives_nothing_that_outlives_it(
     place: Place,
 ) -> None:
     row = place.ask()
+    with place.world.store.reading() as session:
+        told = ending.open_grants(session, clients.project(session, "Kingfisher"))
 
     def end(session: Session) -> int:
         project = clients.project(session, "Kingfisher")
-        number = ending.open_grants(session, project)
-        return ending.end(session, project, number=number, reason="over", by=OPERATOR)
+        return ending.end(session, project, number=told, reason="over", by=OPERATOR)
 
     approved, ended = together(place.world.store, approving(place, row, place.ann), end)
     if isinstance(approved, Exception):
