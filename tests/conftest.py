@@ -256,11 +256,11 @@ def _quick_starts(templates: Templates) -> Iterator[None]:
     from sqlalchemy import Engine, event
     from werkzeug.routing import Rule
 
-    from govern import db
+    from govern.db import engines
 
     first: dict[tuple[str, str], Engine] = {}
 
-    def create(url: str, *, make: Any = db.create_engine, **how: Any) -> Engine:
+    def create(url: str, *, make: Any = engines.create_engine, **how: Any) -> Engine:
         made: Engine = make(url, **how)
         kind = made.dialect.name, how.get("isolation_level", "")
         if kind[0] == "postgresql":
@@ -274,7 +274,7 @@ def _quick_starts(templates: Templates) -> Iterator[None]:
             event.listen(made.pool, "first_connect", lambda *_: first.setdefault(kind, made))
         return made
 
-    def engine(url: str, make: Callable[[str], Engine] = db._engine) -> Engine:
+    def engine(url: str, make: Callable[[str], Engine] = engines.main_engine) -> Engine:
         made = make(url)
         if made.dialect.name == "sqlite":
             event.listen(
@@ -295,8 +295,8 @@ def _quick_starts(templates: Templates) -> Iterator[None]:
         return build
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(db, "create_engine", create)
-        patch.setattr(db, "_engine", engine)
+        patch.setattr(engines, "create_engine", create)
+        patch.setattr(engines, "main_engine", engine)
         patch.setattr(Rule, "_compile_builder", builder)
         yield
 

@@ -1,0 +1,52 @@
+"""The database: types, engines, and `transaction()`, the one place that commits.
+
+Two databases share one code: SQLite (WAL, one writer, `BEGIN IMMEDIATE`) and PostgreSQL (READ
+COMMITTED; the heads of the logs serialise what must be serial). The access log is a database of
+its own on SQLite, so that decisions never make a pause wait; on PostgreSQL it is the same one.
+
+`tables` is what tables are made of, `engines` how each kind of connection behaves, `work` the unit
+of work and its commit, `many` the statements that carry many rows or several questions.
+"""
+
+from govern.db.engines import is_transient
+from govern.db.many import Inquiry, insert_if_absent, insert_many, insert_rows, listed, together
+from govern.db.tables import (
+    PERSONAL,
+    AccessBase,
+    Audited,
+    Base,
+    Code,
+    Id,
+    Instant,
+    id_at,
+    new_id,
+    references,
+    text_column,
+)
+from govern.db.work import Again, Beforehand, Database, Session, hold
+
+__all__ = [
+    "PERSONAL",
+    "AccessBase",
+    "Again",
+    "Audited",
+    "Base",
+    "Beforehand",
+    "Code",
+    "Database",
+    "Id",
+    "Inquiry",
+    "Instant",
+    "Session",
+    "hold",
+    "id_at",
+    "insert_if_absent",
+    "insert_many",
+    "insert_rows",
+    "is_transient",
+    "listed",
+    "new_id",
+    "references",
+    "text_column",
+    "together",
+]

@@ -1,0 +1,128 @@
+"""How each kind of connection to either database behaves."""
+
+from __future__ import annotations
+
+import select as waiting
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import exc as sa_exc
+
+from govern import errors
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+BUSY = "The database is too busy; nothing was changed. Try again."
+_SQLITE_WAIT = 30  # seconds for the one writer to finish
+
+
+def is_transient(error: sa_exc.DBAPIError) -> bool:
+    """Whether the same work may succeed when run anew: a deadlock, or a lock not had in time."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in {"40001", "40P01", "55P03"} or "database is locked" in str(error.orig)
+
+
+def main_engine(url: str) -> Engine:
+    """For units of work on either database; what each begins with, its execution options say."""
+    if url.startswith("postgresql"):
+        return _postgresql(create_engine(url, pool_size=20, max_overflow=20, pool_use_lifo=True))
+    wait = {"timeout": _SQLITE_WAIT}
+    engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def asking_engine(url: str) -> Engine:
+    """For statements that are prepared once and sent thousands of times a second.
+
+    Left to itself PostgreSQL would plan each anew: it takes a longer list of questions to be
+    dearer, and forgets that planning costs more than all the rest. Nothing that is asked waits for
+    a lock, but for one on the log of the answers.
+    """
+    return _postgresql(
+        create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20),
+        plan_cache_mode="force_generic_plan",
+        lock_timeout="2s",
+        statement_timeout="10s",
+    )
+
+
+def copying_engine(url: str) -> Engine:
+    """For a replica, which may be gone: nobody waits long to learn that."""
+    made = create_engine(url, pool_size=10, connect_args={"connect_timeout": 2})
+    return _postgresql(made).execution_options(
+        govern_begin="BEGIN", isolation_level="REPEATABLE READ", postgresql_readonly=True
+    )
+
+
+def _postgresql(engine: Engine, **settings: str) -> Engine:
+    """Set up each connection; statements this short are never worth compiling to machine code."""
+    each = "".join(f"SET {name} = '{value}';" for name, value in {"jit": "off", **settings}.items())
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _: Any) -> None:
+        with connection.cursor() as cursor:  # type: ignore[attr-defined]  # psycopg's
+            cursor.execute(each)
+        connection.commit()
+
+    event.listen(engine, "checkout", _still_there)
+    return engine
+
+
+def _still_there(connection: Any, *_: Any) -> None:
+    """Refuse a connection that the server ended, and all that are as old, so that new are made.
+
+    Nobody asked anything, so whatever there is to read is the end, or the word before it. To look
+    costs nothing; to ask the server would cost each answer a round trip.
+    """
+    watched = waiting.poll()
+    watched.register(connection.pgconn.socket, waiting.POLLIN)
+    if watched.poll(0):
+        raise sa_exc.InvalidatePoolError("the server ended the connection")
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
+    # Python's own transaction handling would commit behind our back: we say BEGIN ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        # Without it, INSERT OR REPLACE deletes rows and the DELETE triggers never hear of it.
+        "recursive_triggers = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    begin = options.get("govern_begin", "BEGIN")
+    driver = connection.connection.driver_connection
+    if driver is None or begin == "BEGIN":
+        connection.exec_driver_sql(begin)
+        return
+    # SQLite's own wait looks ever more seldom, up to every 0.1 s, and misses the moment between
+    # two chunks of an import: a pause would wait for the last one.
+    driver.execute("PRAGMA busy_timeout = 0")
+    deadline = time.monotonic() + options.get("govern_wait", _SQLITE_WAIT)
+    try:
+        while True:
+            try:
+                driver.execute(begin)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise sa_exc.OperationalError(begin, None, error) from error
+                if time.monotonic() > deadline:
+                    raise errors.RecordFailed(BUSY) from error
+                time.sleep(0.001)
+            else:
+                return
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {1000 * _SQLITE_WAIT}")
