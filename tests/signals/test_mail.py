@@ -56,12 +56,13 @@ def settings(settings: Settings, box: Mailbox) -> Settings:
 
 
 def states(world: World) -> dict[str, tuple[str, int]]:
-    """How each person's mail stands, by state and attempts."""
+    """How each person's last mail stands, by state and attempts."""
     with world.store.reading() as session:
         rows = session.execute(
-            select(Subject.email, MailDelivery.state, MailDelivery.attempts).join(
-                MailDelivery, MailDelivery.subject_id == Subject.id
-            )
+            select(Subject.email, MailDelivery.state, MailDelivery.attempts)
+            .join(MailDelivery, MailDelivery.subject_id == Subject.id)
+            .join(MailAct, MailAct.id == MailDelivery.act_id)
+            .order_by(MailAct.at)
         )
         return {email: (state, attempts) for email, state, attempts in rows}
 
