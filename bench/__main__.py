@@ -1,9 +1,15 @@
-"""Run one bench, or all: a table for people, or with `--json` a line for each figure."""
+"""Run one bench, or all: a table for people, or with `--json` a line for each figure.
+
+Each figure says what share of the processors' time others on the same host took meanwhile, since a
+latency taken while it is large tells of them and not of us.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import (
@@ -51,16 +57,47 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     for name in [chosen.name] if chosen.name else BENCHES:
+        stolen = _Stolen()
         for figure in BENCHES[name]():
+            share = stolen.share()
             if chosen.json:
-                print(json.dumps(figure.fields()), flush=True)
+                print(json.dumps(figure.fields() | {"stolen": share}), flush=True)
                 continue
             beside = "" if figure.ratio is None else f"   {figure.ratio:g} × floor"
+            taken = f"   {share:.0%} stolen" if share else ""
             print(
                 f"{figure.bench:8} {figure.database:11} {figure.name:46} "
-                f"{figure.value:12,.2f} {figure.unit}{beside}",
+                f"{figure.value:12,.2f} {figure.unit}{beside}{taken}",
                 flush=True,
             )
+
+
+class _Stolen:
+    """What the host's other guests took of the time that this machine wanted, by proc_stat(5)."""
+
+    def __init__(self) -> None:
+        self._since, self._before, self._last = time.monotonic(), _processors(), 0.0
+
+    def share(self) -> float:
+        """0 to 1, since the last figure that took a second; 0 where the system does not tell."""
+        if time.monotonic() - self._since >= 1:
+            now = _processors()
+            wanted, taken = (
+                after - before for after, before in zip(now, self._before, strict=True)
+            )
+            self._since, self._before = time.monotonic(), now
+            self._last = round(taken / wanted, 3) if wanted else 0.0
+        return self._last
+
+
+def _processors() -> tuple[int, int]:
+    """Ticks that were wanted, and those of them that were stolen."""
+    try:
+        told = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0, 0
+    user, nice, system, _, _, hard, soft, steal = map(int, told)
+    return user + nice + system + hard + soft + steal, steal
 
 
 if __name__ == "__main__":
