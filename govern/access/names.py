@@ -63,7 +63,8 @@ def log_of(session: Session, code: str, *, by: Principal) -> str:
 
 def person_told_of(session: Session, reference: str, *, by: Principal) -> str:
     """The id of a person of whom some log that the caller may read tells."""
-    found = session.get(Subject, reference) or subjects.lookup(session, reference)
+    own = session.get(Subject, reference) if reference.startswith("sub_") else None
+    found = own or subjects.lookup(session, reference)
     if found is None or not reading.is_known(session, found.id, by=by):
         raise errors.Unknown(f"No log that you may read tells of “{reference}”.", field="subject")
     return found.id

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import String, and_, literal, or_, select, union_all
 
 from govern import permissions
 from govern.access import exposure
-from govern.access.exposure import Exposure
+from govern.access.exposure import Exposure, Place
 from govern.access.grants import Grant
 from govern.access.modes import Mode
 from govern.access.suspension_tables import (
@@ -28,7 +28,7 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.clock import Utc
-from govern.db import listed
+from govern.db import Inquiry, listed, together
 from govern.identity.subjects import Membership
 
 if TYPE_CHECKING:
@@ -71,10 +71,11 @@ class Bar:
 class Timeline:
     """Some bars of a range, by the grants' ids, and where the next ones are (None: that is all).
 
-    `more` counts the grants behind these, up to `MOST_COUNTED`; `whole` is False where there were
-    more bands than a page holds.
+    `place` is what was asked about; `more` counts the grants behind these, up to `MOST_COUNTED`;
+    `whole` is False where there were more bands than a page holds.
     """
 
+    place: Place
     begin: datetime
     end: datetime
     bars: tuple[Bar, ...]
@@ -101,7 +102,9 @@ def of(
     asked = exposure.Asked(session, place, action, begin, end)
     found = asked.windowed(after, limit + 1)
     shown = asked.answered(found[:limit], held=True)
-    rows, people = _given(session, shown, begin, end, by=by)
+    following = shown[-1].grant_id if len(found) > limit else None
+    behind = None if following is None else asked.behind(following, MOST_COUNTED)
+    rows, people, more = _given(session, shown, begin, end, behind, by=by)
     bands, whole = _bands(session, list(rows.values()), people, begin, end)
     bars = []
     for each in shown:
@@ -109,20 +112,42 @@ def of(
         if first < last:  # else it was recorded when it was over, and stood at no moment
             own = tuple(bands[each.grant_id])
             bars.append(Bar(grant=each, begin=first, end=last, bands=own))
-    following = shown[-1].grant_id if len(found) > limit else None
-    more = asked.behind(following, MOST_COUNTED) if following is not None else 0
-    return Timeline(begin=begin, end=end, bars=tuple(bars), whole=whole, after=following, more=more)
+    return Timeline(
+        place=place, begin=begin, end=end, bars=tuple(bars), whole=whole, after=following, more=more
+    )
+
+
+class _Given(NamedTuple):
+    """A grant, or what else a suspension can name of its person: see `_given`."""
+
+    what: str
+    id: str
+    subject_id: str
+    client_id: str
+    project_id: str
+    dataset_id: str | None
+    starts_at: datetime
+    ends_at: datetime
+    recorded_at: datetime
+    ended_at: datetime | None
 
 
 Way = tuple[Any, ...]  # kind, id, and the time in which the grant belonged to it, if it may change
 
 
 def _given(
-    session: OrmSession, shown: Sequence[Exposure], begin: datetime, end: datetime, *, by: Principal
-) -> tuple[dict[str, Any], dict[str, list[Way]]]:
+    session: OrmSession,
+    shown: Sequence[Exposure],
+    begin: datetime,
+    end: datetime,
+    behind: Inquiry[int] | None,
+    *,
+    by: Principal,
+) -> tuple[dict[str, Any], dict[str, list[Way]], int]:
     """The rows of some grants, by id; and by person what of theirs a suspension can name.
 
-    Of people nothing is told to whoever sees the suspensions of some clients alone.
+    And how many grants are `behind` these. Of people nothing is told to whoever sees the
+    suspensions of some clients alone.
     """
     among = listed(session, [each.grant_id for each in shown])
     people = listed(session, sorted({each.subject_id for each in shown}))
@@ -151,8 +176,11 @@ def _given(
         ]  # fmt: skip
         for each in shown:
             of_people[each.subject_id] = [(Scope.SUBJECT, each.subject_id)]
+    given, *more = together(
+        session, Inquiry(union_all(*questions), list), *([] if behind is None else [behind])
+    )
     rows = {}
-    for row in session.execute(union_all(*questions)):
+    for row in map(_Given._make, given):
         if row.what == "grant":
             rows[row.id] = row
         elif row.what == Scope.PEOPLE:
@@ -160,7 +188,7 @@ def _given(
         else:
             belonged = (row.recorded_at, row.ended_at)
             of_people[row.subject_id].append((Scope.ORGANISATION, row.id, belonged))
-    return rows, of_people
+    return rows, of_people, sum(more)
 
 
 def _window(grant: Any, begin: datetime, end: datetime) -> Interval:

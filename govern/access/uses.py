@@ -59,14 +59,16 @@ def where(
 def called(session: Session, rows: Iterable[Row], *, by: Principal) -> dict[str, str]:
     """The names behind the ids of some rows; what the reader may not know stays its id.
 
-    A client's reader knows the people of whom that client's log tells, and its own integrations.
+    A client's reader knows the people of whom that client's log tells, and its own integrations;
+    the code of the client itself is told whatever the rows are.
     """
     ids: set[str] = set()
     for row in rows:
         ids |= {row.principal, row.subject_id or "", row.client_id or "", row.resource_id or ""}
     clients = permissions.scope(by, "log:read")
     systems = integrations.names(session, [one for one in ids if one.startswith("int_")], by=by)
-    return names.of(session, ids if clients is None else _known(session, ids, clients)) | systems
+    known = ids if clients is None else _known(session, ids, clients) | clients
+    return names.of(session, known) | systems
 
 
 def _known(session: Session, ids: set[str], clients: frozenset[str]) -> set[str]:
@@ -90,10 +92,9 @@ def _resources(session: Session, project: str, *, by: Principal) -> tuple[str, .
 
 def _integration(session: Session, reference: str, *, by: Principal) -> str:
     try:
-        found = integrations.find(session, reference)
-        integrations.shown(session, found.id, by=by)
+        found = integrations.find(session, reference).id
     except errors.Unknown:
-        raise errors.Unknown(
-            f"There is no integration “{reference}”.", field="integration"
-        ) from None
-    return found.id
+        found = ""
+    if found not in integrations.names(session, [found] if found else [], by=by):
+        raise errors.Unknown(f"There is no integration “{reference}”.", field="integration")
+    return found

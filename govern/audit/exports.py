@@ -24,7 +24,7 @@ from govern.audit.export import Filter
 from govern.audit.log import HOUSE, Entry
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Base, Code, Id, new_id, text_column
+from govern.db import Base, Code, Id, Inquiry, new_id, text_column, together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,11 +172,17 @@ def find(session: OrmSession, export_id: str, *, by: Principal) -> LogExport:
 
 def news(session: OrmSession, *, by: Principal) -> bool:
     """Whether one of theirs is ready that they have not fetched yet."""
+    (found,) = together(session, unfetched(by=by))
+    return bool(found)
+
+
+def unfetched(*, by: Principal) -> Inquiry[bool]:
+    """The same, to be asked along with others."""
     query = select(LogExport.id).where(
         LogExport.asked_by == by.id, LogExport.state == State.READY,
         LogExport.fetched_at.is_(None), LogExport.expires_at > clock.instant(),
     )  # fmt: skip
-    return session.execute(query.limit(1)).first() is not None
+    return Inquiry(query.limit(1), bool)
 
 
 def take(session: Session, export_id: str, *, by: Principal) -> tuple[LogExport, Path]:

@@ -55,11 +55,12 @@ class Factor:
 def factors(session: OrmSession, *, by: Principal) -> list[Factor]:
     """The caller's own factors; a code's use is known to its half minute."""
     found = []
-    password = session.get(Password, by.id)
-    if password is not None:
-        found.append(Factor(kind="password", added_at=password.recorded_at))
+    password = select(Password.recorded_at).where(Password.subject_id == by.id).scalar_subquery()
+    added_at, disabled = session.execute(select(password, authenticators.are_disabled(by.id))).one()
+    if added_at is not None:
+        found.append(Factor(kind="password", added_at=added_at))
     held = authenticators.held(session, by.id)
-    strong = {each.id for each in authenticators.strong(session, by.id, among=held)}
+    strong = {each.id for each in authenticators.strong_ones(held, disabled=disabled)}
     for each in held:
         app = isinstance(each, Totp)
         found.append(

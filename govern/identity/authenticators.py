@@ -28,6 +28,7 @@ from govern.sealing import SEALED, seal_row, unseal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -95,20 +96,25 @@ def held(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
     return sorted(found, key=lambda each: each.recorded_at)
 
 
-def strong(
-    session: OrmSession, subject_id: str, *, among: list[Totp | Passkey] | None = None
-) -> list[Totp | Passkey]:
+def strong(session: OrmSession, subject_id: str) -> list[Totp | Passkey]:
     """Those of them that a person can rely on: apps that are not disabled, passkeys that know them.
 
     A passkey made before its device had to recognise its owner may be anyone's who finds it.
-    `among` is all that they have, where the caller has read that already.
     """
     disabled = throttle.disabled(session, _of_apps(subject_id))
+    return strong_ones(held(session, subject_id), disabled=disabled)
+
+
+def strong_ones(among: list[Totp | Passkey], *, disabled: bool) -> list[Totp | Passkey]:
+    """The same of all that a person has, where the caller knows whether their apps are disabled."""
     return [
-        each
-        for each in (held(session, subject_id) if among is None else among)
-        if (each.recognised if isinstance(each, Passkey) else not disabled)
+        each for each in among if (each.recognised if isinstance(each, Passkey) else not disabled)
     ]
+
+
+def are_disabled(subject_id: str) -> ColumnElement[bool]:
+    """Whether a person's apps are disabled, as a part of a statement."""
+    return throttle.is_disabled(_of_apps(subject_id))
 
 
 def new_seed() -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Index, delete, or_, select
+from sqlalchemy import Index, delete, exists, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, config, errors
@@ -31,6 +31,7 @@ from govern.identity.passwords import Password
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -165,6 +166,11 @@ def disabled(session: OrmSession, counted: Counter) -> bool:
     """Whether no guess counts any more, the right one included."""
     row = session.get(Throttle, counted.key)
     return row is not None and row.failures >= counted.most
+
+
+def is_disabled(counted: Counter) -> ColumnElement[bool]:
+    """The same as a part of a statement."""
+    return exists().where(Throttle.key == counted.key, Throttle.failures >= counted.most)
 
 
 def counting(refusal: R, counted: Counter) -> R:

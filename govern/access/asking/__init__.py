@@ -31,7 +31,7 @@ from govern.access.asking.policies import (
     waiting_under,
 )
 from govern.access.asking.policies import own as own_policy
-from govern.access.asking.reading import NEWS, Asked, Wish, calling, held_there, mine, wishes
+from govern.access.asking.reading import NEWS, Asked, Wish, calling, calls, held_there, mine, wishes
 from govern.access.asking.tables import Kind, Pausing, RequestApproval, RequestPolicy
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "ask",
     "ask_for",
     "calling",
+    "calls",
     "differences",
     "end",
     "find_people",

@@ -73,10 +73,7 @@ class Tally:
 
 def tally(session: OrmSession, row: Request) -> Tally:
     """How a request for access stands now."""
-    return _tallied(session, row, reviewed=_reviewed(session, row))
-
-
-def _tallied(session: OrmSession, row: Request, *, reviewed: bool) -> Tally:
+    reviewed = _reviewed(session, row)
     assert row.project_id is not None  # noqa: S101 - access that is asked for has one
     assert row.client_id is not None  # noqa: S101 - likewise
     over, given = together(
@@ -146,9 +143,13 @@ def _approvals(rows: list[tuple[Any, ...]]) -> dict[str, list[Approval]]:
 
 def _reviewed(session: OrmSession, row: Request) -> bool:
     """Whether what it asks for is under review; `Held` or `AlreadyEnded` where it is stopped."""
-    subject = session.get_one(Subject, row.subject_id)
-    project = session.get_one(Project, row.project_id)
-    dataset = session.get_one(Dataset, row.dataset_id) if row.dataset_id else None
+    subject, project, dataset = session.execute(
+        select(Subject, Project, Dataset)
+        .select_from(Subject)
+        .join(Project, Project.id == row.project_id)
+        .outerjoin(Dataset, Dataset.id == row.dataset_id)
+        .where(Subject.id == row.subject_id)
+    ).one()
     try:
         grants.refuse_held(session, subject, project, dataset, two=False)
     except errors.NeedsSecondPerson:
@@ -156,13 +157,19 @@ def _reviewed(session: OrmSession, row: Request) -> bool:
     return False
 
 
-def shown(session: OrmSession, row: Request) -> tuple[Tally, str]:
-    """How a request stands, and in words what keeps it from being approved now, if anything."""
+def shown(
+    session: OrmSession, row: Request, policy: Policy, given: tuple[Given, ...]
+) -> tuple[Tally, str]:
+    """How a request stands, and in words what keeps it from being approved now, if anything.
+
+    Under its policy, with the approvals given to it: see `reading.wishes`.
+    """
     try:
         reviewed, why_not = _reviewed(session, row), ""
     except (errors.Held, errors.AlreadyEnded) as error:
         reviewed, why_not = False, str(error)
-    return _tallied(session, row, reviewed=reviewed), why_not
+    takes = needed(policy, row, reviewed=reviewed)
+    return Tally(policy=policy, reviewed=reviewed, needed=takes, given=given), why_not
 
 
 def partners(row: Request, given: Iterable[Given], *, by: Principal) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select
@@ -16,6 +17,7 @@ from govern.access.asking.tables import RequestApproval
 from govern.access.clients import Dataset, Project
 from govern.access.grants import Grant
 from govern.access.requests import Request, RequestKind, signature
+from govern.db import Inquiry, together
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -168,14 +170,21 @@ def held_there(session: OrmSession, row: Request) -> int:
 
 
 def calling(session: OrmSession, *, by: Principal) -> int:
-    """How many requests of others wait for the caller, looked at no further than `COUNTED`.
-
-    One statement, for the number beside the navigation: whether two accounts are of one making is
-    asked where the request is shown.
-    """
+    """How many requests of others wait for the caller, looked at no further than `COUNTED`."""
     clients = permissions.scope(by, "request:approve")
     if clients is not None and not clients:
         return 0
+    (found,) = together(session, calls(by=by))
+    return int(found)
+
+
+def calls(*, by: Principal) -> Inquiry[int]:
+    """The same of who may approve something, to be asked along with others.
+
+    For the number beside the navigation: whether two accounts are of one making is asked where the
+    request is shown.
+    """
+    clients = permissions.scope(by, "request:approve")
     mine = select(RequestApproval.id).where(
         RequestApproval.request_id == Request.id, RequestApproval.approved_by == signature(by)
     )
@@ -188,7 +197,15 @@ def calling(session: OrmSession, *, by: Principal) -> int:
     )
     if clients is not None:
         query = query.where(Request.client_id.in_(clients))
-    return sum(
-        row.project_id is None or policies.chosen(row).names(signature(by), by.roles, row.client_id)
-        for row in session.execute(query.order_by(Request.recorded_at).limit(COUNTED))
-    )
+    query = query.order_by(Request.recorded_at).limit(COUNTED)
+    names = [str(column.key) for column in query.selected_columns]
+
+    def read(rows: list[tuple[Any, ...]]) -> int:
+        each = (SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows)
+        return sum(
+            row.project_id is None
+            or policies.chosen(row).names(signature(by), by.roles, row.client_id)
+            for row in each
+        )
+
+    return Inquiry(query, read)

@@ -10,12 +10,11 @@ others but for the time of the release, in which they are asked themselves.
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    String,
     and_,
     case,
     exists,
@@ -29,10 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from govern.access import grants
-from govern.access.clients import Client, Dataset, Project
+from govern.access.clients import Dataset, Project
 from govern.access.demand_table import Factor, FactorDemand
 from govern.access.demand_table import Kind as DemandOf
 from govern.access.entitlements import EntitlementAction
+from govern.access.exposure.parts import NAMED, SHARED, permits, turning
 from govern.access.exposure.places import Exposure
 from govern.access.exposure.stretches import clipped, joined, parted
 from govern.access.grants import Grant, Moment
@@ -44,20 +44,21 @@ from govern.access.suspension_tables import (
     SuspensionRelease,
     SuspensionTarget,
 )
-from govern.clock import TICK, Utc
-from govern.db import listed
+from govern.clock import TICK
+from govern.db import Inquiry, listed
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
-from govern.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, FromClause, Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.exposure.places import Interval, Place
+
+    Times = dict[str, list[Interval]]
 
 CHUNK = 20_000  # grants looked at together at most
 
@@ -106,10 +107,11 @@ class Asked:
             self.statement.where(Grant.id > after).order_by(Grant.id).limit(limit)
         ).all()
 
-    def behind(self, after: str, most: int) -> int:
+    def behind(self, after: str, most: int) -> Inquiry[int]:
         """How many more there are behind a cursor, of so many at most."""
         rest = self.chosen(select(Grant.id)).where(Grant.id > after).limit(most).subquery()
-        return self.session.execute(select(func.count()).select_from(rest)).scalar_one()
+        number: Any = func.count().label("number")
+        return Inquiry(select(number).select_from(rest), lambda rows: int(rows[0][0]))
 
     def _listing(self) -> Select[Any]:
         columns: list[Any] = [
@@ -292,8 +294,10 @@ class Asked:
             {row[0]: row[1] for row in rows if row[15] and keys[row[0]] in alike}
         )
         lone = [row[0] for row in rows if row[15] and row[0] not in releases]
-        shared = self._within(self._throughout([*alike.values(), *lone]) | releases, named=False)
-        named = self._within(self._throughout([row[0] for row in rows if row[14]]), named=True)
+        shared, named = self._within(
+            self._throughout([*alike.values(), *lone]) | releases,
+            self._throughout([row[0] for row in rows if row[14]]),
+        )
         found = {}
         for row in rows:
             grant_id = row[0]
@@ -310,9 +314,9 @@ class Asked:
 
     def permitted(self, grant_ids: Sequence[str]) -> dict[str, list[Interval]]:
         """When the rule permitted by each, its own window and suspensions of people apart."""
-        return self._within(self._throughout(grant_ids), named=False)
+        return self._within(self._throughout(grant_ids), {})[0]
 
-    def _throughout(self, grant_ids: Sequence[str]) -> dict[str, list[Interval]]:
+    def _throughout(self, grant_ids: Sequence[str]) -> Times:
         return {grant_id: [(self.begin, self.end)] for grant_id in grant_ids}
 
     def _releases(self, people: dict[str, str]) -> dict[str, list[Interval]]:
@@ -332,81 +336,48 @@ class Asked:
             times[subject_id].append((max(recorded, self.begin), min(ended or self.end, self.end)))
         return {grant_id: joined(times[person]) for grant_id, person in people.items()}
 
-    def _within(
-        self, times: dict[str, list[Interval]], *, named: bool
-    ) -> dict[str, list[Interval]]:
+    def _within(self, shared: Times, named: Times) -> tuple[Times, Times]:
         """When in these times the rule permitted by each grant, their own windows apart.
 
-        It is asked in two parts: `named` is what the suspensions of people say, the other the rest.
+        It is asked in two parts: `named` is what the suspensions of people say, `shared` the rest.
         """
+        times = {
+            (part, grant_id): stretches
+            for part, own in enumerate((shared, named))
+            for grant_id, stretches in own.items()
+        }
         if not times:
-            return {}
+            return {}, {}
         connection = self.session.connection()
         on_dataset = self.place.dataset is not None
-        instants: dict[str, set[datetime]] = {grant_id: set() for grant_id in times}
+        only = None if shared and named else SHARED if shared else NAMED
+        instants: dict[tuple[int, str], set[datetime]] = {key: set() for key in times}
         tail = (self._action, self.place.dataset)
-        for grant_id, *found in _turning(self._effect, on_dataset=on_dataset, named=named).rows(
-            connection, [(grant_id, *tail) for grant_id in times]
+        for part, grant_id, *found in turning(self._effect, on_dataset=on_dataset, only=only).rows(
+            connection, [(grant_id, *tail, part) for part, grant_id in times]
         ):
-            instants[grant_id].update(t for t in found if t)
+            instants[part, grant_id].update(t for t in found if t)
         pieces = [
-            (grant_id, a, b)
-            for grant_id, stretches in times.items()
+            (key, a, b)
+            for key, stretches in times.items()
             for first, last in stretches
             for a, b in pairwise(
-                [first, *sorted(t for t in instants[grant_id] if first < t < last), last]
+                [first, *sorted(t for t in instants[key] if first < t < last), last]
             )
         ]
-        permits = _permitted(self._effect, on_dataset=on_dataset, named=named).rows(
-            connection, [(grant_id, *tail, a) for grant_id, a, _ in pieces]
+        permitted = permits(self._effect, on_dataset=on_dataset, only=only).rows(
+            connection, [(grant_id, *tail, part, a) for (part, grant_id), a, _ in pieces]
         )
-        answers: dict[str, list[Interval]] = {grant_id: [] for grant_id in times}
-        for number, permitted in sorted(permits):
-            if permitted:
-                grant_id, a, b = pieces[number - 1]
-                answers[grant_id].append((a, b))
-        return {grant_id: joined(several) for grant_id, several in answers.items()}
+        answers: tuple[Times, Times] = ({key: [] for key in shared}, {key: [] for key in named})
+        for number, yes in sorted(permitted):
+            if yes:
+                (part, grant_id), a, b = pieces[number - 1]
+                answers[part][grant_id].append((a, b))
+        of_shared, of_named = (
+            {grant_id: joined(several) for grant_id, several in own.items()} for own in answers
+        )
+        return of_shared, of_named
 
 
 def _tables() -> list[Any]:
     return sorted({table for tables in grants.MEETING.values() for table in tables}, key=str)
-
-
-_NAMING = (Scope.SUBJECT, Scope.PEOPLE)
-_COLUMNS: dict[str, Any] = {"grant_id": String(), "action": String(), "dataset": String()}
-
-
-@cache
-def _turning(effect: Effect, *, on_dataset: bool, named: bool) -> Prepared:
-    def build(asked: FromClause) -> Any:
-        dataset = asked.c.dataset if on_dataset else None
-        scopes = _NAMING if named else None
-        return grants.turning(
-            asked.c.grant_id, asked.c.action, effect, dataset=dataset, scopes=scopes
-        )
-
-    return Prepared(_COLUMNS, build)
-
-
-@cache
-def _permitted(effect: Effect, *, on_dataset: bool, named: bool) -> Prepared:
-    """The rule without what the grant's own row says."""
-
-    def build(asked: FromClause) -> Select[Any]:
-        moment = Moment(at=asked.c.at)
-        dataset = asked.c.dataset if on_dataset else None
-        clauses = grants.rule(asked.c.action, effect, moment, dataset=dataset)
-        people = [each for each in clauses if each.reason == Scope.SUBJECT]
-        own = {clause.reason for clause in grants.open_(moment)}
-        rest = [each for each in clauses if each.reason not in {Scope.SUBJECT, *own}]
-        clauses = people if named else rest
-        return (
-            select(asked.c.n, grants.all_of(clauses))
-            .select_from(asked)
-            .join(Grant, Grant.id == asked.c.grant_id)
-            .join(Subject, Subject.id == Grant.subject_id)
-            .join(Project, Project.id == Grant.project_id)
-            .join(Client, Client.id == Grant.client_id)
-        )
-
-    return Prepared(_COLUMNS | {"at": Utc()}, build)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
@@ -193,14 +193,17 @@ def refuse_held(
     session: OrmSession, subject: Subject, project: Project, dataset: Dataset | None, *, two: bool
 ) -> None:
     """Refuse a new grant where something ended or is held; also asked under the heads' locks."""
-    here = session.execute(select(Subject.ended_at).where(Subject.id == subject.id)).scalar_one()
-    if here is not None:
-        raise errors.AlreadyEnded("Who has left is granted nothing.", field="subject")
-    ended = session.execute(
+    there: Any = (
         select(func.coalesce(Project.ended_at, Client.ended_at))
         .join(Client, Client.id == Project.client_id)
         .where(Project.id == project.id)
-    ).scalar()
+        .scalar_subquery()
+    )
+    left, ended = session.execute(
+        select(Subject.ended_at, there).where(Subject.id == subject.id)
+    ).one()
+    if left is not None:
+        raise errors.AlreadyEnded("Who has left is granted nothing.", field="subject")
     if ended is not None:
         raise errors.AlreadyEnded(f"{project.code} has ended.", field="project")
     if dataset is not None and dataset.ended_at is not None:

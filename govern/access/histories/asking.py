@@ -20,6 +20,7 @@ from govern.audit.export import Filter
 from govern.audit.log import HOUSE, Entry, Log
 from govern.audit.signer import Signer
 from govern.audit.verify import open_checkpoint, read_keys
+from govern.db import together
 from govern.identity.subjects import Subject
 from govern.tlog.errors import TlogError
 
@@ -211,10 +212,14 @@ def of_suspension(session: Session, suspension_id: str, *, by: Principal) -> Rec
         hearing=suspensions.hearing(session, found, by=by),
         seen_at=clock.utcnow(),
     )
-    notices = suspensions.notices.versions(session, [suspension_id])
+    releases, notices = together(
+        session,
+        suspensions.reading.releases_of(suspension_id, by=by),
+        suspensions.notices.versions_of(session, [suspension_id]),
+    )
     return Record(
         found=found,
-        releases=suspensions.reading.releases(session, suspension_id, by=by),
+        releases=releases,
         measured=measured,
         notices=notices[suspension_id] if found.whole else [],
         entries=reading.of_suspension(session, suspension_id, by=by),

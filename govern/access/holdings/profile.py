@@ -58,12 +58,15 @@ class Profile:
 
 
 def person(session: OrmSession, reference: str, *, by: Principal) -> Subject:
-    """Someone by opaque or external id; `Unknown` where the caller may not know of them."""
+    """Someone by opaque id, external id or address; `Unknown` where the caller may know of none."""
     clients = clients_of(by, "subject:read")
-    query = select(Subject).where(or_(Subject.id == reference, Subject.external_id == reference))
+    known = [Subject.id == reference, Subject.external_id == reference]
+    if "@" in reference:
+        known.append(Subject.email == reference.lower())
+    query = select(Subject).where(or_(*known))
     if clients is not None:
         query = query.where(known_to(clients))
-    found = session.execute(query.order_by((Subject.id == reference).desc()).limit(1)).scalar()
+    found = session.execute(query.order_by(*(one.desc() for one in known)).limit(1)).scalar()
     if found is None:
         raise errors.Unknown(f"There is no person “{reference}”.", field="subject")
     return found

@@ -78,6 +78,15 @@ class Rehearsal:
     shares: tuple[Share, ...]
 
 
+@dataclass(frozen=True)
+class Newest:
+    """The last drill: which, when, and how long the act took."""
+
+    id: str
+    at: datetime
+    milliseconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """A drill as people see it; `covers` are names, `log` the client's code or `house`."""
@@ -181,16 +190,16 @@ def find(session: Session, drill_id: str, *, by: Principal) -> Shown:
     return _shown(session, [row])[0]
 
 
-def latest(session: OrmSession, targets: Iterable[Target], *, by: Principal) -> Shown | None:
+def latest(session: OrmSession, targets: Iterable[Target], *, by: Principal) -> Newest | None:
     """The newest drill of the logs that own some targets, as far as the caller may see them."""
     clients = permissions.scope(by, "suspension:read")
     owners = {item.client or HOUSE for item in targets}
     if clients is not None:
         owners &= clients
     among = select(listed(session, sorted(owners)).c.value)
-    query = select(Drill).where(Drill.log_id.in_(among)).order_by(Drill.id.desc()).limit(1)
-    rows = list(session.execute(query).scalars())
-    return _shown(session, rows)[0] if rows else None
+    query = select(Drill.id, Drill.recorded_at, Drill.microseconds).where(Drill.log_id.in_(among))
+    row = session.execute(query.order_by(Drill.id.desc()).limit(1)).first()
+    return None if row is None else Newest(row.id, row.recorded_at, row.microseconds / 1000)
 
 
 def _shares(session: Session, targets: list[Target], *, by: Principal) -> Iterable[Share]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, literal, not_, null, select
+from sqlalchemy import Integer, and_, case, exists, func, literal, not_, null, select
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
@@ -32,12 +33,12 @@ from govern.access.suspensions.telling import concerned
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import Again, listed, new_id
+from govern.db import Again, Inquiry, listed, new_id, together
 from govern.identity import subjects
 from govern.principal import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
@@ -239,27 +240,47 @@ def versions(
     `counted` tells how many have acknowledged the newest.
     """
     wanted = sorted(set(suspension_ids))
-    found: dict[str, list[Version]] = defaultdict(list)
     if not wanted:
-        return found
-    among, read = listed(session, wanted), NoticeAcknowledgement
-    rows = session.execute(
-        select(SuspensionNotice, read.recorded_at, _readers() if counted else null())
-        .join(among, among.c.value == SuspensionNotice.suspension_id)
-        .outerjoin(
-            read,
-            and_(read.notice_id == SuspensionNotice.id, read.subject_id == literal(reader or "")),
-        )
-        .order_by(SuspensionNotice.suspension_id, SuspensionNotice.number.desc())
-    )
-    for row, read_at, number in rows:
-        found[row.suspension_id].append(version(row, read_at=read_at, readers=number))
+        return defaultdict(list)
+    inquiry = versions_of(session, wanted, reader=reader, counted=counted)
+    found: dict[str, list[Version]] = together(session, inquiry)[0]
     return found
 
 
-def version(
-    row: SuspensionNotice, *, read_at: datetime | None = None, readers: int | None = None
-) -> Version:
+def versions_of(
+    session: OrmSession,
+    suspension_ids: Sequence[str],
+    *,
+    reader: str | None = None,
+    counted: bool = False,
+) -> Inquiry[dict[str, list[Version]]]:
+    """The same, to be asked along with others."""
+    row, read, among = SuspensionNotice, NoticeAcknowledgement, listed(session, suspension_ids)
+    own = (
+        row.id, row.suspension_id, row.number, row.known, row.not_known, row.contact,
+        row.next_update_by, row.submit_by, row.recorded_at,
+    )  # fmt: skip
+    query = (
+        select(
+            *own, read.recorded_at.label("read_at"),
+            (_readers() if counted else literal(None, Integer())).label("readers"),
+        )
+        .join(among, among.c.value == row.suspension_id)
+        .outerjoin(read, and_(read.notice_id == row.id, read.subject_id == literal(reader or "")))
+    )  # fmt: skip
+    names = [column.key for column in own]
+
+    def told(rows: list[tuple[Any, ...]]) -> dict[str, list[Version]]:
+        found: dict[str, list[Version]] = defaultdict(list)
+        for *values, read_at, number in sorted(rows, key=lambda row: (row[1], -row[2])):
+            each = SimpleNamespace(**dict(zip(names, values, strict=True)))
+            found[each.suspension_id].append(version(each, read_at=read_at, readers=number))
+        return found
+
+    return Inquiry(query, told)
+
+
+def version(row: Any, *, read_at: datetime | None = None, readers: int | None = None) -> Version:
     """One version, of its row."""
     return Version(
         id=row.id, number=row.number, known=row.known, not_known=row.not_known,

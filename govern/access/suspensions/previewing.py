@@ -12,18 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    BigInteger,
-    String,
-    and_,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import and_, false, func, not_, or_, select
 
 from govern import clock
 from govern.access import grants, modes
@@ -34,14 +23,14 @@ from govern.access.suspension_tables import Scope, SuspensionMode, listed_in
 from govern.access.suspensions.targets import Target, allowed, covered
 from govern.access.tokens.tables import Token, TokenAction
 from govern.audit import log
-from govern.db import listed
+from govern.db import Inquiry, listed, together
 from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
@@ -141,9 +130,7 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
     kinds = split(lambda key: (key[1],))
     countries = split(lambda key: (key[2],))
     losing = _losing_last(session, targets, found.losing, already)
-    owners = {item.client for item in targets}
-    owner = owners.pop() if len(owners) == 1 else None
-    sessions, tokens, as_of = _living(session, targets, people, wholes, owner)
+    sessions, tokens, requests, named, as_of = _beside(session, targets, people, losing, wholes)
     return Preview(
         grants=sum(cell.grants for cell in found.cells.values()),
         people=len(people),
@@ -151,11 +138,11 @@ def preview(session: OrmSession, targets: list[Target], *, by: Principal) -> Pre
         datasets=datasets,
         as_of=as_of,
         losing_last_project=len(losing),
-        losing=_named(session, losing),
+        losing=named,
         sessions=sessions,
         tokens=tokens,
         wholes=wholes,
-        requests=_requests(session, targets),
+        requests=requests,
         by_client={share.names[0]: share.grants for share in by_client},
         by_project={share.names[0]: share.grants for share in projects},
         by_kind={share.names[0]: share.grants for share in kinds},
@@ -276,27 +263,44 @@ def _losing_last(
     return people.difference(session.execute(keeping).scalars())
 
 
-def _named(session: OrmSession, people: set[str]) -> list[Losing]:
-    among = listed(session, heapq.nsmallest(LOSING_SHOWN, people))
-    rows = session.execute(
-        select(Subject.id, Subject.external_id, Subject.full_name)
-        .join(among, among.c.value == Subject.id)
-        .order_by(Subject.id)
-    )
-    return [Losing(*row) for row in rows]
-
-
-def _living(
+def _beside(
     session: OrmSession,
     targets: list[Target],
     people: set[str],
+    losing: set[str],
     wholes: dict[str, Target],
-    owner: str | None,
-) -> tuple[int, int, int | None]:
-    """Living sessions of people, living tokens of tools, and the position of the one log.
+) -> tuple[int, int, int, list[Losing], int | None]:
+    """What stands beside the grants, asked in one statement.
 
-    Tokens count on what would be held, or on a project of which a part would be.
+    Living sessions of people, living tokens of tools, grants asked for that nobody may approve
+    while it stops anything, some of those who lose their last, and the position of the one log.
     """
+    owners = {item.client for item in targets}
+    owner = owners.pop() if len(owners) == 1 else None
+    sessions = select(WebSession.subject_id).where(
+        WebSession.ended_at.is_(None), WebSession.expires_at > clock.instant()
+    )
+    among = listed(session, heapq.nsmallest(LOSING_SHOWN, losing))
+    named = select(Subject.id, Subject.external_id, Subject.full_name).join(
+        among, among.c.value == Subject.id
+    )
+    living, tokens, requests, names, position = together(
+        session,
+        Inquiry(sessions, lambda rows: sum(one in people for (one,) in rows)),
+        Inquiry(_tokens(targets, wholes), _number),
+        Inquiry(_requests(targets), _number),
+        Inquiry(named, lambda rows: [Losing(*row) for row in sorted(rows)]),
+        Inquiry(select(log.position(owner or "").label("position")), _number),
+    )
+    return living, tokens, requests, names, position if owner else None
+
+
+def _number(rows: list[tuple[Any, ...]]) -> int:
+    return int(rows[0][0])
+
+
+def _tokens(targets: list[Target], wholes: dict[str, Target]) -> Select[Any]:
+    """How many living tokens count on what would be held, or on a project of which a part would."""
     own = Token.dataset_id.in_(wholes)
     part = and_(
         Token.dataset_id.is_(None), Token.project_id.in_([item.id for item in wholes.values()])
@@ -307,46 +311,37 @@ def _living(
         .where(TokenAction.token_id == Token.id, covered(targets))
         .exists()
     )
-    nobody, none = literal(None, String()), literal(None, BigInteger())
-    questions: list[Any] = [
-        select(literal("session").label("what"), WebSession.subject_id, none.label("number")).where(
-            WebSession.ended_at.is_(None), WebSession.expires_at > clock.instant()
-        ),
-        select(literal("tokens"), nobody, func.count(Token.id)).where(
-            Token.expires_at > clock.instant(), Token.revoked_at.is_(None), or_(own, part, held)
-        ),
-    ]
-    if owner is not None:
-        questions.append(select(literal("position"), nobody, log.position(owner)))
-    rows = session.execute(union_all(*questions)).all()
-    numbers = {row.what: row.number for row in rows if row.what != "session"}
-    sessions = sum(row.what == "session" and row.subject_id in people for row in rows)
-    return sessions, numbers["tokens"], numbers.get("position")
-
-
-def _requests(session: OrmSession, targets: list[Target]) -> int:
-    """Grants asked for that nobody may approve while it stops anything."""
-    firm = and_(Membership.subject_id == Request.subject_id, Membership.ended_at.is_(None))
-    wanted = {(item.kind, item.id) for item in targets}
-    in_list = or_(
-        false(),
-        *(listed_in(id_, Request.subject_id) for kind, id_ in wanted if kind is Scope.PEOPLE),
+    return select(func.count(Token.id).label("tokens")).where(
+        Token.expires_at > clock.instant(), Token.revoked_at.is_(None), or_(own, part, held)
     )
-    waiting = session.execute(
-        select(Request, Membership.organisation_id, in_list)
+
+
+_ASKED: dict[Scope, Any] = {
+    Scope.CLIENT: Request.client_id,
+    Scope.PROJECT: Request.project_id,
+    Scope.DATASET: Request.dataset_id,
+    Scope.SUBJECT: Request.subject_id,
+    Scope.ORGANISATION: Membership.organisation_id,
+}
+
+
+def _requests(targets: list[Target]) -> Select[Any]:
+    """How many grants are asked for under some targets."""
+    firm = and_(Membership.subject_id == Request.subject_id, Membership.ended_at.is_(None))
+    under = or_(
+        false(),
+        *(
+            listed_in(item.id, Request.subject_id)
+            if item.kind is Scope.PEOPLE
+            else _ASKED[item.kind] == item.id
+            for item in targets
+        ),
+    )
+    return (
+        select(func.count(Request.id).label("requests"))
         .outerjoin(Membership, firm)
-        .where(Request.kind == RequestKind.GRANT, Request.ended_at.is_(None))
-    ).all()
-    return sum(
-        not wanted.isdisjoint({
-            (Scope.CLIENT, str(row.client_id)),
-            (Scope.PROJECT, row.details["project"]),
-            (Scope.DATASET, row.details["dataset"] or ""),
-            (Scope.SUBJECT, str(row.subject_id)),
-            (Scope.ORGANISATION, str(organisation)),
-        }) or named
-        for row, organisation, named in waiting
-    )  # fmt: skip
+        .where(Request.kind == RequestKind.GRANT, Request.ended_at.is_(None), under)
+    )
 
 
 def chain(digest: str, grant_id: str) -> str:

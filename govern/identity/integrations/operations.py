@@ -47,7 +47,8 @@ _BY_PROJECT = frozenset({"decision", "introspect"})
 
 def find(session: OrmSession, name: str) -> Integration:
     """The integration with this id or name; `Unknown` if there is none."""
-    found = session.get(Integration, name) or (
+    own = session.get(Integration, name) if name.startswith("int_") else None
+    found = own or (
         session.execute(select(Integration).where(Integration.name == name)).scalar_one_or_none()
     )
     if found is None:

@@ -87,6 +87,8 @@ def shown(session: OrmSession, integration_id: str, *, by: Principal) -> Shown:
 
 def names(session: OrmSession, ids: Sequence[str], *, by: Principal) -> dict[str, str]:
     """The names of those among some ids that the caller may know of."""
+    if not ids:
+        return {}
     among = listed(session, ids)
     rows = session.execute(_visible(by).join(among, among.c.value == Integration.id)).scalars()
     return {row.id: row.name for row in rows}

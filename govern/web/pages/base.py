@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from govern import clock, errors, languages, permissions, replica
 from govern.access import asking, suspensions
 from govern.audit import exports
+from govern.db import together
 from govern.identity import federation, preferences, sessions, throttle
 from govern.web import guard, problems
 from govern.web.pages import passkeys
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.db import Session
+    from govern.db import Inquiry, Session
     from govern.identity.federation import IdentityProvider
     from govern.principal import Principal
 
@@ -146,20 +147,32 @@ def viewer() -> dict[str, Any] | None:
 
 
 def export_ready() -> bool:
-    """Whether an export waits for the viewer to fetch it; asked for by auditors' pages alone."""
-    with guard.database().reading() as session:
-        return exports.news(session, by=guard.principal())
+    """Whether an export waits for the viewer to fetch it; told on auditors' pages."""
+    return _awaited()[1]
 
 
 def calling() -> int:
-    """How many requests wait for the viewer, for the navigation; asked for once a page."""
-    if "calling" not in g:
+    """How many requests wait for the viewer, for the navigation."""
+    if "calling" in g:
+        found: int = g.calling
+        return found
+    return _awaited()[0]
+
+
+def _awaited() -> tuple[int, bool]:
+    """How many requests wait for the viewer, and whether an export does; asked for once a page."""
+    if "awaited" not in g:
+        by = guard.principal()
+        wanted: list[Inquiry[Any]] = [exports.unfetched(by=by)]
+        if may_anywhere("request:approve"):
+            wanted.append(asking.calls(by=by))
         try:
             with guard.database().reading() as session:
-                g.calling = asking.calling(session, by=guard.principal())
+                ready, *calls = together(session, *wanted)
         except SQLAlchemyError:  # a page about a failure is drawn without its number
-            g.calling = 0
-    found: int = g.calling
+            ready, calls = False, []
+        g.awaited = sum(calls), ready
+    found: tuple[int, bool] = g.awaited
     return found
 
 

@@ -274,23 +274,25 @@ def _access(session: OrmSession, item: overview.Waiting) -> SimpleNamespace:
     row = item.request
     means = entitlements.meanings(session).get(row.details["entitlement"], ("", ()))
     assert item.wish is not None  # noqa: S101 - access that is asked for has one
-    shown, stopped = (None, "") if row.ended_at else asking.shown(session, row)
-    given = shown.given if shown else item.wish.given
+    wish = item.wish
+    shown, stopped = (
+        (None, "") if row.ended_at else asking.shown(session, row, wish.policy, wish.given)
+    )
     return SimpleNamespace(
         actions=list(means[1]),
         holds=asking.held_there(session, row),
         given=[
             SimpleNamespace(name=item.names.get(one.by, one.by), at=one.at, counts=one.counts)
-            for one in given
+            for one in wish.given
         ],
-        needed=shown.needed if shown else item.wish.needed,
+        needed=shown.needed if shown else wish.needed,
         missing=shown.missing if shown else 0,
         reviewed=bool(shown and shown.reviewed),
-        policy=item.wish.policy.kind.value if item.wish.policy.id else "",
+        policy=wish.policy.kind.value if wish.policy.id else "",
         expires_at=row.expires_at,
         version=shown.version if shown else "",
         stopped=stopped,
-        mine=item.wish.settled_by_me,
+        mine=wish.settled_by_me,
         said=row.details.get("said", ""),
         cause=row.details.get("cause", ""),
     )

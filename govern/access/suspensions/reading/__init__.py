@@ -16,6 +16,7 @@ from govern.access.suspensions.reading.single import (
     held,
     progress,
     releases,
+    releases_of,
 )
 from govern.access.suspensions.reading.standings import (
     Progress,
@@ -48,6 +49,7 @@ __all__ = [
     "progress",
     "released",
     "releases",
+    "releases_of",
     "strictest",
     "titles",
 ]

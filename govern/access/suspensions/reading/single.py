@@ -21,6 +21,7 @@ from govern.access.suspensions.reading.standings import Standing, may_see
 from govern.access.suspensions.targets import covered
 from govern.audit import EventType
 from govern.audit.log import ACTS, Entry
+from govern.db import Inquiry, together
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -100,13 +101,19 @@ def detail(
 
 def releases(session: OrmSession, suspension_id: str, *, by: Principal) -> list[Released]:
     """Who and what was let out early, the first first, as far as the caller may know of them."""
+    found: list[Released] = together(session, releases_of(suspension_id, by=by))[0]
+    return found
+
+
+def releases_of(suspension_id: str, *, by: Principal) -> Inquiry[list[Released]]:
+    """The same, to be asked along with others."""
     clients = may_see(by)
     row, owner = SuspensionRelease, aliased(Project)
     query = (
         select(
-            row,
-            func.coalesce(Subject.external_id, Project.code, Dataset.code),
-            func.coalesce(Subject.full_name, Project.code, Dataset.code),
+            row.recorded_at, row.id, row.kind, row.target_id,
+            func.coalesce(Subject.external_id, Project.code, Dataset.code).label("code"),
+            func.coalesce(Subject.full_name, Project.code, Dataset.code).label("name"),
         )
         .outerjoin(Subject, Subject.id == row.target_id)
         .outerjoin(Project, Project.id == row.target_id)
@@ -115,7 +122,7 @@ def releases(session: OrmSession, suspension_id: str, *, by: Principal) -> list[
         .where(row.suspension_id == suspension_id)
         .order_by(row.recorded_at, row.id)
         .limit(EVENTS_SHOWN)
-    )
+    )  # fmt: skip
     if clients is not None:
         known = select(Grant.id).where(Grant.subject_id == Subject.id, Grant.client_id.in_(clients))
         query = query.where(
@@ -125,12 +132,14 @@ def releases(session: OrmSession, suspension_id: str, *, by: Principal) -> list[
                 owner.client_id.in_(clients),
             )
         )
-    return [
-        Released(
-            kind=Scope(row.kind), target_id=row.target_id, code=code, name=name, at=row.recorded_at
-        )
-        for row, code, name in session.execute(query)
-    ]
+
+    def told(rows: list[tuple[Any, ...]]) -> list[Released]:
+        return [
+            Released(kind=Scope(kind), target_id=target, code=code, name=name, at=at)
+            for at, _, kind, target, code, name in sorted(rows)
+        ]
+
+    return Inquiry(query, told)
 
 
 def _events(session: OrmSession, suspension_id: str, *, by: Principal) -> list[Happened]:

@@ -9,7 +9,7 @@ from flask import render_template, request
 from flask_babel import gettext as _
 
 from govern import errors, permissions
-from govern.access import evaluation, names, uses
+from govern.access import evaluation, uses
 from govern.audit import decisions, searching
 from govern.audit.decisions import AccessKind
 from govern.web import guard, problems
@@ -35,9 +35,9 @@ def access_log() -> ResponseReturnValue:
     wrong: dict[str, str] = {}
     with base.showing() as session:
         page = _page(session, typed, wrong, by=by)
-        called = uses.called(session, page.rows, by=by) if page else {}
-        clients = permissions.scope(by, "log:read")
-        codes = names.of(session, clients or ())
+        called = uses.called(session, page.rows if page else (), by=by)
+    clients = permissions.scope(by, "log:read")
+    codes = [called[one] for one in clients or () if one in called]
     return render_template(
         "auditor/access.html",
         rows=[_shown(row, called, whole=clients is None) for row in page.rows] if page else [],
@@ -49,7 +49,7 @@ def access_log() -> ResponseReturnValue:
         filter=typed,
         errors=wrong,
         redacted=_("You read what concerns %(clients)s alone. Other people and systems are shown "
-                   "by their ids.", clients=", ".join(sorted(codes.values()))) if codes else "",
+                   "by their ids.", clients=", ".join(sorted(codes))) if codes else "",
     ), 422 if wrong else 200  # fmt: skip
 
 

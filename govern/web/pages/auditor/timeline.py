@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from flask import render_template, request
 from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
-from govern.access import holdings, places, timeline
+from govern.access import holdings, timeline
 from govern.audit import reading
-from govern.identity import subjects
 from govern.web import exports, guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import blueprint, instant
@@ -21,9 +20,7 @@ from govern.web.pages.auditor.filters import blueprint, instant
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
-    from govern.access.clients import Client
     from govern.access.timeline import Band, Bar, Timeline
-    from govern.db import Session
     from govern.principal import Principal
 
 _FIELDS = ("target", "from", "to")
@@ -123,12 +120,11 @@ def _asked(
         begin = begin or end - _USUAL
         name, person = code, None
         if kind in {"person", "subject"}:
-            person = _person(session, code, by=by)
+            person = holdings.person(session, code, by=by)
             kind, code, name = "subject", person.id, person.full_name
         found = timeline.of(
             session, kind, code, begin=begin, end=end, after=request.args.get("after", ""), by=by
         )
-        client = _client(session, kind, code, by=by)
         reading.note(
             guard.database(), "timeline", subject=person.id if person else None,
             detail={"kind": kind, "from": clock.text(found.begin), "to": clock.text(found.end)},
@@ -139,28 +135,18 @@ def _asked(
         what=name if person else f"{kind}:{name}",
         begin=found.begin.strftime("%Y-%m-%d %H:%M"), end=found.end.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
-    pack_url = _pack_url(client, found) if client and base.may("log:export", client.id) else None
+    # Whose evidence pack would hold what was asked about, where that is one client's.
+    pack = kind in {"client", "project"} and base.may("log:export", found.place.client)
+    pack_url = _pack_url(found) if pack else None
     return found, str(title), person is not None, pack_url
 
 
-def _client(session: Session, kind: str, code: str, *, by: Principal) -> Client | None:
-    """Whose evidence pack would hold what was asked about, where that is one client's."""
-    if kind == "client":
-        return places.find_client(session, code, by=by)
-    return places.find_project(session, code, by=by)[1] if kind == "project" else None
-
-
-def _pack_url(client: Client, found: Timeline) -> str:
+def _pack_url(found: Timeline) -> str:
     """The export's form, filled: one more press gives the pack of that client and time."""
     typed = {"from": f"{found.begin:%Y-%m-%dT%H:%M}"}
     if clock.utcnow() - found.end > _MINUTE:  # else until the moment of the export
         typed["to"] = f"{found.end + _MINUTE:%Y-%m-%dT%H:%M}"
-    return f"/log/export?{urlencode({'format': exports.PACK, 'log': client.code, **typed})}"
-
-
-def _person(session: Session, reference: str, *, by: Principal) -> Any:
-    known = subjects.lookup(session, reference)
-    return holdings.person(session, known.id if known is not None else reference, by=by)
+    return f"/log/export?{urlencode({'format': exports.PACK, 'log': found.place.code, **typed})}"
 
 
 def picture(found: Timeline, *, of_person: bool) -> Picture:

@@ -12,7 +12,7 @@ from flask import render_template, request, send_file
 from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
-from govern.access import clients, entitlements, evaluation, exposure, names
+from govern.access import clients, entitlements, evaluation, exposure
 from govern.audit import lines, reading
 from govern.web import guard, problems
 from govern.web.pages import base
@@ -66,19 +66,18 @@ def who() -> ResponseReturnValue:
 def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
     kind, code = _parted(target)
     with base.showing() as session:
-        asked = at or clock.now(session)
+        place = exposure.placed(session, kind, code, by=by)
+        asked = at or place.now
         found = evaluation.search(
             session, action="read", kind=kind, code=code, at=at,
             after=request.args.get("after", ""), limit=PEOPLE + 1, by=by,
         )  # fmt: skip
-        client_id = _client_of(session, kind, code)
         reading.note(
-            guard.database(), "who", client=client_id,
+            guard.database(), "who", client=place.client,
             detail={"at": clock.text(asked), "kind": kind}, by=by,
         )  # fmt: skip
         meant = entitlements.meanings(session, at)
-        size = reading.size_at(session, client_id, at, by=by)
-        log_name = names.of(session, [client_id])[client_id]
+        size = reading.size_at(session, place.client, at, by=by)
     rows = found[:PEOPLE]
     return {
         "asked": True,
@@ -86,7 +85,7 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
             "Who could look at %(target)s at %(at)s UTC",
             target=f"{kind}:{code}", at=base.exact(asked),
         ),
-        "log": log_name,
+        "log": place.code,
         "as_of": size,
         "rows": [
             {
