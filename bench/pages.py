@@ -2,7 +2,12 @@
 
 The pages are found in the application's own map of addresses, so a new one is measured without
 being named here; `TYPED` adds what people type into their filters. Each is asked for over HTTP by
-one reader at a time. The floor is /healthz, asked in the same run.
+one reader at a time: a few times, and often where that says it may be slow. The floor is /healthz,
+asked in the same run.
+
+Beside the time that the reader waits stands the processor time that the server and the database
+took for it, by the kernel's own count: that a page waits long and takes little of it tells of the
+machine, and not of the page.
 
 `BENCH_PEOPLE` makes a smaller world, for a quick look.
 """
@@ -13,12 +18,14 @@ import http.client
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from bench import servers, world
 from bench.figures import KINDS, Figure, percentile, store
@@ -37,9 +44,8 @@ from tests.factory import PASSWORD, World
 from tests.web.rehearsing import things
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from flask import Flask
     from sqlalchemy import Table
 
     from govern.access.clients import Client
@@ -47,8 +53,11 @@ if TYPE_CHECKING:
 
 PEOPLE = int(os.environ.get("BENCH_PEOPLE", "1000000"))
 DECISIONS = PEOPLE // 2  # rows of the access log
-ASKED = 40  # times that each page is asked for
-LONGEST = 20  # seconds, after which a page is not asked for again
+ASKED = 5  # times that each page is asked for
+ASKED_OFTEN = 40  # the same of a page of which one answer took longer than
+SUSPICIOUS = 30  # milliseconds
+LONGEST = 4  # seconds, after which a page is not asked for again
+SLOW = 150  # milliseconds, which no page is to take
 HTML = "text/html"
 # Whose pages: the name of the role, which it is, whether over one client alone, and the addresses
 # that it works with. What only differs in who asks is asked for once.
@@ -90,7 +99,7 @@ def run() -> Iterator[Figure]:
     for kind in KINDS:
         with store(kind) as database:
             found = filled(database, PEOPLE, decisions=DECISIONS)
-            yield from _measured(kind, database, found)
+            yield from measured(kind, database, found, pages(database, found.things))
 
 
 # --- the world ---------------------------------------------------------------------------------
@@ -187,15 +196,16 @@ def signed_in(there: World, person: Subject) -> str:
 # --- the pages ---------------------------------------------------------------------------------
 
 
-def addresses(app: Flask, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def pages(database: Database, found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each page's rule and address, about the large things where it is about one."""
-    pages = []
+    app = create_app(database.settings)
+    app.extensions["govern"].dispose()
+    known = []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         guarded = getattr(app.view_functions[rule.endpoint], "govern_guard", "signed_in")
         if "GET" in (rule.methods or ()) and guarded == "signed_in" and rule.rule != "/static":
-            pages.append((rule.rule, _filled_in(rule.rule, found)))
-    pages += [(path, path.format_map(found)) for path in TYPED]
-    return pages
+            known.append((rule.rule, _filled_in(rule.rule, found)))
+    return [*known, *((path, path.format_map(found)) for path in TYPED)]
 
 
 def _filled_in(rule: str, found: Mapping[str, Any]) -> str:
@@ -208,55 +218,133 @@ def _filled_in(rule: str, found: Mapping[str, Any]) -> str:
     return re.sub(r"<([^>]+)>", value, rule)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came for a page, and the milliseconds of waiting and of processors that it took."""
+
+    status: int
+    content: str
+    waited: float
+    worked: float
+
+
 class Reader:
     """One browser of someone who is signed in, its connection kept open."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, workers: Workers) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         self._headers = {"Cookie": f"{guard.COOKIE}={token}", "Accept": HTML}
+        self._workers = workers
 
-    def get(self, path: str) -> tuple[int, str, float]:
-        """The status, the kind of what came, and how many milliseconds that took."""
-        begun = time.perf_counter()
+    def get(self, path: str) -> Answer:
+        """Ask for a page, once."""
+        before, begun = self._workers.nanoseconds(), time.perf_counter()
         self._connection.request("GET", path, headers=self._headers)
         answer = self._connection.getresponse()
         answer.read()
-        took = (time.perf_counter() - begun) * 1000
-        return answer.status, answer.headers.get_content_type(), took
+        waited = (time.perf_counter() - begun) * 1000
+        worked = (self._workers.nanoseconds() - before) / 1_000_000
+        return Answer(answer.status, answer.headers.get_content_type(), waited, worked)
 
 
-def _measured(kind: str, database: Database, found: Filled) -> Iterator[Figure]:
-    app = create_app(database.settings)
-    pages = addresses(app, found.things)
-    app.extensions["govern"].dispose()
-    taken: dict[str, list[float]] = {}
-    floor: list[float] = []
-    with servers.govern(database) as url:
+class Workers:
+    """Who works for a page: the server's processes, the followers apart, and the database's own."""
+
+    def __init__(self, database: Database, serving: int) -> None:
+        self._database = database
+        self._processes = list(_begun_by(serving))
+        self._backends: list[str] = []
+
+    def look(self) -> None:
+        """Learn which connections there are by now."""
+        if self._database.is_postgresql:
+            own = text("SELECT pid::text FROM pg_stat_activity WHERE datname = current_database()")
+            with self._database.reading() as session:
+                self._backends = list(session.execute(own).scalars())
+
+    def nanoseconds(self) -> int:
+        """What all of their threads have run so far."""
+        found = 0
+        for process in (*self._processes, *self._backends):
+            for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
+                with suppress(OSError):  # it ended just now
+                    found += int(thread.read_text().split()[0])
+        return found
+
+
+def _begun_by(process: int | str) -> Iterator[str]:
+    """The processes that one began, and those that these did."""
+    for thread in Path(f"/proc/{process}/task").glob("*/children"):
+        for each in thread.read_text().split():
+            yield each
+            yield from _begun_by(each)
+
+
+def measured(
+    kind: str, database: Database, found: Filled, wanted: Sequence[tuple[str, str]]
+) -> Iterator[Figure]:
+    """The slowest page first; at the end how many were slow."""
+    taken: dict[str, list[Answer]] = {}
+    floor: list[Answer] = []
+    with servers.serving(database) as (url, process):
+        workers = Workers(database, process)
         for role, person in found.people.items():
-            reader = Reader(url, signed_in(found.world, person))
-            for name, path in pages:
+            reader = Reader(url, signed_in(found.world, person), workers)
+            for name, path in wanted:
                 if not re.match(ROLES[role][2], path):
                     continue
-                floor.append(reader.get("/healthz")[2])
-                times = _times(reader, path)
-                if times:
-                    taken[f"{role}: {name}"] = times
-    least = {share: percentile(floor, share) for share in (0.5, 0.95)}
-    for name, times in sorted(taken.items(), key=lambda one: -percentile(one[1], 0.95)):
-        for share, word in ((0.95, "p95"), (0.5, "p50")):
+                workers.look()
+                floor.append(reader.get("/healthz"))
+                answers = _asked(reader, path)
+                if answers:
+                    taken[f"{role}: {name}"] = answers
+    least = Waits.of(floor)
+    slowest = sorted(
+        ((Waits.of(answers), name, len(answers)) for name, answers in taken.items()), reverse=True
+    )
+    for own, name, times in slowest:
+        for word, value, bare in zip(("p95", "p50", "processor"), own, least, strict=True):
             yield Figure(
-                bench="pages", name=f"{name}, {word}", database=kind,
-                value=percentile(times, share), unit="ms", floor=least[share], n=len(times),
+                bench="pages", name=f"{name}, {word}", database=kind, value=value, unit="ms",
+                floor=bare, n=times,
             )  # fmt: skip
+    waits, works = (
+        sum(value > SLOW for value in values)
+        for values in zip(*((own.p95, own.worked) for own, _, _ in slowest), strict=True)
+    )
+    for word, number in (("p95", waits), ("processor", works)):
+        yield Figure(
+            bench="pages", name=f"pages over {SLOW} ms, {word}", database=kind, value=number,
+            unit="pages", n=len(slowest),
+        )  # fmt: skip
 
 
-def _times(reader: Reader, path: str) -> list[float]:
-    """How long each answer took; none where it is no page, or not one of theirs."""
-    status, content, _ = reader.get(path)
-    if status != http.HTTPStatus.OK or content != HTML:
+class Waits(NamedTuple):
+    """Milliseconds: the 95th percentile and the median of waiting, and the median of working."""
+
+    p95: float
+    p50: float
+    worked: float
+
+    @classmethod
+    def of(cls, answers: Sequence[Answer]) -> Waits:
+        """Those of some answers."""
+        waited = [answer.waited for answer in answers]
+        worked = [answer.worked for answer in answers]
+        return cls(percentile(waited, 0.95), percentile(waited, 0.5), percentile(worked, 0.5))
+
+
+def _asked(reader: Reader, path: str) -> list[Answer]:
+    """Some answers, but for the first; none where it is no page, or not one of theirs."""
+    first = reader.get(path)
+    if first.status != http.HTTPStatus.OK or first.content != HTML:
         return []
-    reader.get(path)
-    times: list[float] = []
-    while len(times) < ASKED and sum(times) < LONGEST * 1000:
-        times.append(reader.get(path)[2])
-    return times
+    answers: list[Answer] = []
+    end = time.monotonic() + LONGEST
+    wanted = ASKED
+    while len(answers) < wanted and (not answers or time.monotonic() < end):
+        answers.append(reader.get(path))
+        assert answers[-1].status == http.HTTPStatus.OK, path
+        if answers[-1].waited > SUSPICIOUS:
+            wanted = ASKED_OFTEN
+    return answers

@@ -1,15 +1,20 @@
-"""The benches' worlds: they write rows by place, which a new column would put one out of step."""
+"""The benches' worlds: they write rows by place, which a new column would put one out of step.
+
+And of a bench that takes minutes, that it runs to its end, made small.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench import pages
 from bench import world as benched
 from govern.access import evaluation
 from govern.access.evaluation import Question
 from tests.factory import OPERATOR
 
 if TYPE_CHECKING:
+    from govern.db import Database
     from tests.factory import World
 
 
@@ -19,3 +24,21 @@ def test_who_was_written_as_barely_as_can_be_is_let_in(world: World) -> None:
     (code,) = benched.grow(world.store, people=1, grants_each=1)
     asked = Question(subject=code, action="annotate", kind="project", code=project.code)
     assert evaluation.decide(world.store, asked, by=OPERATOR).permit
+
+
+def test_pages_are_measured_by_waiting_and_by_work_the_slowest_first(
+    store: Database, database: str
+) -> None:
+    found = pages.filled(store, 120, decisions=20)
+    known = pages.pages(store, found.things)
+    assert {path for _, path in known} >= {"/people", "/log", f"/people/{found.things['subject']}"}
+    asked = [one for one in known if one[1] in {"/people", "/pause/preview?subject=L0000060"}]
+    found.people.pop("auditor")
+    figures = list(pages.measured(database, store, found, asked))
+    told = {figure.name: figure for figure in figures}
+    of_people = [told[f"admin: /people, {each}"] for each in ("p95", "p50", "processor")]
+    assert all(one.value > 0 and one.n >= pages.ASKED and one.floor for one in of_people)
+    waits = [figure.value for figure in figures if figure.name.endswith(", p95")][:-1]
+    assert waits == sorted(waits, reverse=True)
+    assert told["pages over 150 ms, p95"].n == len(waits)
+    assert "contractor: /people, p95" not in told
