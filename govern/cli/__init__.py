@@ -23,6 +23,7 @@ from govern.cli import (
     server,
     streaming,
     suspending,
+    uses,
     witnesses,
 )
 from govern.cli.frame import EXIT, govern, main
@@ -53,5 +54,6 @@ __all__ = [
     "server",
     "streaming",
     "suspending",
+    "uses",
     "witnesses",
 ]
