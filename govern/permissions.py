@@ -42,6 +42,7 @@ _API = frozenset({
     "log:read", "integration:read",
     "catalogue:write", "project:end", "subject:write", "subject:offboard",
     "subject:erase", "grant:issue", "grant:revoke", "suspension:open", "suspension:lift",
+    "hold:set",
 })  # fmt: skip
 _HOUSEKEEPING = frozenset({"key:rotate", "log:expire", "log:stream", "log:witness"})
 

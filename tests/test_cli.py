@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from sqlalchemy import func, select, text
 from govern import cli, clock, errors
 from govern.access import suspensions
 from govern.access.suspensions import particulars
-from govern.audit import EventType, sealing
+from govern.audit import EventType, exporting, sealing
 from govern.audit.log import Checkpoint, Entry, Log
 from govern.cli import access, docs, followers
 from govern.identity import activation, integrations, sessions
@@ -863,6 +864,37 @@ def test_a_filtered_export_shows_only_what_was_asked_for(
     key = run("log", "key").out.strip()
     assert run("log", "verify", str(out), "--key", key).status == 0
     assert run("log", "export", "--out", str(out), "--client", "NOBODY").status == 1
+
+
+def test_an_export_is_made_in_the_background_and_fetched_until_it_expires(
+    run: Callable[..., Ran], paused: tuple[str, Any, Any], world: World, tmp_path: Path
+) -> None:
+    asked = run("log", "ask", "--format", "csv", "--json").json
+    assert asked["state"] == "waiting"
+    assert f"{asked['id']} waiting: 0 of" in run("log", "asked").out
+    out = tmp_path / "log.csv"
+    fetch = ("log", "fetch", asked["id"], "--out", str(out))
+    early = run(*fetch)
+    assert (early.status, early.out, out.exists()) == (1, "", False)
+    assert "not ready" in early.err
+    assert exporting.work(world.store) == 1
+    (ready,) = run("log", "asked", "--json").json["exports"]
+    assert (ready["state"], ready["entries"]) == ("ready", asked["of"])
+    fetched = run(*fetch, "--json")
+    assert (fetched.status, fetched.json["sha256"]) == (0, ready["sha256"])
+    assert sha256(out.read_bytes()).hexdigest() == ready["sha256"]
+    key = run("log", "key").out.strip()
+    assert run("log", "verify", str(out), "--key", key).status == 0
+    with clock.at(clock.utcnow() + timedelta(days=world.store.settings.export_days, seconds=1)):
+        late = run(*fetch)
+    assert late.status == 1
+    assert "ask for it anew" in late.err
+    assert run("log", "fetch", "exp_none", "--out", str(out)).status == 1
+    page = tmp_path / "entry.html"
+    assert run("log", "receipt", "house", "1", "--out", str(page)).status == 0
+    proved = run("log", "verify-receipt", str(page), "--key", key, "--json").json
+    assert (proved["ok"], proved["entries"][0]["seq"]) == (True, 1)
+    assert run("log", "receipt", "BOREAL", "0", "--out", str(page)).status == 1
 
 
 def test_a_failed_export_leaves_no_file(run: Callable[..., Ran], tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ MAY = {
         "identity:link",
         "log:export",
         "log:expire",
-        "hold:set",
         "log:stream",
         "log:witness",
         "decision:ask",

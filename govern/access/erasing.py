@@ -1,22 +1,25 @@
 """Erasure: what is personal of someone who has left goes for good, and every proof stays whole.
 
 Gone are the person's particulars, what their authenticators, sessions and links hold, what was
-written about them alone, and the values and salts beside the log's entries that refer to them. What
-stays is opaque: their id, instants, grants, and who acted. One `subject.erased` entry in each log
-that had values of theirs accounts for what is missing there; the entries themselves never change.
+written about them alone, filters kept to find them, and the values and salts beside the log's
+entries that refer to them. What stays is opaque: their id, instants, grants, and who acted. One
+`subject.erased` entry in each log that had values of theirs accounts for what is missing there; the
+entries themselves never change.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import LargeBinary, and_, delete, func, select, text, update
+from sqlalchemy import LargeBinary, and_, func, select, text, update
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
 from govern.access import names, offboarding
+from govern.access.bulk import BulkAct
 from govern.access.grants import Grant
 from govern.access.lists import SavedFilter
 from govern.access.requests import Request
@@ -84,8 +87,7 @@ def erase(session: Session, subject: Subject, *, reason: str, by: Principal) -> 
         if session.execute(now).scalar_one() != seen or _values(session, subject, alone):
             raise Again
 
-    rows = _empty_rows(session, subject)
-    session.execute(delete(SavedFilter).where(SavedFilter.owner_id == subject.id))
+    rows = _empty_rows(session, subject) + _empty_texts(session, subject)
     written = [*_written_about(session, subject, alone)]
     links = session.execute(
         select(IdentityLink).where(
@@ -225,6 +227,31 @@ def _empty_rows(session: Session, subject: Subject) -> int:
         )
         count += int(cast("Any", done).rowcount)
     return count
+
+
+def _empty_texts(session: Session, subject: Subject) -> int:
+    """What others typed that tells their address, external id or whole name; how many texts.
+
+    Filters that anybody kept to find them go, as do their own; in the reason of an act over a list
+    they are called erased.
+    """
+    told = [re.escape(each) for each in (subject.email, subject.external_id, subject.full_name)]
+    naming = re.compile(rf"(?<!\w)({'|'.join(told)})(?!\w)", re.IGNORECASE)
+    kept = [
+        row
+        for row in session.execute(select(SavedFilter)).scalars()
+        if row.owner_id == subject.id or any(map(naming.search, (row.name, *row.filters.values())))
+    ]
+    acts = [
+        row
+        for row in session.execute(select(BulkAct).where(BulkAct.reason != "")).scalars()
+        if naming.search(row.reason)
+    ]
+    for one in kept:
+        session.delete(one)
+    for act in acts:
+        act.reason = naming.sub(NAME, act.reason)[:500]
+    return len(kept) + len(acts)
 
 
 def _nothing(column: Column[Any]) -> Any:

@@ -18,6 +18,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Again, Audited, Base, Id, new_id
+from govern.principal import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -70,11 +71,13 @@ def place(session: Session, client_id: str, *, reason: str, by: Principal) -> Le
 def release(
     session: Session, client_id: str, *, reason: str, seen: str | None = None, by: Principal
 ) -> LegalHold:
-    """Release a client's hold; `Unknown` when there is none.
+    """Release a client's hold; `Unknown` when there is none. No program does.
 
     `seen` is the id of the hold that the caller looked at: any other is `Stale`.
     """
     permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
+    if by.kind is Kind.INTEGRATION:
+        raise errors.Forbidden("A person releases a hold, no program.")
     _said(reason)
     row = of(session, client_id)
     if row is None:

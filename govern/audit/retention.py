@@ -7,6 +7,7 @@ keeps (GOVERN_ACCESS_LOG_DAYS).
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Again, Audited, Base, Id
+from govern.principal import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -51,7 +53,7 @@ def keep(
     """Set a client's days; `Invalid` when they are fewer than the installation's.
 
     What was recorded as expired before goes all the same. `seen` is the `version` that the caller
-    looked at: any other is `Stale`.
+    looked at: any other is `Stale`. A program may only have rows stay longer.
     """
     permissions.require(by, "hold:set", client=client_id, now=clock.now(session))
     if not reason.strip():
@@ -69,8 +71,11 @@ def keep(
     if seen is not None and seen != version(session, client_id):
         raise errors.Stale("Someone set other days meanwhile: look at them first.", field="days")
     before = (row.days, row.recorded_at) if row is not None else None
-    if (row.days if row is not None else None) == days:
+    present = row.days if row is not None else None
+    if present == days:
         raise errors.AlreadyExists("Their rows stay that long already.", field="days")
+    if by.kind is Kind.INTEGRATION and _as_long(days, least) < _as_long(present, least):
+        raise errors.Forbidden("A person may have rows go sooner, no program.", field="days")
 
     def recheck(session: OrmSession) -> None:
         query = select(AccessRetention.days, AccessRetention.recorded_at).where(
@@ -89,6 +94,11 @@ def keep(
         refs={"client": client_id}, data={"days": days}, private={"reason": reason},
         stamps=[(row, "recorded_at")], recheck=recheck,
     )  # fmt: skip
+
+
+def _as_long(days: int | None, least: int) -> float:
+    """Days to compare by: of the installation where none are set, and 0 is for ever."""
+    return (least if days is None else days) or math.inf
 
 
 def of(session: OrmSession, client_id: str) -> int | None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from govern import clock
-from govern.access import suspensions
+from govern.access import names, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import Heard
-from govern.audit import reading
+from govern.audit import reading, receipts
+from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
-from govern.cli.evidence import whole
+from govern.cli.evidence import log, whole
 from govern.cli.frame import Desk, govern, json_option, number, pass_desk, reference
 
 if TYPE_CHECKING:
@@ -80,6 +81,39 @@ def receipt(desk: Desk, /, *, id: str, out: Path, client: str) -> None:
     desk.tell(
         suspensions.receipts.facts(found) | {"out": str(out)},
         f"{out}: entry {found.opened.seq:,} of {found.client}’s log, proved.",
+        f"Verify it with: govern log verify-receipt {out} --key '{Signer(desk.settings).key}'",
+    )
+
+
+@log.command("receipt")
+@click.argument("log_code", metavar="LOG")
+@click.argument("seq", metavar="ENTRY", type=click.IntRange(0, 2**53))
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
+    help="The HTML file to write.",
+)  # fmt: skip
+@json_option
+@pass_desk
+def entry_receipt(desk: Desk, /, *, log_code: str, seq: int, out: Path) -> None:
+    """Write the receipt of one entry: a page that proves that it is in the log.
+
+    LOG is a client's code, or `house`. It holds the entry byte for byte with its inclusion proof
+    and a signed head (C2SP tlog-proof).
+
+    Example: govern log receipt ASTER 334 --out entry.html
+    """
+    database = desk.database
+    Signer(desk.settings).sign(database)  # so that the newest entry is proved too
+    with database.reading() as session:
+        log_id = names.log_of(session, log_code, by=desk.by)
+        document = receipts.of_entry(session, log_id, seq, by=desk.by)
+    client = None if log_id == HOUSE else log_id
+    reading.note(database, "receipt", client=client, detail={"entry": seq}, by=desk.by)
+    with whole(out) as file:
+        file.write(document)
+    desk.tell(
+        {"log": log_code, "seq": seq, "out": str(out)},
+        f"{out}: entry {seq:,} of the log of {log_code}, proved.",
         f"Verify it with: govern log verify-receipt {out} --key '{Signer(desk.settings).key}'",
     )
 

@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import LargeBinary, String, insert, select, text
 
 from govern import clock, errors
-from govern.access import deriving, erasing, offboarding
+from govern.access import deriving, erasing, lists, offboarding
+from govern.access.bulk import BulkAct
+from govern.access.lists import SavedFilter
 from govern.audit import export, fsck, holding, verify
 from govern.audit.export import Filter
 from govern.audit.record import RECORDED
@@ -71,6 +73,21 @@ def known(world: World, name: str = "Quetzal") -> Subject:
     return found
 
 
+def typed_by_others(world: World, neighbour: Subject) -> None:
+    """Filters kept to find them and another, and a reason that names them."""
+    admin = person(world.staff())
+    for words in ("QUETZAL-7", "quetzal@people.example", neighbour.external_id):
+        asked = lists.Asked(filters={"q": words})
+        world.do(
+            lambda s, asked=asked, words=words: lists.save(
+                s, lists.PEOPLE, asked, name=f"like {words}", shared=True, by=admin
+            )
+        )
+    put(world, BulkAct, {"id": "blk_1", "act": "revoke", "details": {}, "number": 1,
+                         "reason": "Told by quetzal ii (Quetzal-7), and P17", "digest": "",
+                         "ordered_by": "operator:tester", "made_at": clock.utcnow()})  # fmt: skip
+
+
 def test_nothing_that_names_them_is_left_and_every_proof_is(world: World) -> None:
     store, now = world.store, clock.utcnow()
     one, other = (world.project(code, client=world.client(f"{code}-c")) for code in ("P1", "P2"))
@@ -97,6 +114,7 @@ def test_nothing_that_names_them_is_left_and_every_proof_is(world: World) -> Non
     ]  # fmt: skip
     for table, values in rows:
         put(world, table, values)
+    typed_by_others(world, neighbour)
     assert len(left(store)) > 10
     world.do(
         lambda s: offboarding.offboard(
@@ -107,6 +125,13 @@ def test_nothing_that_names_them_is_left_and_every_proof_is(world: World) -> Non
 
     done = erase(world, subject)
     assert left(store) == []
+    with store.reading() as session:
+        (act, kept) = (
+            session.execute(select(each)).scalar_one() for each in (BulkAct, SavedFilter)
+        )
+        assert (act.reason, kept.filters) == (
+            "Told by erased (erased), and P17", {"q": neighbour.external_id},
+        )  # fmt: skip
     assert done.values > 8
     logs = ["house", one.client_id, other.client_id]
     told = {log_id: world.entries(log_id, "subject.erased") for log_id in logs}

@@ -11,6 +11,9 @@ import pytest
 
 from govern import clock, errors
 from govern.access import recovering
+from govern.audit import exporting, exports
+from govern.audit.export import Filter
+from govern.audit.signer import Signer
 from govern.identity import (
     account,
     activation,
@@ -104,6 +107,44 @@ def test_a_recovery_is_told_of_at_once_its_link_a_day_later_and_its_use_afterwar
         )
     assert round_(world, START + recovery.COOLING + 3 * MINUTE) == 1
     assert box.to(subject.email)[2]["Subject"] == "Your account was recovered"
+
+
+def test_who_asked_for_an_export_is_told_once_that_it_is_ready_or_failed_and_of_no_client(
+    world: World, box: Mailbox, settings: Settings
+) -> None:
+    auditor = world.staff("auditor")
+    world.client("ASTER")
+    activated(world, auditor)
+
+    def made(at: datetime) -> None:
+        with clock.at(at):
+            Signer(settings).sign(world.store)
+            world.do(
+                lambda s: exports.ask(
+                    s, form="jsonl", where=Filter(), by=person(auditor, "auditor")
+                )
+            )
+            exporting.work(world.store)
+
+    made(START)
+    assert [round_(world, START + minutes * MINUTE) for minutes in (1, 2)] == [1, 0]
+    (ready,) = box.to(auditor.email)
+    body = str(ready.get_content())
+    assert ready["Subject"] == "Your export is ready"
+    assert "2027-12-26 09:00 UTC is ready. Its file stays until 2028-01-02 09:00 UTC" in " ".join(
+        body.split()
+    )
+    assert "https://govern.example/log/exports" in body
+    settings.exports_dir.rename(settings.exports_dir.with_name("away"))
+    settings.exports_dir.write_bytes(b"")  # where no folder can be
+    made(START + 3 * MINUTE)
+    for minutes in range(4, 10):
+        with clock.at(START + minutes * MINUTE):
+            exporting.work(world.store)
+    assert round_(world, START + 10 * MINUTE) == 1
+    failed = box.to(auditor.email)[1]
+    assert failed["Subject"] == "Your export could not be made"
+    assert "ASTER" not in everything(box)
 
 
 def test_one_that_is_called_off_sends_no_link(world: World, box: Mailbox) -> None:

@@ -19,7 +19,7 @@ from govern.access import suspensions
 from govern.audit import decisions, sealing, verify
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.signer import Signer
-from govern.web.pages.auditor import proof
+from govern.web import verifying
 from tests.web.desks import counted, desk, told
 from tests.web.visitor import Visitor
 
@@ -437,7 +437,7 @@ def test_a_pack_of_a_client_and_a_period_is_two_clicks_and_the_page_verifies_it(
             archive.writestr(name, part)
     assert "reach.jsonl is not the file that was signed" in check(broken.getvalue())
     # A small file that would become a large one is not unpacked.
-    monkeypatch.setattr(proof, "_MOST_UNPACKED", 1000)
+    monkeypatch.setattr(verifying, "MOST_UNPACKED", 1000)
     assert "it unpacks to more than is checked here" in check(data)
 
     for wrong, words in (

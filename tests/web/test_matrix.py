@@ -8,6 +8,7 @@ down. How to read and to add a row stands at the head of that file.
 
 from __future__ import annotations
 
+import io
 import re
 from functools import partial
 from pathlib import Path
@@ -181,8 +182,10 @@ def test_programs_get_at_each_route_what_their_row_says(
 
     def ask(name: str, rule: Rule, method: str, caller: str, things: Things) -> str:
         client = browser if caller == "browser" else app.test_client()
-        kind = "data" if rule.rule.startswith("/oauth/") else "json"
         body = filled(WRITTEN["bodies"].get(name, {}), things)
+        kind = "data" if rule.rule.startswith("/oauth/") or "file" in body else "json"
+        if "file" in body:
+            body["file"] = (io.BytesIO(body["file"].encode()), "file")
         sent: Any = {} if method == "GET" else {kind: body}
         path, login = address(name, rule, things), begun.programs.get(caller)
         look = listen(begun, caller, f"{path} {sent}", leaked)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from govern.audit import lines, siem
 from govern.audit.verify.keys import open_checkpoint, opens_manifest, read_keys
-from govern.audit.verify.report import Findings, Proven, Report
+from govern.audit.verify.report import Findings, Proven, Report, all_here, entries
 from govern.tlog import merkle
 from govern.tlog.errors import TlogError
 
@@ -172,8 +172,7 @@ class _Check:
             proven = (tree.end, tree.root()) == (size, point.root) and shown == size
             if proven:
                 self._proves.append(
-                    f"{log} ({point.origin}): all {size} entries are here, unchanged, in order "
-                    f"and without a gap, as the key signed the first {size}."
+                    f"{log} ({point.origin}): {all_here(size)}, as the key signed the first {size}."
                 )
             else:
                 self._name("root", f"The entries of {log} are not the first {size} that the key "
@@ -209,5 +208,5 @@ class _Check:
                        "checkpoint that you kept: the log was rewritten, and signed anew by the "
                        "same key.", log=log, line=None)  # fmt: skip
         else:
-            self._proves.append(f"{log} continues the checkpoint of {kept.size} entries that you "
+            self._proves.append(f"{log} continues the checkpoint of {entries(kept.size)} that you "
                                 "kept.")  # fmt: skip

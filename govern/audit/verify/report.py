@@ -57,6 +57,18 @@ class Report:
     does_not_prove: tuple[str, ...]
 
 
+def entries(number: int) -> str:
+    """So many entries, in words."""
+    return f"{number} entr{'y' if number == 1 else 'ies'}"
+
+
+def all_here(size: int) -> str:
+    """That a log is in the file from its first entry to its last, in words."""
+    if size == 1:
+        return "its one entry is here, unchanged"
+    return f"all {size} entries are here, unchanged, in order and without a gap"
+
+
 class Findings:
     """The damages named so far; beyond the first thousand they are counted by kind and log."""
 

@@ -23,7 +23,7 @@ from govern.audit.verify.keys import (
 )
 from govern.audit.verify.pieces import Head, Pieces
 from govern.audit.verify.plain import Ahead
-from govern.audit.verify.report import Findings, Proven, Report
+from govern.audit.verify.report import Findings, Proven, Report, all_here, entries
 from govern.audit.verify.source import Lines
 from govern.tlog.errors import TlogError, UnsignedNoteError
 
@@ -305,7 +305,7 @@ class _Check:
             else:
                 self.proves.append(
                     f"The tail of {head.log} is proven up to entry {kept.size - 1}, by the "
-                    f"checkpoint of {kept.size} entries that you kept: none of these was removed "
+                    f"checkpoint of {entries(kept.size)} that you kept: none of these was removed "
                     "or changed since."
                     if kept.size
                     else f"{head.log} continues the empty log whose checkpoint you kept."
@@ -326,7 +326,9 @@ class _Check:
             else:
                 compared += bool(head.marks[point.size])
         if compared:
-            self.proves.append(f"{compared} signed heads beside the log agree with its entries.")
+            heads = "signed head" if compared == 1 else "signed heads"
+            agree = "agrees" if compared == 1 else "agree"
+            self.proves.append(f"{compared} {heads} beside the log {agree} with its entries.")
 
     def _compare_witnessed(self) -> None:
         for head in self.heads:
@@ -368,7 +370,7 @@ class _Check:
             left_out = head.size - head.shown
             whole = head.log not in damaged
             shown = (
-                f"all {head.size} entries are here, unchanged, in order and without a gap"
+                all_here(head.size)
                 if not left_out
                 else f"{head.shown} of {head.size} entries are here, unchanged and each in its "
                 f"place; the other {left_out} are left out by the filter, and counted"
@@ -398,11 +400,12 @@ class _Check:
             self.doubts.append("Anything about logs that the reader of this file may not see.")
         if self.erased:
             count = f"{self.erased} personal value" + "s" * (self.erased != 1)
-            entries = sum(head.redactions.entries for head in self.heads)
+            accounting = sum(head.redactions.entries for head in self.heads)
             self.doubts.append(
                 f"What {count} said: erased before the file was made. The log accounts for it, by "
-                f"{entries} entr{'y' if entries == 1 else 'ies'} of type subject.erased."
+                f"{entries(accounting)} of type subject.erased."
             )
+            self.doubts.append("That no text of others on many people still names who was erased.")
         if self.vouched:
             self.proves.append(
                 "The file is as it was made, to the byte: its filter, time and counts are signed."

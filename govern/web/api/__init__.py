@@ -14,11 +14,13 @@ from govern.web.api import (
     exports,
     grants,
     histories,
+    keeping,
     lifting,
     log,
     openapi,
     people_lists,
     projects,
+    proving,
     requests,
     routes,
     subjects,
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from govern.web.api.routes import Operation
 
 PLACES = (
-    clients, projects, datasets, subjects, grants, suspensions, effect, people_lists, drills,
-    lifting, requests, log, exports, who, histories,
+    clients, keeping, projects, datasets, subjects, grants, suspensions, effect, people_lists,
+    drills, lifting, requests, log, exports, proving, who, histories,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 

@@ -120,6 +120,7 @@ class Row(Told):
     at: Instant
     kind: AccessKind
     principal: str = Field(description="Who asked, read or was refused.")
+    session: str | None = Field(description="Of a person's sign-in; null for a program's.")
     permit: bool | None = Field(description="Null for what is no decision.")
     reason: str | None
     subject: str | None
@@ -162,9 +163,9 @@ def _row(row: searching.Row, *, whole: bool) -> Row:
     return Row(
         id=decisions.row_id(guard.database().settings, row.writer, row.number),
         mark=row.mark if whole else None, at=row.at, kind=AccessKind(row.kind),
-        principal=row.principal, permit=row.permit, reason=row.reason, subject=row.subject_id,
-        client=row.client_id, resource=row.resource_id, action=row.action, as_of=row.as_of,
-        worked_at=row.worked_at, detail=row.detail,
+        principal=row.principal, session=row.session_id, permit=row.permit, reason=row.reason,
+        subject=row.subject_id, client=row.client_id, resource=row.resource_id, action=row.action,
+        as_of=row.as_of, worked_at=row.worked_at, detail=row.detail,
     )  # fmt: skip
 
 

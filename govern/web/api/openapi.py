@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from govern.access import idempotency
 from govern.web import guard
-from govern.web.api.routes import OK, PREFIX
+from govern.web.api.routes import JSON, OK, PARTS, PREFIX
 from govern.web.api.shapes import Problem
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _operation(item: Operation, schemas: _Schemas) -> Json:
     if more:
         found["description"] = " ".join(more.split())
     if item.body is not None:
-        content = {"application/json": {"schema": schemas.body(item.body)}}
+        content = {PARTS if item.parts else JSON: {"schema": schemas.body(item.body)}}
         found["requestBody"] = {"required": True, "content": content}
     return found
 
@@ -174,7 +174,7 @@ def _responses(item: Operation, schemas: _Schemas) -> Json:
         if isinstance(shape, tuple):
             told["content"] = {name: {"schema": {"type": "string"}} for name in shape}
         else:
-            told["content"] = {"application/json": {"schema": schemas.answer(shape)}}
+            told["content"] = {JSON: {"schema": schemas.answer(shape)}}
         if status != OK:
             told["headers"] = {"Location": {"required": True, "schema": {"type": "string"}}}
         found[str(status)] = told

@@ -8,7 +8,7 @@ says where its result can be read, and is answered with what stands there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/v1"
 MOST_BYTES = 1024 * 1024
+JSON, PARTS = "application/json", "multipart/form-data"
 OK, CREATED, ACCEPTED = 200, 201, 202
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -42,7 +43,8 @@ class Operation:
 
     What must not be done with the database in hand goes `before`, whose result the function is
     given as `ready`. `answers` has the shape told with each status, or the media types of a file.
-    What only `reads` changes nothing, whatever its method.
+    What only `reads` changes nothing, whatever its method. A body in `parts` is a form with a file
+    in it (RFC 7578), else JSON.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Operation:
     reads: bool
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    parts: bool = False
     most_bytes: int = MOST_BYTES
     before: Callable[..., Any] | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)
@@ -86,6 +89,21 @@ class Routes:
     def ask(self, path: str, answer: Any, *, body: type[BaseModel]) -> Callable[[View], View]:
         """Something to read whose question is too long for an address."""
         return self._add("POST", path, reads=True, body=body, answers={OK: answer})
+
+    def judge(
+        self,
+        path: str,
+        answer: Any,
+        *,
+        body: type[BaseModel],
+        most_bytes: int,
+        before: Callable[..., Any],
+    ) -> Callable[[View], View]:
+        """Something that looks at a file which the caller brings along, and changes nothing."""
+        return self._add(
+            "POST", path, reads=True, body=body, parts=True, most_bytes=most_bytes, before=before,
+            answers={OK: answer},
+        )  # fmt: skip
 
     def post(
         self,
@@ -140,7 +158,8 @@ def _view(operation: Operation, readers: dict[str, Operation]) -> Callable[..., 
         if operation.query is not None:
             given["asked"] = shapes.read(operation.query, _parameters())
         if operation.body is not None:
-            given["asked"] = shapes.read(operation.body, _body())
+            sent = _parts() if operation.parts else _body()
+            given["asked"] = shapes.read(operation.body, sent)
         if operation.before is not None:
             given["ready"] = operation.before(by=by, **given)
         if operation.reads:
@@ -162,7 +181,7 @@ def _found(operation: Operation, given: dict[str, Any], *, by: Principal) -> Res
         answer = operation.view(session, by=by, **given)
     if isinstance(answer, Response):
         return answer
-    told = Response(answer.model_dump_json(), content_type="application/json")
+    told = Response(answer.model_dump_json(), content_type=JSON)
     if isinstance(answer, Page) and answer.next is not None:
         query = urlencode([*_others(), ("after", answer.next)])
         told.headers["Link"] = f'<{quote(request.path)}?{query}>; rel="next"'
@@ -199,7 +218,7 @@ def _key() -> str | None:
 
 
 def _body() -> bytes:
-    if request.mimetype != "application/json":
+    if request.mimetype != JSON:
         raise UnsupportedMediaType("Send JSON, as Content-Type: application/json.")
     sent = request.get_data()
     if not sent.strip():
@@ -207,11 +226,22 @@ def _body() -> bytes:
     return sent
 
 
+def _parts() -> dict[str, Any]:
+    """The parts of a form, files among them; each is given once."""
+    if request.mimetype != PARTS:
+        raise UnsupportedMediaType(f"Send a form, as Content-Type: {PARTS}.")
+    return _once([*request.form.lists(), *request.files.lists()])
+
+
 def _parameters() -> dict[str, Any]:
     """The parameters of the address; one that is no list is given once."""
+    return _once(request.args.lists())
+
+
+def _once(given: Iterable[tuple[str, list[Any]]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, values in request.args.lists():
-        if len(values) > 1:
+    for name, values in given:
+        if len(values) > 1 or name in found:
             raise errors.Invalid(f"{name}: given more than once.", field=name)
         found[name] = values[0]
     return found

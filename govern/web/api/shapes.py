@@ -48,6 +48,7 @@ Words = Annotated[str, StringConstraints(max_length=200, pattern=_LINE)]
 Prose = Annotated[str, StringConstraints(max_length=4000, pattern=_PROSE)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Cursor = Annotated[str, StringConstraints(max_length=2000, pattern=_LINE)]
+Upload = Annotated[Any, WithJsonSchema({"type": "string", "format": "binary"})]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 State = Literal["running", "under_review", "read_only", "paused", "ended"]

@@ -15,7 +15,7 @@ from govern.access.evaluation import REASONS
 from govern.access.suspensions import Heard
 from govern.audit import reading
 from govern.audit.signer import Signer
-from govern.web import guard
+from govern.web import guard, receipts
 from govern.web.api.effect import TimeToEffect as Told
 from govern.web.pages import base, words
 
@@ -126,17 +126,8 @@ def receipt(suspension_id: str) -> ResponseReturnValue:
     reading.note(
         database, "receipt", client=found.opened.log, detail={"suspension": suspension_id}, by=by
     )
-    response = Response(
-        suspensions.receipt_file.document(found), content_type="text/html; charset=utf-8"
-    )
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src {suspensions.receipt_file.STYLE_HASH}; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    )
-    if "save" in request.args:
-        name = f"receipt-{found.client}-{suspension_id}.html"
-        response.headers.set("Content-Disposition", "attachment", filename=name)
-    return response
+    name = f"receipt-{found.client}-{suspension_id}.html" if "save" in request.args else ""
+    return receipts.answer(suspensions.receipt_file.document(found), save_as=name)
 
 
 def _measured(suspension_id: str) -> tuple[TimeToEffect, list[tuple[str, str]]]:

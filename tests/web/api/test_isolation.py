@@ -41,6 +41,7 @@ PLAIN: dict[str, Any] = {
     "external_id": "NEW", "organisation": "direct", "subjects": ["ASTER-person"],
     "review_by": "2036-01-01T00:00:00Z", "known": "words",
     "size": 0, "names": ["ASTER-person"], "leave_out_unknown": True,
+    "days": 0, "seq": 0,
 }  # fmt: skip
 # A part that one route takes otherwise.
 ITS_OWN = {("exports_ask", "type"): "grant.issued"}
@@ -48,7 +49,8 @@ ITS_OWN = {("exports_ask", "type"): "grant.issued"}
 LEFT_OUT = {
     "limit", "after", "at", "action", "since", "until", "format", "state", "status", "starts_at",
     "outcome", "group", "digest", "mode_version", "version", "internal_reason", "ordered_by",
-    "wait", "from", "to", "actor", "checkpoint",
+    "wait", "from", "to", "actor", "checkpoint", "file",
+    "key",
     "ordered_at", "incident", "hours_until", "preview_digest", "expertise", "contact",
     "not_known", "next_update_by", "submit_by", "seen",
 }  # fmt: skip
@@ -89,6 +91,7 @@ class Route:
         if self.method != "get":
             return caller.send(self.method.upper(), path, given)
         wanted = {changed, "size"} | ({"code", "type"} if "code" in self.parts else set())
+        wanted |= {"log", "seq"} if "seq" in self.parts else set()
         return caller.get(path, query_string={name: given[name] for name in wanted & given.keys()})
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from govern import clock
-from govern.audit import verify
+from govern import clock, errors
+from govern.audit import holding, verify
 from govern.audit.decisions import AccessKind
 from govern.audit.signer import Signer
+from govern.identity import integrations
 from tests.factory import OPERATOR, SECOND
 from tests.web.api.caller import Caller
 
@@ -258,6 +259,52 @@ def world_mode(name: str) -> Any:
     from govern.access.modes import Mode
 
     return Mode(name)
+
+
+def test_who_has_left_is_erased_once_and_nothing_tells_their_name_any_more(
+    caller: Caller, world: World
+) -> None:
+    subject = world.subject("P1")
+    told(caller.post("/subjects/P1/offboard", {"reason": "over"}))
+    erased = made(caller.post("/subjects/P1/erasure", {"reason": "by law"}), 200)
+    assert (erased["id"], erased["external_id"], erased["email"]) == (subject.id,) * 3
+    left = erased["full_name"], erased["country"], erased["state"]
+    assert left == ("erased", "", "offboarded")
+    for lost in ("/subjects/P1", "/log?subject=P1"):
+        assert caller.get(lost).status_code == 404
+    entries = told(caller.get(f"/log?subject={subject.id}"))["items"]
+    assert entries[0]["type"] == "subject.erased"
+    (known,) = [one for one in entries if one["type"] == "subject.registered"]
+    assert {known["values"][name] for name in ("external_id", "email", "full_name")} == {None}
+    again = caller.post(f"/subjects/{subject.id}/erasure", {"reason": "by law"})
+    assert (again.status_code, again.json["code"]) == (409, "already_ended")
+
+
+def test_a_client_is_held_and_its_rows_stay_longer_and_only_a_person_undoes_either(
+    caller: Caller, world: World
+) -> None:
+    default = world.store.settings.access_log_days
+    assert told(caller.get("/clients/ASTER/records")) == {
+        "client": "ASTER", "held": False, "held_since": None, "days": None, "default": default,
+    }  # fmt: skip
+    held = caller.post("/clients/ASTER/hold", {"reason": "their counsel's letter"})
+    assert (held.status_code, held.json["held"]) == (201, True)
+    assert caller.post("/clients/ASTER/hold", {"reason": "again"}).status_code == 409
+    world.subject("P1")
+    made(caller.post("/grants", grant(caller)))
+    told(caller.post("/subjects/P1/offboard", {"reason": "over"}))
+    erased = caller.post("/subjects/P1/erasure", {"reason": "by law"})
+    assert (erased.status_code, "legal hold" in erased.json["detail"]) == (409, True)
+    longer = {"days": default + 1, "reason": "contract"}
+    assert told(caller.post("/clients/ASTER/retention", longer))["days"] == default + 1
+    assert told(caller.post("/clients/ASTER/retention", {"days": 0, "reason": "all"}))["days"] == 0
+    sooner = caller.post("/clients/ASTER/retention", longer)
+    assert (sooner.status_code, sooner.json["field"]) == (403, "days")
+    client = told(caller.get("/clients/ASTER"))["id"]
+    with world.store.reading() as session:
+        tool = integrations.authenticate(session, *caller.credentials)
+    with pytest.raises(errors.Forbidden, match="no program"):
+        world.do(lambda s: holding.release(s, client, reason="over", by=tool))
 
 
 def test_the_log_is_read_and_exported_with_a_row_in_the_access_log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,9 +94,12 @@ def test_the_api_refuses_every_member_that_it_does_not_describe(
             if "requestBody" not in operation:
                 continue
             for name, value in HOPED_FOR.items():
-                body = {name: value} if tried % 2 else {name: [value]}
+                sent: dict[str, Any] = {"json": {name: value if tried % 2 else [value]}}
+                if "multipart/form-data" in operation["requestBody"]["content"]:
+                    file = (io.BytesIO(b"x"), "x")
+                    sent = {"data": {"file": file, "key": "x", name: str(value)}}
                 answer = app.test_client().open(
-                    begun.path(rule), method=method, json=body, auth=credentials
+                    begun.path(rule), method=method, auth=credentials, **sent
                 )
                 assert answer.status_code == 422, (rule, name, answer.text)
                 tried += 1
@@ -118,6 +122,6 @@ def test_who_may_only_ask_changes_nothing_by_any_route(
                 begun.path(rule), method=method, json={"number": 1, "reason": "x"},
                 auth=(row.id, secret), headers={"X-Forwarded-User": "admin", "X-User-ID": "admin"},
             )  # fmt: skip
-            assert answer.status_code in {403, 404, 422}, rule
+            assert answer.status_code in {403, 404, 415, 422}, rule
     after = everything(world)
     assert {name for name in after if after[name] != before[name]} == set()

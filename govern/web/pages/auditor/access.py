@@ -113,6 +113,7 @@ def _shown(row: Row, called: dict[str, str], *, whole: bool) -> dict[str, Any]:
         "resource": called.get(row.resource_id or "", row.resource_id or ""),
         "client": called.get(row.client_id or "", row.client_id or ""),
         "by": called.get(row.principal, row.principal),
+        "session": row.session_id or "",
         "reason": row.reason or "",
         "sentence": sentence,
         "as_of": row.as_of,

@@ -10,13 +10,16 @@ from flask_babel import gettext as _
 from govern import clock, errors, permissions
 from govern.access import names
 from govern.audit import exports as background
-from govern.audit import parquet, reading, verify
+from govern.audit import parquet, reading, receipts
 from govern.audit.events import EventType
 from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
-from govern.web import exports, guard, problems
+from govern.web import exports, guard, problems, verifying
+from govern.web import receipts as answers
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import FILTERS, asked_for, blueprint
+
+_DIGITS = 16  # no log has so many entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,13 +28,8 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from govern.audit.export import Filter
-    from govern.audit.verify import PackReport, Report
     from govern.db import Session
     from govern.principal import Principal
-
-# What is larger is verified at the command line.
-_MOST_UPLOADED = 32 * 1024 * 1024
-_MOST_UNPACKED = 256 * 1024 * 1024
 
 
 @blueprint.get("/log/export")
@@ -134,6 +132,24 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
     )  # fmt: skip
 
 
+@blueprint.get("/log/receipt")
+def receipt() -> ResponseReturnValue:
+    """One entry with its proof, as a page to keep."""
+    by, database = guard.principal(), guard.database()
+    if not base.may_anywhere("log:read"):
+        permissions.require(by, "log:read")
+    place = request.args.get("seq", "")
+    if not (place.isdecimal() and len(place) < _DIGITS):
+        raise errors.Invalid(_("Say which entry."), field="seq")
+    exports.signed(database)
+    with database.reading() as session:
+        log_id = names.log_of(session, request.args.get("log", ""), by=by)
+        document = receipts.of_entry(session, log_id, int(place), by=by)
+    client = None if log_id == HOUSE else log_id
+    reading.note(database, "receipt", client=client, detail={"entry": int(place)}, by=by)
+    return answers.answer(document)
+
+
 @blueprint.get("/log/verify")
 def verify_form() -> ResponseReturnValue:
     """Say how to verify offline, and offer to do it here."""
@@ -144,7 +160,7 @@ def verify_form() -> ResponseReturnValue:
 def room_for_an_export(endpoint: str | None, _values: dict[str, Any] | None) -> None:
     """Whoever looks at the form afterwards may find an export in it."""
     if endpoint == f"{blueprint.name}.verify_done":
-        request.max_content_length = _MOST_UPLOADED
+        request.max_content_length = verifying.MOST_UPLOADED
 
 
 @blueprint.post("/log/verify")
@@ -153,54 +169,15 @@ def verify_done() -> ResponseReturnValue:
     file = request.files.get("file")
     if file is None or not file.filename:
         return _verify_page({"file": _("Choose the exported file or evidence pack.")}, None), 422
-    kept = request.files.get("checkpoint")
-    given: dict[str, Any] = {
-        "keys": [base.typed("key")],
-        "kept": [kept.stream.read()] if kept is not None and kept.filename else [],
-    }
-    head = file.stream.read(verify.BEGINS)
-    file.stream.seek(0)
-    report: Report | PackReport
+    point = request.files.get("checkpoint")
+    kept = [point.stream.read()] if point is not None and point.filename else []
     try:
-        if verify.is_pack(head):
-            report = verify.check_pack(file.stream, most_bytes=_MOST_UNPACKED, **given)
-        elif head[:4] == parquet.MAGIC:
-            rows: Any  # all that is asked of it is to be read
-            with parquet.apart(file.stream, most_bytes=_MOST_UNPACKED) as rows:
-                report = verify.check(rows, **given)
-        elif verify.is_events(head):
-            report = verify.check_events(file.stream, **given)
-        else:
-            report = verify.check(file.stream, **given)
+        report = verifying.check(file.stream, key=base.typed("key"), kept=kept)
     except errors.Invalid as error:
         return _verify_page({error.field or "": problems.in_words(error)}, None), 422
-    return _verify_page({}, _result(report, file.filename))
-
-
-def _result(report: Report | PackReport, name: str) -> dict[str, Any]:
-    whole = report.log if isinstance(report, verify.PackReport) else report
     with guard.database().reading() as session:
-        ids = set(reading.readable(session, by=guard.principal()))
-        codes = names.of(
-            session, [one.log for one in whole.logs if one.log in ids] if whole else []
-        )
-
-    def told(sentence: str) -> str:
-        for log_id, code in codes.items():
-            sentence = sentence.replace(log_id, code)
-        return sentence
-
-    return {
-        "ok": report.ok,
-        "name": name,
-        "proves": [told(one) for one in report.proves],
-        "damage": [
-            {"seq": one.seq, "line": one.line, "kind": one.kind, "text": told(one.message)}
-            for one in report.damage
-        ],
-        "unnamed": whole.unnamed if whole else 0,
-        "unproven": [told(one) for one in report.does_not_prove],
-    }
+        told = verifying.told(session, report, by=guard.principal())
+    return _verify_page({}, told | {"name": file.filename})
 
 
 def _verify_page(wrong: Mapping[str, str], result: dict[str, Any] | None) -> str:
@@ -222,6 +199,6 @@ def _verify_page(wrong: Mapping[str, str], result: dict[str, Any] | None) -> str
         vkey=key,
         errors=wrong,
         form={"key": request.form.get("key", key)},
-        max_mb=32,
+        max_mb=verifying.MOST_UPLOADED >> 20,
         result=result,
     )
