@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import signal
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
@@ -33,23 +32,12 @@ if TYPE_CHECKING:
     from govern.config import Settings
     from tests.factory import World
 
-SIZE = 1500
-KILLED = """
-import sys
-from govern import config, db
-from govern.audit import exporting
-exporting.CHUNK = 100
-def told(passed):
-    print(passed, flush=True)
-    if passed > int(sys.argv[1]):
-        sys.stdin.read()
-exporting.work(db.Database(config.from_environment()), progress=told)
-"""
+SIZE, CHUNK = 600, 160  # more than two tiles, and chunks that end within them
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "CHUNK", 400)
+    monkeypatch.setattr(exporting, "CHUNK", CHUNK)
 
 
 def ask(
@@ -107,28 +95,40 @@ def test_it_is_byte_for_byte_an_export_in_one_go_in_every_form_and_with_every_fi
             report = checked(world.store, file)
             assert report.ok, report.damage
             assert report.rows == done.rows
-    assert len(steps) >= 5 * (SIZE // 400)
+    assert len(steps) >= 5 * (SIZE // CHUNK)
     [first, *_] = world.entries("house", EventType.EXPORT_READY)
     assert first["actor"] == "system"
     assert len(world.entries("house", EventType.EXPORT_ASKED)) == 5
 
 
-def test_killed_in_the_middle_it_goes_on_and_the_file_is_as_if_it_never_was(
-    world: World, data_dir: Path, url: str
-) -> None:
+def killed(world: World, after: int) -> None:
+    """Have another process write it, which dies once it has passed so many entries."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+
+        def told(passed: int) -> None:
+            if passed > after:
+                os.write(writing, b"!")
+                signal.pause()
+
+        try:
+            exporting.work(Database(world.store.settings), progress=told)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    assert os.read(reading, 1) == b"!"
+    os.close(reading)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_killed_in_the_middle_it_goes_on_and_the_file_is_as_if_it_never_was(world: World) -> None:
     fill(world.store, world.client("ASTER").id, SIZE)
     row = ask(world, "csv", Filter(project="prj_3"))
     start, places = clock.utcnow(), []
-    settings = {"GOVERN_DATA_DIR": str(data_dir), "GOVERN_DATABASE_URL": url}
-    for after in (300, 800):
-        with subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(after)], env={**os.environ, **settings},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        ) as child:  # fmt: skip
-            assert child.stdout is not None
-            while int(child.stdout.readline()) <= after:
-                pass
-            child.kill()
+    for after in (CHUNK // 2, 2 * CHUNK):
+        killed(world, after)
         places.append(now_of(world, row))
         # Who died says nothing: another takes over when the claim is over.
         assert exporting.work(world.store) == 0
