@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import exc as sa_exc
@@ -169,3 +169,13 @@ def test_foreign_keys_hold_at_the_commit(world: World) -> None:
     insert = text("INSERT INTO request_item (request_id, item_id) VALUES ('req_none', 'x')")
     with pytest.raises(sa_exc.IntegrityError):
         world.do(lambda s: s.execute(insert))
+
+
+def test_who_closes_all_connections_closes_that_of_decisions_too(world: World) -> None:
+    """It is kept for a moment between questions, and was left open by whoever closed the others."""
+    project, person = world.project(), world.subject()
+    for _ in range(2):  # they are asked on afterwards, too
+        world.permits(person, project)
+        pool: Any = world.store._asker.pool
+        world.store.dispose()
+        assert pool.checkedout() == pool.checkedin() == 0

@@ -86,6 +86,7 @@ class Database:
         self.copy = engines.copying_engine(settings.replica_url) if settings.replica_url else None
         self.access_writer = self._access.execution_options(govern_begin="BEGIN IMMEDIATE")
         self.access_reader = self._access.execution_options(**snapshot)
+        self._at_dispose: list[Callable[[], None]] = []
 
     def transaction(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction and commit it: the one commit of govern.
@@ -177,8 +178,14 @@ class Database:
         for engine in (self._main, self._asker) if self.is_postgresql else (self._main,):
             event.listen(engine, "connect", shown)
 
+    def at_dispose(self, give_back: Callable[[], None]) -> None:
+        """Run this before connections are closed: whoever keeps one has to give it back first."""
+        self._at_dispose.append(give_back)
+
     def dispose(self) -> None:
         """Close every connection."""
+        for give_back in self._at_dispose:
+            give_back()
         self._main.dispose()
         self._access.dispose()
         self._asker.dispose()

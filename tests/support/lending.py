@@ -8,6 +8,7 @@ is, the database is thrown away.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,7 @@ class Lending:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._process = os.getpid()
         self._free: dict[str, Lent] = {}
         self._out: dict[str, tuple[str, Lent]] = {}
 
@@ -182,8 +184,8 @@ class Lending:
     def serve(self, engine: Engine) -> None:
         """Let an engine take its connections from those that others closed, and close none."""
         found = self._out.get(engine.url.render_as_string(hide_password=False))
-        if found is None:
-            return
+        if found is None or os.getpid() != self._process:
+            return  # a copy of this process makes connections of its own
         _, lent = found
 
         def connect(dialect: Any, _: Any, given: list[Any], named: dict[str, Any]) -> Any:

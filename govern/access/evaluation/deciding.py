@@ -13,8 +13,9 @@ import threading
 import weakref
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import exc as sa_exc
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _TOGETHER = 1000
 # Seconds without a question after which the connection is given back.
 _LULL = 0.1
+# Seconds that whoever closes all connections waits for it, at most.
+_LEAVING = 2.0
 
 
 class Credentials(NamedTuple):
@@ -135,13 +138,14 @@ def answer(database: Database, inquiry: Inquiry, *, by: Principal | Credentials)
     return waiting.result()
 
 
-_desks: weakref.WeakKeyDictionary[Database, queue.SimpleQueue[_Job | None]] = (
-    weakref.WeakKeyDictionary()
-)
+# A question, that the connection is to be given back and who waits for it, or that all is over.
+_Desk: TypeAlias = "queue.SimpleQueue[_Job | Future[None] | None]"
+
+_desks: weakref.WeakKeyDictionary[Database, _Desk] = weakref.WeakKeyDictionary()
 _desks_lock = threading.Lock()
 
 
-def _desk(database: Database) -> queue.SimpleQueue[_Job | None]:
+def _desk(database: Database) -> _Desk:
     """Where questions to a database are handed in; its thread begins with the first."""
     found = _desks.get(database)
     if found is None:
@@ -153,35 +157,45 @@ def _desk(database: Database) -> queue.SimpleQueue[_Job | None]:
                     target=_serve, args=(weakref.ref(database), found), daemon=True
                 ).start()
                 weakref.finalize(database, found.put, None)
+                database.at_dispose(partial(_give_back, found))
     return found
 
 
-def _serve(owner: weakref.ref[Database], desk: queue.SimpleQueue[_Job | None]) -> None:
+def _give_back(desk: _Desk) -> None:
+    """Have the connection given back now, before whoever closes them all does so."""
+    given: Future[None] = Future()
+    desk.put(given)
+    with suppress(TimeoutError):
+        given.result(timeout=_LEAVING)
+
+
+def _serve(owner: weakref.ref[Database], desk: _Desk) -> None:
     """Answer all that is waiting, again and again, until the database is let go."""
     writer: Writer | None = None
     known = Known()
     job = desk.get()
     while job is not None:
+        if isinstance(job, Future):
+            job.set_result(None)
+            job = desk.get()
+            continue
         database = owner()
         if database is None:
             return
         writer = writer or Writer(database)
         with closing(_Line(database)) as line:
-            while job is not None:
+            while isinstance(job, _Job):
                 _answer(line, writer, known, _waiting(job, desk))
                 if not database.is_postgresql:
                     line.close()  # its snapshot would grow old
                 try:
                     job = desk.get(timeout=_LULL)
                 except queue.Empty:
-                    break
-            else:
-                return
+                    job = Future()  # nobody waits for it
         del database, line
-        job = desk.get()
 
 
-def _waiting(job: _Job, desk: queue.SimpleQueue[_Job | None]) -> list[_Asked]:
+def _waiting(job: _Job, desk: _Desk) -> list[_Asked]:
     """This job and all that wait behind it, read."""
     asked: list[_Asked] = []
     size = 0
@@ -193,8 +207,8 @@ def _waiting(job: _Job, desk: queue.SimpleQueue[_Job | None]) -> list[_Asked]:
         if size >= _TOGETHER or desk.empty():
             return asked
         following = desk.get()
-        if following is None:
-            desk.put(None)
+        if not isinstance(following, _Job):
+            desk.put(following)
             return asked
         job = following
 
