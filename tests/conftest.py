@@ -66,6 +66,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    items[:] = _by_database(items)
+
+
+def _by_database(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Two workers begin with half of the list each: let that be a database for each.
+
+    What a process makes once for a database, above all the compiled statements, is then made once
+    and not by both. Tests that need neither fill the halves, and are last to be taken over.
+    """
+    of: dict[str, list[pytest.Item]] = {kind: [] for kind in (*KINDS, "")}
+    for item in items:
+        called = getattr(item, "callspec", None)
+        of[called.params.get("database", "") if called else ""].append(item)
+    first, second = (of[kind] for kind in KINDS)
+    spare = max(len(items) // 2 - len(first), 0)
+    return [*first, *of[""][:spare], *second, *of[""][spare:]]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
