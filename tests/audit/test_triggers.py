@@ -1,6 +1,10 @@
 """The database refuses to change what is in a log, whoever asks."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -9,6 +13,12 @@ from sqlalchemy.orm import Session
 
 from govern.audit import decisions, expiry, log, triggers  # noqa: F401 - their tables
 from govern.db import AccessBase, Base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Templates
 
 TABLES = {
     "log_entry": (
@@ -49,22 +59,52 @@ WORDS = {
 }
 
 
-@pytest.fixture
-def session(database: str, empty_url: str) -> Iterator[Session]:
-    engine = create_engine(empty_url)
+def fill(kind: str, url: str) -> None:
+    engine = create_engine(url)
     for base in (Base, AccessBase):
         base.metadata.create_all(engine)
     with Session(engine) as session:
         for part in ("main", "access"):
-            for statement in triggers.ddl(database, part):
+            for statement in triggers.ddl(kind, part):
                 session.execute(text(statement))
         session.execute(text("INSERT INTO log (id, origin, size) VALUES ('house', 'o', 1)"))
         for table, (columns, values, _) in TABLES.items():
-            row = values.format(**WORDS[database])
+            row = values.format(**WORDS[kind])
             session.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({row})"))
         session.commit()
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def guarded(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Of each kind a database with every trigger and a row in each table; gives its address."""
+
+    @cache
+    def made(kind: str) -> str:
+        file = tmp_path_factory.mktemp("guarded") / "guarded.db"
+        url = f"sqlite:///{file}" if kind == "sqlite" else templates.server.create_database()
+        fill(kind, url)
+        return url
+
+    return made
+
+
+@pytest.fixture
+def session(
+    database: str, guarded: Callable[[str], str], templates: Templates, tmp_path: Path
+) -> Iterator[Session]:
+    """A copy of it for each test."""
+    if database == "sqlite":
+        shutil.copy(guarded(database).removeprefix("sqlite:///"), tmp_path / "own.db")
+        url = f"sqlite:///{tmp_path / 'own.db'}"
+    else:
+        url = templates.lending.lend(guarded(database))
+    engine = create_engine(url)
+    with Session(engine) as session:
         yield session
     engine.dispose()
+    if database == "postgresql":
+        templates.lending.take_back(url)
 
 
 def refused(session: Session, statement: str) -> None:
