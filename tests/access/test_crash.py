@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +16,15 @@ from govern import clock, errors
 from govern.access.grants import Grant
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars
+from govern.db import Database
 from tests.factory import World
+from tests.support import copies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from govern.access.suspensions import Suspension
+    from govern.config import Settings
 
 
 def refs(entries: list[dict[str, Any]], suspension: Suspension) -> Counter[str]:
@@ -31,15 +33,9 @@ def refs(entries: list[dict[str, Any]], suspension: Suspension) -> Counter[str]:
     )
 
 
-_WRITER = """
-import sys
-from govern import config, db
-from govern.access.suspension_tables import Particulars
-from govern.access.suspensions import particulars
-particulars.CHUNK = 5
-store = db.Database(config.from_environment())
-particulars.write(store, progress=lambda n: print(n, flush=True))
-"""
+def write_slowly(settings: Settings, tell: Callable[[object], Any]) -> None:
+    particulars.CHUNK = 5
+    particulars.write(Database(settings), progress=tell)
 
 
 def test_particulars_killed_in_the_middle_and_started_again_are_each_there_once(
@@ -49,19 +45,12 @@ def test_particulars_killed_in_the_middle_and_started_again_are_each_there_once(
     project = world.project(client=client)
     world.crowd(project, client, 120)
     pause = world.suspend("client:ASTER")
-    settings = world.store.settings
-    env = os.environ | {
-        "GOVERN_DATA_DIR": str(settings.data_dir), "GOVERN_DATABASE_URL": settings.database_url,
-    }  # fmt: skip
     chance = random.Random()
     for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", _WRITER], env=env, stdout=subprocess.PIPE,
-                              cwd=Path(__file__).parents[2]) as child:  # fmt: skip
-            assert child.stdout is not None
+        with copies.copy(partial(write_slowly, world.store.settings)) as told:
             for _ in range(chance.randint(1, 5)):
-                assert child.stdout.readline()
+                assert told.readline()
             threading.Event().wait(chance.uniform(0, 0.02))  # where in a chunk is chance
-            child.kill()
     written = len(world.entries(client.id, "grant.suspended"))
     assert 0 < written < 120
     world.write_particulars()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,13 +19,16 @@ from govern.audit.decisions import Access
 from govern.audit.sealing import AccessSeal, AccessSealing
 from govern.audit.signer import Signer
 from govern.cli.followers import Followers
-from govern.db import id_at, new_id
+from govern.db import Database, id_at, new_id
 from govern.tlog import merkle
 from tests.audit.test_fsck import tamper
 from tests.factory import T0, World
+from tests.support import copies
 
 if TYPE_CHECKING:
-    from govern.db import Database
+    from collections.abc import Callable
+
+    from govern.config import Settings
 
 
 def write(store: Database, count: int, **more: Any) -> None:
@@ -188,33 +188,22 @@ def test_long_runs_are_cut_and_stopping_between_commits_loses_nothing(
     assert named(world.store) == set()
 
 
-_SEALER = """
-import sys
-from govern import config, db
-from govern.audit import sealing
-from tests.audit.test_sealing import write
-sealing._MOST_ROWS = 7
-store = db.Database(config.from_environment())
-write(store, 60)
-print("written", flush=True)
-sealing.seal(store, progress=lambda rows: print(rows, flush=True))
-"""
+def write_and_seal(settings: Settings, tell: Callable[[object], Any]) -> None:
+    sealing._MOST_ROWS = 7
+    store = Database(settings)
+    write(store, 60)
+    tell("written")
+    sealing.seal(store, progress=tell)
 
 
 def test_killed_between_its_rows_and_their_seal_nothing_is_left_out_or_sealed_twice(
     world: World,
 ) -> None:
     settings = world.store.settings
-    env = os.environ | {
-        "GOVERN_DATA_DIR": str(settings.data_dir), "GOVERN_DATABASE_URL": settings.database_url,
-    }  # fmt: skip
     for lines in (1, 3):  # before the first seal, and after two
-        with subprocess.Popen([sys.executable, "-c", _SEALER], env=env, stdout=subprocess.PIPE,
-                              cwd=Path(__file__).parents[2]) as child:  # fmt: skip
-            assert child.stdout is not None
+        with copies.copy(partial(write_and_seal, settings)) as told:
             for _ in range(lines):
-                assert child.stdout.readline()
-            child.kill()
+                assert told.readline()
     sealed = sum(run["count"] for run in runs(world))
     assert 14 <= sealed < 120
     assert sealing.seal(world.store) == 120 - sealed
