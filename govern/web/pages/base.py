@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from babel.dates import format_date, format_time, get_datetime_format, get_timezone_gmt
 from flask import g, make_response, render_template, request
-from flask_babel import Babel, Domain, format_timedelta, get_locale
+from flask_babel import Babel, Domain, format_timedelta, get_locale, refresh
 from flask_babel import gettext as _
 from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
     from zoneinfo import ZoneInfo
 
+    from babel.support import NullTranslations
     from flask import Flask, Response
     from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
@@ -58,6 +59,13 @@ def install(app: Flask) -> None:
     """Languages, forgery protection, what templates may use, and the session's cookie."""
     speaking = Babel(app, default_locale=languages.DEFAULT, locale_selector=_language)
     speaking.domain_instance = Catalogues()
+    # A page has hundreds of sentences: whose language it is in is found out once for all.
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # of its extension
+        lambda one: sentences().gettext(one),
+        lambda one, several, number: sentences().ngettext(one, several, number),
+        newstyle=True,
+    )
+    app.jinja_env.globals["_"] = app.jinja_env.globals["gettext"]
     # A token lives as long as the browser's form cookie: a form left open over lunch still works.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     CSRFProtect(app)
@@ -112,6 +120,20 @@ class Catalogues(Domain):  # type: ignore[misc]  # Flask-Babel has no types
     def get_translations(self) -> Any:
         """The catalogue of this request's language; English outside a request."""
         return languages.catalogue(str(get_locale() or languages.DEFAULT))
+
+
+def sentences() -> NullTranslations:
+    """The sentences of this request's language, for templates."""
+    found: NullTranslations | None = g.get("sentences")
+    if found is None:
+        found = g.sentences = languages.catalogue(str(get_locale()))
+    return found
+
+
+def speak_anew() -> None:
+    """Have what follows in this request said in the language that was chosen in it."""
+    refresh()
+    g.pop("sentences", None)
 
 
 def _language() -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, make_response
 from flask_babel import gettext as _
-from flask_babel import refresh
 
 from govern import clock
 from govern.access import own_record
@@ -51,7 +50,7 @@ def set_language() -> ResponseReturnValue:
 
 def _spoken() -> ResponseReturnValue:
     guard.become(guard.token())  # looked up anew, so that what follows is said in it
-    refresh()
+    base.speak_anew()
     return contractor.done(_("The pages speak your language now."))
 
 
