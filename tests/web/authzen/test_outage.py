@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import event, make_url
 
-from govern import db
+from govern.db import engines
 from govern.identity.integrations import Registration
 from tests.factory import World
 from tests.web.authzen.asking import MANY, ONE, Tool, question
@@ -106,7 +106,7 @@ def test_a_restart_of_the_server_is_felt_by_nobody(tool: Asker, database: str, u
 def test_while_the_access_log_is_locked_nothing_is_permitted(
     tool: Asker, world: World, database: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "_SQLITE_WAIT", 0.2)
+    monkeypatch.setattr(engines, "_SQLITE_WAIT", 0.2)
     if database == "sqlite":
         path = make_url(world.store.settings.access_url).database
         assert path is not None
