@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, func, or_
+from sqlalchemy import and_, exists, func, or_, select, union_all
 
 from govern import permissions
 from govern.access.grants import Grant
@@ -16,11 +16,13 @@ from govern.identity.subjects import Subject
 if TYPE_CHECKING:
     from typing import Any
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, CompoundSelect
+    from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
 
 PAGE = 25
+_FEW = 5000
 _FURTHEST = "\U0010ffff"  # sorts after every text with the same beginning
 
 
@@ -39,6 +41,23 @@ def known_to(clients: frozenset[str]) -> ColumnElement[bool]:
             exists()
             .where(table.subject_id == Subject.id, table.client_id.in_(clients))
             .correlate(Subject)
+            for table in (Grant, RoleAssignment)
+        )
+    )
+
+
+def few_known(session: OrmSession, clients: frozenset[str]) -> bool:
+    """Whether some clients have so few grants that these are walked, and not all people."""
+    held = select(Grant.id).where(Grant.client_id.in_(clients)).limit(_FEW + 1).subquery()
+    number: int = session.execute(select(func.count()).select_from(held)).scalar_one()
+    return number <= _FEW
+
+
+def known_ids(clients: frozenset[str]) -> CompoundSelect[str]:
+    """The ids of whom `known_to` tells, for few."""
+    return union_all(
+        *(
+            select(table.subject_id).where(table.client_id.in_(clients))
             for table in (Grant, RoleAssignment)
         )
     )

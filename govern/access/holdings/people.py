@@ -12,7 +12,15 @@ from govern import errors
 from govern.access import grants
 from govern.access.clients import Project
 from govern.access.grants import Grant
-from govern.access.holdings.known import PAGE, Page, clients_of, known_to, matching
+from govern.access.holdings.known import (
+    PAGE,
+    Page,
+    clients_of,
+    few_known,
+    known_ids,
+    known_to,
+    matching,
+)
 from govern.access.modes import Mode
 from govern.access.suspension_tables import SuspensionMode, SuspensionTarget, naming
 from govern.db import listed
@@ -72,7 +80,8 @@ def people(
         .limit(limit + 1)
     )  # fmt: skip
     if clients is not None:
-        wanted = wanted.where(known_to(clients))
+        few = few_known(session, clients)
+        wanted = wanted.where(Subject.id.in_(known_ids(clients)) if few else known_to(clients))
     if query:
         wanted = wanted.where(matching(query))
     if kind:
@@ -103,9 +112,14 @@ def organisations(session: OrmSession, *, by: Principal, limit: int = 500) -> li
         theirs = (
             select(Membership.organisation_id)
             .join(Subject, Subject.id == Membership.subject_id)
-            .where(Membership.ended_at.is_(None), known_to(clients))
+            .where(Membership.ended_at.is_(None))
         )
-        wanted = wanted.where(Organisation.id.in_(theirs))
+        if few_known(session, clients):
+            theirs = theirs.where(Subject.id.in_(known_ids(clients)))
+            wanted = wanted.where(Organisation.id.in_(theirs))
+        else:  # of each firm the first one is found soon
+            theirs = theirs.where(Membership.organisation_id == Organisation.id, known_to(clients))
+            wanted = wanted.where(theirs.correlate(Organisation).exists())
     return list(session.execute(wanted).scalars())
 
 
