@@ -209,7 +209,8 @@ def _array(values: Sequence[Any]) -> str:
         return '{"' + written + '"}'
     if kinds == {NoneType}:
         return "{" + ",".join(["NULL"] * len(values)) + "}"
-    return "{" + ",".join(map(_element, values)) + "}"
+    written_once = {value: _element(value) for value in set(values)}  # a batch has one instant
+    return "{" + ",".join(map(written_once.__getitem__, values)) + "}"
 
 
 def _element(value: Any) -> str:

@@ -93,9 +93,7 @@ def _copying(table: Table) -> tuple[str, list[str]]:
 
 
 def _insert_all(driver: Any, table: Table, rows: Iterable[Sequence[Any]]) -> None:
-    instants = [i for i, column in enumerate(table.columns) if isinstance(column.type, Utc)]
-    names = ", ".join(column.name for column in table.columns)
-    marks = ", ".join("?" * len(table.columns))
+    statement, instants = _inserting(table)
 
     def adapted() -> Iterator[list[Any]]:
         for row in rows:
@@ -105,7 +103,16 @@ def _insert_all(driver: Any, table: Table, rows: Iterable[Sequence[Any]]) -> Non
                     values[i] = micros(values[i])
             yield values
 
-    driver.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted())  # noqa: S608 - our own names
+    driver.executemany(statement, adapted())
+
+
+@lru_cache
+def _inserting(table: Table) -> tuple[str, list[int]]:
+    """How to insert a row into a table, and which of its columns are instants."""
+    instants = [i for i, column in enumerate(table.columns) if isinstance(column.type, Utc)]
+    names = ", ".join(column.name for column in table.columns)
+    marks = ", ".join("?" * len(table.columns))
+    return f"INSERT INTO {table.name} ({names}) VALUES ({marks})", instants  # noqa: S608 - our own names
 
 
 def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
