@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
 
@@ -63,6 +63,16 @@ def person(subject: Subject, role: str = "admin", client: str | None = None) -> 
 
 
 @dataclass
+class _Within:
+    """A transaction that has begun, in the place of a database."""
+
+    session: Session
+
+    def transaction(self, work: Callable[[Session], Any]) -> Any:
+        return work(self.session)
+
+
+@dataclass
 class World:
     """One database, and short ways to fill it. Every method is a transaction of its own."""
 
@@ -72,6 +82,14 @@ class World:
     def do(self, work: Callable[[Session], Any]) -> Any:
         """Run one unit of work."""
         return self.store.transaction(work)
+
+    def at_once(self, fill: Callable[[World], None]) -> None:
+        """Fill it in one transaction: `fill` is given a world of which it may make, and not ask."""
+
+        def work(session: Session) -> None:
+            fill(replace(self, store=cast("Database", _Within(session))))
+
+        self.do(work)
 
     def client(self, code: str = "ASTER") -> Client:
         """A client with its log."""

@@ -7,7 +7,7 @@ a statement is then prepared once, and every case is asked amid the others' fact
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,9 @@ class Played:
 
     def build(self, described: dict[str, Any]) -> None:
         """What is there before any case begins."""
+        self.world.at_once(lambda world: replace(self, world=world)._build(described))
+
+    def _build(self, described: dict[str, Any]) -> None:
         for code, projects in described["clients"].items():
             client = self.world.client(self.place.name(code))
             for name, datasets in projects.items():

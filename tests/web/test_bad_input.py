@@ -7,7 +7,7 @@ row below, or a reason why it has no field to fill.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyotp
@@ -163,10 +163,10 @@ _CARRIED = {"csrf_token", "username", "next", "step", "step_up"}
 LONG = 60_000
 
 
-def begin(world: World) -> Cast:
+def linked(world: World, cast: Cast) -> Cast:
     """The matrix's world, and two people with links."""
-    cast = rehearsing.beginning(world)
     invited, forgetful = world.subject(), world.subject()
+    cast = replace(cast, a=dict(cast.a))
     cast.a["activation"] = world.do(lambda s: activation.issue(s, invited, by=SYSTEM))
     world.activate(forgetful)
     world.do(lambda s: resets.ask(s, forgetful.email))
@@ -180,7 +180,7 @@ def begin(world: World) -> Cast:
 
 @pytest.fixture
 def beginning() -> Beginning:
-    return begin
+    return rehearsing.beginning
 
 
 def wrong_values(control: Control) -> Iterator[str]:
@@ -263,11 +263,12 @@ def test_every_form_names_the_field_at_fault_keeps_what_was_typed_and_does_nothi
 ) -> None:
     asked = {rule.rule for name, rule, _ in routes(app, programs=False) if name[:4] == "POST"}
     assert asked == ROWS.keys() | NOTHING_TO_FILL.keys(), "a new form needs a row, or a reason"
-    seats = rehearsing.seats(app, world, begun)
+    cast = linked(world, begun)
+    seats = rehearsing.seats(app, world, cast)
     Signer(world.store.settings).sign(world.store)  # as the page of exports does
     before = everything(world)
     with rehearsing.nothing_is_committed(world.store):
-        tried, found = fill_all(app, seats, begun, proofs=False)
+        tried, found = fill_all(app, seats, cast, proofs=False)
     after = everything(world)
     assert not found, "\n".join(found)
     assert tried > 150
@@ -276,7 +277,7 @@ def test_every_form_names_the_field_at_fault_keeps_what_was_typed_and_does_nothi
     }  # seen just now
 
     size = len(world.entries("house"))
-    tried, found = fill_all(app, seats, begun, proofs=True)
+    tried, found = fill_all(app, seats, cast, proofs=True)
     assert not found, "\n".join(found)
     assert tried > len(PROVING)
     assert {entry["type"] for entry in world.entries("house")[size:]} <= COUNTED
