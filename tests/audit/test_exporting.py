@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
@@ -24,8 +23,10 @@ from govern.principal import Kind, Principal, RoleHeld
 from tests.audit.test_export import auditor, checked, fill, signed
 from tests.audit.test_fsck import tamper
 from tests.factory import OPERATOR
+from tests.support import copies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from govern.audit.exports import LogExport
@@ -103,24 +104,17 @@ def test_it_is_byte_for_byte_an_export_in_one_go_in_every_form_and_with_every_fi
 
 def killed(world: World, after: int) -> None:
     """Have another process write it, which dies once it has passed so many entries."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
 
+    def work(tell: Callable[[object], Any]) -> None:
         def told(passed: int) -> None:
             if passed > after:
-                os.write(writing, b"!")
+                tell(passed)
                 signal.pause()
 
-        try:
-            exporting.work(Database(world.store.settings), progress=told)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    assert os.read(reading, 1) == b"!"
-    os.close(reading)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+        exporting.work(Database(world.store.settings), progress=told)
+
+    with copies.copy(work) as told:
+        assert told.readline()
 
 
 def test_killed_in_the_middle_it_goes_on_and_the_file_is_as_if_it_never_was(world: World) -> None:
