@@ -585,6 +585,22 @@ def test_who_streams_every_page_as_one_document(
     assert run(*asked[:3], "2090-01-01T00:00:00Z").status == 1
 
 
+def test_a_range_goes_out_as_csv_a_row_an_interval(
+    run: Callable[..., Ran], paused: tuple[str, Any, Any]
+) -> None:
+    _, subject, project = paused
+    asked = ("who", f"project:{project.code}", "--from", "2026-01-01T00:00:00Z")
+    head, row = run(*asked, "--csv").out.splitlines()
+    assert head == "subject,email,name,project,dataset,grant,from,to"
+    (told,) = run(*asked, "--json").json["who"]
+    (only,) = told["intervals"]
+    assert row.split(",") == [
+        subject.external_id, subject.email, subject.full_name, project.code, "", told["grant"],
+        only["starts_at"], only["ends_at"],
+    ]  # fmt: skip
+    assert run("who", f"project:{project.code}", "--csv").status == 2
+
+
 def test_a_grant_is_issued_asked_for_and_revoked(run: Callable[..., Ran], world: World) -> None:
     project, subject = world.project(), world.subject()
     dataset = world.dataset(project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,7 @@ def decide(
 @click.option("--at", type=instant, help="Who could at this instant; else who can now.")
 @click.option("--from", "begin", type=instant, help="Who could at any moment from this instant on.")
 @click.option("--to", "end", type=instant, help="And before this instant; else until now.")
+@click.option("--csv", "as_csv", is_flag=True, help="Of a range: as CSV, a row an interval.")
 @click.option("--count", "counted", is_flag=True, help="Of a range: how many grants, no more.")
 @json_option
 @pass_desk
@@ -171,6 +173,7 @@ def who(
     at: datetime | None,
     begin: datetime | None,
     end: datetime | None,
+    as_csv: bool,
     counted: bool,
 ) -> None:
     """List who can do something there, a line a grant.
@@ -186,8 +189,8 @@ def who(
     kind, code = resource
     if begin is None and end is not None:
         raise click.UsageError("--to is the end of a range: say --from too.")
-    if begin is None and counted:
-        raise click.UsageError("--count is of a range: say --from too.")
+    if begin is None and (counted or as_csv):
+        raise click.UsageError("--count and --csv are of a range: say --from too.")
     if begin is not None and at is not None:
         raise click.UsageError("--at is one instant, --from and --to are a range: say one of them.")
     with desk.database.reading() as session:
@@ -202,10 +205,9 @@ def who(
         else:
             begin, end = exposure.within(session, begin, end or clock.now(session))
             head |= {"from": _text(begin), "to": _text(end)}
-            pages = _pages(partial(
-                exposure.reach, session, kind, code, begin=begin, end=end, action=action,
-                by=desk.by,
-            ))  # fmt: skip
+            pages = exposure.every(
+                session, kind, code, begin=begin, end=end, action=action, by=desk.by
+            )
             told, shown = _exposure, _exposure_lines
         found = (line for page in pages for line in page)
         if counted and begin is not None and end is not None:
@@ -221,12 +223,17 @@ def who(
         noted = {name: value for name, value in head.items() if name in {"at", "from", "to"}}
         reading.note(desk.database, "who", detail=noted | {"kind": kind}, by=desk.by)
         every = () if first is None else chain([first], found)
+        if as_csv:
+            sys.stdout.writelines(exposure.sheet.rows([every]))
+            sys.stdout.flush()
+            return
         if desk.as_json:
             _stream_json(head, map(told, every))
             return
-        count = 0
+        count, out = 0, sys.stdout  # not flushed after each line, as click does
         for count, line in enumerate(every, 1):  # noqa: B007 - told after the loop
-            click.echo(shown(line))
+            out.write(f"{shown(line)}\n")
+        out.flush()
     click.echo(number(count, "grant"), err=True)
 
 
@@ -243,11 +250,13 @@ def _pages(ask: Callable[..., list[Any]]) -> Iterator[list[Any]]:
 
 def _stream_json(head: dict[str, Any], found: Iterable[dict[str, Any]]) -> None:
     """One document, written as it is read: a list of a million does not fit in memory."""
-    click.echo(f'{json.dumps(head)[:-1]}, "who": [', nl=False)
+    out = sys.stdout
+    out.write(f'{json.dumps(head)[:-1]}, "who": [')
     count = 0
     for count, line in enumerate(found, 1):
-        click.echo(f"{',' if count > 1 else ''}\n{json.dumps(line)}", nl=False)
-    click.echo(f'\n], "grants": {count}}}')
+        out.write(f"{',' if count > 1 else ''}\n{json.dumps(line)}")
+    out.write(f'\n], "grants": {count}}}\n')
+    out.flush()
 
 
 def _reach(line: Reach) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select
 from govern import clock, errors
 from govern.access import exposure, offboarding, requests, suspensions
 from govern.access.demand_table import Factor
+from govern.access.exposure import candidates
 from govern.access.modes import Mode
 from govern.access.suspension_tables import SuspensionMode, SuspensionTarget
 from govern.audit.log import Entry
@@ -304,6 +305,12 @@ def agree(history: History, first: int, last: int) -> int:
                 session, kind, name, action=action, begin=begin, end=end, by=OPERATOR
             )
             assert number == len(told)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(candidates, "CHUNK", 3)
+                pages = [*exposure.every(
+                    session, kind, name, action=action, begin=begin, end=end, by=OPERATOR
+                )]  # fmt: skip
+            assert [one for page in pages for one in page] == told
     return len(asked)
 
 

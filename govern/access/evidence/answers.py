@@ -83,17 +83,13 @@ def reached(
     session: Session, client: Client, begin: datetime, end: datetime, *, by: Principal
 ) -> Iterator[Any]:
     """Who could read something of the client at any moment of the period, and when."""
-    after = ""
-    while rows := exposure.reach(
-        session, "client", client.code, begin=begin, end=end, after=after, limit=_PAGE, by=by
-    ):
+    for rows in exposure.every(session, "client", client.code, begin=begin, end=end, by=by):
         for row in rows:
             yield {
                 "grant": row.grant_id, "subject": row.subject_id, "external_id": row.external_id,
                 "full_name": row.full_name, "project": row.project, "dataset": row.dataset,
                 "intervals": [[clock.text(one), clock.text(other)] for one, other in row.intervals],
             }  # fmt: skip
-        after = rows[-1].grant_id
 
 
 def stops(

@@ -51,7 +51,9 @@ def counted(asked: Asked) -> int:
     among = listed(asked.session, told.split(","))
     rows = _together(asked, Grant.id.in_(select(among.c.value)))
     times = asked.times(rows)
-    return number - sum(int(row.number) for row in rows if not times[row[0]])
+    return number - sum(
+        int(row.number) for row, own in zip(rows, times, strict=True) if not own
+    )  # fmt: skip
 
 
 def _witnessed(asked: Asked) -> ColumnElement[bool]:
@@ -84,7 +86,7 @@ def _at(asked: Asked, kinds: list[str]) -> ColumnElement[bool]:
     )
 
 
-def _kinds(asked: Asked) -> dict[str, list[Interval]]:
+def _kinds(asked: Asked) -> dict[str, tuple[Interval, ...]]:
     """When the rule permitted by the grants of each kind, asked of one whom nothing concerns.
 
     Of the kinds among each project's first grants: one that is rarer has no witness.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import literal, or_, select
 
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 Interval = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposure:
+class Exposure(NamedTuple):
     """One grant that permitted it, and when: half-open intervals in order, none touching another.
 
     `dataset` is the code of the one dataset that the grant is over, if it is over one; `starts_at`
-    and `ends_at` are the grant's own window.
+    and `ends_at` are the grant's own window. There may be a million: a tuple is made soonest.
     """
 
     grant_id: str

@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from govern import clock, errors
-from govern.access.exposure.asking import CHUNK, Asked
+from govern.access.exposure.asking import Asked
+from govern.access.exposure.candidates import CHUNK
 from govern.access.exposure.counting import counted
 from govern.access.exposure.places import placed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from sqlalchemy.orm import Session as OrmSession
@@ -80,6 +82,23 @@ def reach_of(
             break
         after, size = rows[-1][0], min(size * 4, CHUNK)
     return found[:limit]
+
+
+def every(
+    session: OrmSession,
+    kind: str,
+    code: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    action: str = "read",
+    by: Principal,
+) -> Iterator[list[Exposure]]:
+    """All that `reach` would name, page after page, in one walk: what a whole list is made of."""
+    place = placed(session, kind, code, by=by)
+    begin, end = within(session, begin, end, now=place.now)
+    asked = Asked(session, place, action, begin, end)
+    return map(asked.answered, asked.walk())
 
 
 def count(

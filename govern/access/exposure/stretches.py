@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from govern.access.exposure.places import Interval
 
+_BEGIN, _END = itemgetter(0), itemgetter(1)
 
-def joined(times: Sequence[Interval]) -> list[Interval]:
+
+def joined(times: Iterable[Interval]) -> tuple[Interval, ...]:
     """The same times in order, those that touch or overlap as one."""
     found: list[Interval] = []
     for a, b in sorted(times):
@@ -19,7 +23,7 @@ def joined(times: Sequence[Interval]) -> list[Interval]:
             found[-1] = (found[-1][0], max(b, found[-1][1]))
         else:
             found.append((a, b))
-    return found
+    return tuple(found)
 
 
 def parted(times: Sequence[Interval], out: Sequence[Interval]) -> list[Interval]:
@@ -35,7 +39,20 @@ def parted(times: Sequence[Interval], out: Sequence[Interval]) -> list[Interval]
     return left
 
 
-def clipped(times: Sequence[Interval], first: datetime, last: datetime) -> list[Interval]:
-    """The parts of these times that lie within two instants."""
-    meeting = ((max(a, first), min(b, last)) for a, b in times)
-    return [(a, b) for a, b in meeting if a < b]
+def clipped(
+    times: tuple[Interval, ...], first: datetime, last: datetime
+) -> tuple[Interval, ...]:  # fmt: skip
+    """The parts of these times that lie within two instants.
+
+    They are in order and apart; where nothing is cut they are returned as they are.
+    """
+    if not times or (first <= times[0][0] and times[-1][1] <= last):
+        return times
+    begin = bisect_right(times, first, key=_END)
+    end = bisect_left(times, last, key=_BEGIN)
+    if begin >= end or first >= last:
+        return ()
+    found = list(times[begin:end])
+    found[0] = (max(found[0][0], first), found[0][1])
+    found[-1] = (found[-1][0], min(found[-1][1], last))
+    return tuple(found)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import render_template, request, send_file
@@ -13,7 +10,7 @@ from flask_babel import gettext as _
 
 from govern import clock, errors, permissions
 from govern.access import clients, entitlements, evaluation, exposure
-from govern.audit import lines, reading
+from govern.audit import reading
 from govern.web import guard, problems
 from govern.web.pages import base
 from govern.web.pages.auditor.filters import blueprint, instant
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
 PEOPLE = 100
 _FIELDS = ("target", "at", "from", "to")
-_PART = 5000  # grants of a file that are written together
-_COLUMNS = ("subject", "email", "name", "project", "dataset", "grant", "from", "to")
 
 
 @blueprint.get("/who")
@@ -156,23 +151,10 @@ def _file(
     database = guard.database()
     with database.reading() as session:
         begin, end = exposure.within(session, begin, end or clock.now(session))
-        ask = partial(exposure.reach, session, kind, code, begin=begin, end=end, limit=_PART, by=by)
-        page = ask()
+        pages = exposure.every(session, kind, code, begin=begin, end=end, by=by)
         _noted(_client_of(session, kind, code), kind, begin, end, by=by)
         file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the answer was sent
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        write = csv.writer(text, lineterminator="\r\n").writerow
-        write(_COLUMNS)
-        while page:
-            for row in page:
-                whose = map(lines.safe, (row.external_id, row.email, row.full_name, row.project,
-                                         row.dataset or "", row.grant_id))  # fmt: skip
-                told = list(whose)
-                for first, last in row.intervals:
-                    write([*told, clock.text(first), clock.text(last)])
-            page = ask(after=page[-1].grant_id) if len(page) == _PART else []
-        text.flush()
-        text.detach()
+        file.writelines(piece.encode() for piece in exposure.sheet.rows(pages))
     file.seek(0)
     return send_file(
         file, mimetype="text/csv", as_attachment=True,
