@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from govern.access import holdings
+from govern.access import holdings, offboarding
 from govern.access.holdings import known
+from govern.access.modes import Mode
+from govern.identity import subjects
 from govern.principal import Kind, Principal, RoleHeld
+from tests.factory import OPERATOR
 
 if TYPE_CHECKING:
     import pytest
@@ -34,3 +37,30 @@ def test_a_clients_reader_finds_the_same_people_and_firms_whether_these_are_few_
         assert found == sorted(["before", "held", chief.external_id])
         assert {"Firm A", "Firm C"} <= set(firms)
         assert "Firm B" not in firms
+
+
+def test_people_in_a_state_are_those_whom_the_list_shows_in_it(world: World) -> None:
+    project = world.project()
+    for name in ("alone", "listed", "reviewed", "let-go", "left", "kept"):
+        world.grant(world.subject(name), project)
+    world.suspend("subject:alone")
+    world.suspend("subject:left")
+    world.suspend("subject:reviewed", mode=Mode.UNDER_REVIEW)
+    world.lift(world.suspend("subject:let-go"))
+    with world.store.reading() as session:
+        listed, left = (subjects.find(session, name) for name in ("listed", "left"))
+    world.suspend(f"people:{world.people_list(listed).id}")
+    world.do(
+        lambda s: offboarding.offboard(
+            s, s.get_one(type(left), left.id), number=1, reason="left", by=OPERATOR
+        )
+    )
+    with world.store.reading() as session:
+        everybody = holdings.people(session, by=OPERATOR, limit=100).rows
+        for state in holdings.STATES:
+            found = holdings.people(session, state=state, by=OPERATOR, limit=100).rows
+            assert [one.id for one in found] == [one.id for one in everybody if one.state == state]
+        states = {one.external_id: one.state for one in everybody}
+    assert [states[name] for name in ("alone", "listed", "left", "reviewed", "let-go")] == [
+        "suspended", "suspended", "offboarded", "active", "active",
+    ]  # fmt: skip

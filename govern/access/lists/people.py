@@ -13,7 +13,7 @@ from govern.access.clients import Client, Project
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.grants import Grant
 from govern.access.holdings.known import known_to, matching
-from govern.access.holdings.people import STATES, state_now
+from govern.access.holdings.people import STATES, in_state, state_now
 from govern.access.lists.engine import List
 from govern.access.suspension_tables import PeopleListItem, Scope, SuspensionTarget
 from govern.identity import roles
@@ -117,7 +117,7 @@ PEOPLE = List(
     filters={
         "q": lambda typed, _: matching(typed),
         "kind": lambda value, _: Subject.kind == value,
-        "state": lambda value, _: state_now() == literal(value),
+        "state": lambda value, _: in_state(value),
         "organisation": lambda value, _: Organisation.name == value,
         "client": partial(_holding, Client.code),
         "project": partial(_holding, Project.code),
