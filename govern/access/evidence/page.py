@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _STYLE = """
-:root { color-scheme: light; --line: #c8ced6; --ink: #182433; --quiet: #5b6675; }
+:root { color-scheme: light; --paper: #fff; --line: #c8ced6; --ink: #182433; --quiet: #5b6675; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif;
-  color: var(--ink); background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1.25rem; }
+  color: var(--ink); background: var(--paper);
+  max-width: 60rem; margin: 2rem auto; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; break-after: avoid; }
 p { margin: .25rem 0 .75rem; max-width: 46rem; }
@@ -39,7 +40,12 @@ tr { break-inside: avoid; }
 svg { width: 100%; height: auto; display: block; }
 code { font: .9em ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .wide { overflow-x: auto; }
-@media screen and (max-width: 48rem) { .wide svg { min-width: 44rem; } }
+@media screen and (max-width: 48rem) { .wide svg, .wide table { min-width: 44rem; } }
+@media screen and (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; --paper: #14181d; --line: #3d4652; --ink: #e6e9ee;
+    --quiet: #a3adba; }
+  svg text { fill: var(--quiet); }
+}
 @media print {
   @page { size: A4; margin: 14mm; }
   body { font-size: 9.5pt; margin: 0; padding: 0; max-width: none; }
