@@ -111,7 +111,8 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
         formats=[
             ("jsonl", _("JSON Lines"), _("One entry a line, exactly as stored.")),
             ("csv", _("CSV"), _("For a spreadsheet; proves as much.")),
-            ("ocsf", _("OCSF 1.8.0"), _("One event a line, for a SIEM; a whole log proves itself.")),
+            ("ocsf", _("OCSF 1.8.0"),
+             _("One event a line, for a SIEM; a whole log proves itself.")),
             *([("parquet", _("Parquet"), _("In columns, for analysis; proves as much."))]
               if parquet.is_installed() else []),
             (exports.PACK, _("Evidence pack"),
