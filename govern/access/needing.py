@@ -29,6 +29,7 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions.scheduling import CONFIRM_WITHIN
 from govern.audit.streams import LogStream, LogStreamState
+from govern.audit.witnessing import LogWitness, WitnessFailure
 from govern.db import Inquiry
 from govern.identity.integrations.tables import (
     Integration,
@@ -39,7 +40,7 @@ from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import ColumnElement, Select
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 MOST = 1000
 SOON = timedelta(days=7)
+# A witness may be away for so long before anybody need look.
+PATIENCE = timedelta(minutes=15)
 # Of more grants, who lacks a factor is told by the demand's own page.
 GRANTS_LOOKED_AT = 20_000
 
@@ -60,7 +63,10 @@ class What(StrEnum):
     REVIEW = "review"
     QUESTION = "question"
     FACTOR = "factor"
+    REFUSED = "refused"
+    WITNESS = "witness"
     STREAM = "stream"
+    MAIL = "mail"
     SECRETS = "secrets"
     ENDS = "ends"
 
@@ -74,13 +80,16 @@ class Need:
     more: bool
 
 
-def needs(*, by: Principal) -> Inquiry[list[Need]]:
-    """What the caller may see to now; what there is none of is left out."""
+def needs(*, also: Mapping[What, Select[Any]] | None = None, by: Principal) -> Inquiry[list[Need]]:
+    """What the caller may see to now; what there is none of is left out.
+
+    `also`: what is told by floors above this one, of which the caller may know.
+    """
     parts = [
         select(literal(what.value).label("what"), func.count().label("number")).select_from(
             query.limit(MOST + 1).subquery()
         )
-        for what, query in _asked(by).items()
+        for what, query in (_asked(by) | dict(also or {})).items()
     ]
     nothing = select(literal("").label("what"), literal(0).label("number"))
     return Inquiry(union_all(*parts) if parts else nothing, _told)
@@ -214,6 +223,21 @@ def _stream(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
     return _within(failing, LogStream.client_id, clients)
 
 
+def _witness(*, refuses: bool) -> Callable[[Principal, frozenset[str] | None], Select[Any]]:
+    """Witnesses that saw another history than ours, or follow some log no more for a while."""
+
+    def asked(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+        counts: ColumnElement[bool] = WitnessFailure.refuses.is_(True)
+        if not refuses:
+            late = WitnessFailure.since < clock.before(clock.instant(), PATIENCE)
+            counts = and_(WitnessFailure.refuses.is_(False), late)
+        failing = exists().where(WitnessFailure.witness_id == LogWitness.id, counts)
+        found = select(LogWitness.id).where(LogWitness.ended_at.is_(None), failing)
+        return _within(found, LogWitness.client_id, clients)
+
+    return asked
+
+
 def _secrets(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
     """Integrations whose every secret ends soon, or has: they will be heard of no more."""
     soon = clock.after(clock.instant(), SOON)
@@ -244,6 +268,8 @@ _SORTS: dict[What, tuple[str, Callable[[Principal, frozenset[str] | None], Selec
     What.REVIEW: ("suspension:open", _due(review_late)),
     What.QUESTION: ("question:answer", _question),
     What.FACTOR: ("demand:set", _factor),
+    What.REFUSED: ("log:read", _witness(refuses=True)),
+    What.WITNESS: ("log:read", _witness(refuses=False)),
     What.STREAM: ("log:read", _stream),
     What.SECRETS: ("integration:create", _secrets),
     What.ENDS: ("grant:issue", _ends),

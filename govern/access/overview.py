@@ -37,7 +37,7 @@ from govern.db import Inquiry, listed, together
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from sqlalchemy import Select
@@ -424,11 +424,16 @@ class News:
     recent: list[Recent]
 
 
-def news(session: OrmSession, *, by: Principal) -> News:
-    """All of it in one statement, so that it costs the same however much there is."""
+def news(
+    session: OrmSession, *, also: Mapping[needing.What, Select[Any]] | None = None, by: Principal
+) -> News:
+    """All of it in one statement, so that it costs the same however much there is.
+
+    `also`: see `needing.needs`.
+    """
     needs, (lines, after), coming, recent = together(
         session,
-        needing.needs(by=by),
+        needing.needs(also=also, by=by),
         questions.awaited(limit=QUESTIONS_SHOWN, by=by),
         demands.coming(limit=DEMANDS_SHOWN, by=by),
         _recent(by),

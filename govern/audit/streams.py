@@ -167,6 +167,22 @@ def standing(session: OrmSession) -> list[Standing]:
     ]  # fmt: skip
 
 
+def known(session: OrmSession, *, by: Principal) -> list[tuple[LogStream, LogStreamState]]:
+    """The streams of logs that the caller may read, those that fail first."""
+    clients = permissions.scope(by, "log:read")
+    if clients is not None and not clients:
+        permissions.require(by, "log:read")
+    query = (
+        select(LogStream, LogStreamState)
+        .join(LogStreamState, LogStreamState.stream_id == LogStream.id)
+        .where(LogStream.ended_at.is_(None))
+        .order_by(LogStreamState.failures.desc(), LogStream.recorded_at)
+    )
+    if clients is not None:
+        query = query.where(LogStream.client_id.in_(clients))
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
 def secret(settings: Settings, row: LogStream) -> str:
     """What is sent, or signed with."""
     return unseal(settings, row.secret, place=_place(row.id)).decode()

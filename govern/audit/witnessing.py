@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy import BigInteger, func, insert, select
+from sqlalchemy import BigInteger, delete, func, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, config, errors, permissions
@@ -57,6 +57,21 @@ class Cosignature(Base):
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     line: Mapped[str]
     seen_at: Mapped[datetime] = mapped_column(Utc())
+
+
+class WitnessFailure(Base):
+    """That a witness does not follow one log, since when, and whether it refuses to.
+
+    One that `refuses` says that it saw another history than ours. Gone once it cosigns again.
+    """
+
+    __tablename__ = "log_witness_failure"
+
+    witness_id: Mapped[Id] = mapped_column(primary_key=True)
+    log_id: Mapped[Id] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(Utc())
+    refuses: Mapped[bool]
+    error: Mapped[str] = mapped_column(text_column(200))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +150,45 @@ def following(session: OrmSession) -> list[Following]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A witness, and one of the logs that it does not follow (None: it follows all)."""
+
+    witness: LogWitness
+    failure: WitnessFailure | None
+
+
+def standing(session: OrmSession, *, by: Principal) -> list[Standing]:
+    """Each witness of a log that the caller may read, with each failure, what refuses first."""
+    clients = permissions.scope(by, "log:read")
+    if clients is not None and not clients:
+        permissions.require(by, "log:read")
+    query = (
+        select(LogWitness, WitnessFailure)
+        .outerjoin(WitnessFailure, WitnessFailure.witness_id == LogWitness.id)
+        .where(LogWitness.ended_at.is_(None))
+        .order_by(WitnessFailure.refuses.is_not(True), LogWitness.name, WitnessFailure.log_id)
+    )
+    if clients is not None:
+        query = query.where(LogWitness.client_id.in_(clients))
+    return [Standing(witness=row[0], failure=row[1]) for row in session.execute(query)]
+
+
+def failed(database: Database, each: Following, words: str, *, refuses: bool) -> None:
+    """Put down that a witness did not follow a log; since when stays what it was."""
+
+    def work(session: Session) -> None:
+        row = session.get(WitnessFailure, (each.witness.id, each.log))
+        if row is None:
+            row = WitnessFailure(
+                witness_id=each.witness.id, log_id=each.log, since=clock.now(session)
+            )
+            session.add(row)
+        row.refuses, row.error = refuses, words[:200]
+
+    database.transaction(work)
+
+
 def asking(session: OrmSession, log_id: str, old: int) -> tuple[Checkpoint, Request]:
     """What a witness that saw `old` entries of a log is asked now.
 
@@ -163,7 +217,15 @@ def keep(database: Database, row: LogWitness, signed: Checkpoint, answer: str) -
         log_id=signed.log_id, witness_id=row.id, size=signed.size, line="".join(lines),
         seen_at=clock.from_micros(seen * 1_000_000),
     )  # fmt: skip
-    database.transaction(lambda session: session.execute(kept))
+    mended = delete(WitnessFailure).where(
+        WitnessFailure.witness_id == row.id, WitnessFailure.log_id == signed.log_id
+    )
+
+    def work(session: Session) -> None:
+        session.execute(kept)
+        session.execute(mended)
+
+    database.transaction(work)
 
 
 def cosigned(session: OrmSession, log_id: str, size: int) -> str:

@@ -37,6 +37,9 @@ def push(database: Database, *, progress: Callable[[int], None] | None = None) -
             _ask(database, each)
             came += 1
         except (errors.GovernError, requests.RequestException) as error:
+            refuses = isinstance(error, errors.LogDamaged)
+            words = str(error) if isinstance(error, errors.GovernError) else type(error).__name__
+            witnessing.failed(database, each, words, refuses=refuses)
             failure = error
         if progress is not None:
             progress(came)

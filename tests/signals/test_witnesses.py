@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from sqlalchemy import select
 
-from govern import errors
+from govern import clock, errors
+from govern.access import needing
+from govern.access.needing import What
 from govern.audit import export, log, verify, witnessing
 from govern.audit.log import HOUSE, Entry
 from govern.audit.signer import Signer
 from govern.audit.witness import Witness
+from govern.db import together
 from govern.signals import witnesses
 from govern.tlog.witness import Request
 from govern.web.witness import application
@@ -54,6 +58,13 @@ def answered(app: Wsgi, body: bytes, *, path: str = "/add-checkpoint", method: s
     }  # fmt: skip
     text = b"".join(app(environ, lambda status, _: told.append(status)))
     return f"{told[0][:3]} {text.decode()}"
+
+
+def needed(world: World) -> dict[What, int]:
+    """How many witnesses need somebody."""
+    with world.store.reading() as session:
+        (found,) = together(session, needing.needs(by=OPERATOR))
+    return {one.what: one.number for one in found}
 
 
 def test_a_witness_follows_the_log_and_an_export_carries_its_word(
@@ -114,6 +125,9 @@ def test_a_rewritten_history_is_refused_by_the_witness_even_when_our_own_key_sig
         Signer(store.settings).sign(store)
         with pytest.raises(errors.LogDamaged, match="saw another history"):
             witnesses.push(store)
+    needs = needed(world)
+    assert needs[What.REFUSED] == 1
+    assert What.WITNESS not in needs
     with store.reading() as session:
         behind = {each.log: each.signed - each.cosigned for each in witnessing.following(session)}
     assert behind[aster.id] == 1
@@ -195,7 +209,15 @@ def test_a_witness_that_is_away_keeps_no_other_waiting_and_is_shown_behind(
         signer.sign(store)
         with pytest.raises(OSError, match="9"):
             witnesses.push(store)
+    assert needed(world) == {}
+    with clock.at(clock.utcnow() + timedelta(minutes=16)):
+        assert needed(world) == {What.WITNESS: 1}
+        # Once it answers, nothing is left of it.
+        with served(application(away)) as url:
+            tamper(store, "UPDATE log_witness SET url = :url WHERE name = 'away.example'", url=url)
+            witnesses.push(store)
+        assert needed(world) == {}
     with store.reading() as session:
         told = {each.witness.name: each.cosigned for each in witnessing.following(session)}
         size = log.latest_checkpoint(session, HOUSE).size
-    assert told == {"away.example": 0, "here.example": size}
+    assert told == {"away.example": size, "here.example": size}

@@ -8,12 +8,23 @@ waits for mail.
 
 from govern.signals.mail.following import follow
 from govern.signals.mail.sending import send
-from govern.signals.mail.state import Delivery, Told, Trouble, deliveries, told, trouble
+from govern.signals.mail.state import (
+    Delivery,
+    Lost,
+    Told,
+    Trouble,
+    deliveries,
+    lost,
+    lost_ones,
+    told,
+    trouble,
+)
 from govern.signals.mail.tables import MailAct, MailDelivery, MailServer, State
 from govern.signals.mail.working import work
 
 __all__ = [
     "Delivery",
+    "Lost",
     "MailAct",
     "MailDelivery",
     "MailServer",
@@ -22,6 +33,8 @@ __all__ = [
     "Trouble",
     "deliveries",
     "follow",
+    "lost",
+    "lost_ones",
     "send",
     "told",
     "trouble",

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from govern.db import Database, Session
 
 SERVER = "smtp"
+# Why a mail was given up that nobody misses.
+NO_NEWS = "no news"
 RETRY_AFTER = tuple(
     timedelta(minutes=each) for each in (1, 5, 20, 60, 4 * 60, 12 * 60, 24 * 60, 24 * 60)
 )
@@ -135,13 +137,12 @@ class _Batch:
         begun, sent = time.monotonic(), 0
         while self._left and time.monotonic() - begun < _LONGEST:
             person = self._left[0]
-            if person not in messages:
-                self._end(
-                    State.GIVEN_UP,
-                    "too late" if late else "no news, or no usable address",
-                )
+            message = messages.get(person)
+            if message is None:
+                unreachable = "no usable address" if person in messages else NO_NEWS
+                self._end(State.GIVEN_UP, "too late" if late else unreachable)
                 continue
-            sent += self._send(connection, messages[person])
+            sent += self._send(connection, message)
             if progress is not None:
                 progress(1)
         return sent

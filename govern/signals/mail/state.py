@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
+from govern import clock, permissions
 from govern.db import listed
-from govern.signals.mail.sending import SERVER
+from govern.identity.subjects import Subject
+from govern.signals.mail.sending import NO_NEWS, SERVER
 from govern.signals.mail.tables import MailAct, MailDelivery, MailServer, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
+
+    from govern.principal import Principal
+
+# What failed longer ago is history: the page of the act itself tells of it.
+_LATELY = timedelta(days=7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,3 +106,50 @@ def deliveries(session: Session, subject_id: str, suspension_ids: Iterable[str])
         )
         for row in rows
     ]
+
+
+# --- what failed for good ----------------------------------------------------------------------
+
+
+def lost() -> Select[Any]:
+    """Mails of the last week that were given up though there was something to tell."""
+    return select(MailDelivery.subject_id).where(
+        MailDelivery.state == State.GIVEN_UP,
+        MailDelivery.ended_at > clock.before(clock.instant(), _LATELY),
+        MailDelivery.error != NO_NEWS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A person who was to be told of an act, and why no mail got through."""
+
+    subject_id: str
+    name: str
+    type: str
+    suspension_id: str | None
+    ended_at: datetime | None
+    error: str
+
+
+def lost_ones(session: Session, *, limit: int, by: Principal) -> list[Lost]:
+    """The last mails that were given up, newest first."""
+    permissions.require(by, "subject:read")
+    rows = session.execute(
+        lost()
+        .with_only_columns(
+            Subject.id, Subject.full_name, MailAct.type, MailAct.suspension_id,
+            MailDelivery.ended_at, MailDelivery.error,
+        )
+        .join(Subject, Subject.id == MailDelivery.subject_id)
+        .join(MailAct, MailAct.id == MailDelivery.act_id)
+        .order_by(MailDelivery.ended_at.desc())
+        .limit(limit)
+    )  # fmt: skip
+    return [
+        Lost(
+            subject_id=row[0], name=row[1], type=row[2], suspension_id=row[3], ended_at=row[4],
+            error=row[5],
+        )
+        for row in rows
+    ]  # fmt: skip

@@ -54,6 +54,12 @@ class MailDelivery(Base):
             sqlite_where=text("next_try_at IS NOT NULL"),
             postgresql_where=text("next_try_at IS NOT NULL"),
         ),
+        Index(
+            "ix_mail_delivery_given_up",
+            "ended_at",
+            sqlite_where=text("state = 'given_up'"),
+            postgresql_where=text("state = 'given_up'"),
+        ),
     )
 
     act_id: Mapped[str] = mapped_column(

@@ -91,8 +91,11 @@ _OWN = {
 
 def compose(
     session: Session, settings: Settings, act: MailAct, people: list[str]
-) -> dict[str, EmailMessage]:
-    """The mails about one act to some people; without whom it cannot or need not reach."""
+) -> dict[str, EmailMessage | None]:
+    """The mails about one act to some people; without those to whom there is nothing to tell.
+
+    None for whom no mail can reach: their address is none.
+    """
     among = listed(session, sorted(people))
     addresses = dict(
         session.execute(
@@ -114,14 +117,12 @@ def compose(
         bodies = _of_account(session, settings, act, voices)
     else:
         bodies = _of_suspension(session, act, voices)
-    found = {}
-    for person, lines in bodies.items():
-        message = _message(
+    return {
+        person: _message(
             settings, act, person, lines, address=addresses[person], say=voices[person]
         )
-        if message is not None:
-            found[person] = message
-    return found
+        for person, lines in bodies.items()
+    }
 
 
 def _message(

@@ -24,6 +24,7 @@ from govern.web.pages import (
     lift,
     lists,
     notices,
+    outgoing,
     overview,
     own_record,
     pause,
@@ -46,9 +47,9 @@ if TYPE_CHECKING:
 # A file of pages holds one blueprint; its name is the first half of its endpoints.
 PLACES = (
     asking, auditor, auth, authenticators, bulk, calendar, clients, contractor, demanding, drills,
-    effect, ending, finding, integrations, keeping, lift, lists, notices, overview, own_record,
-    pause, people, projects, providers, questions, recovery, reset, roles, rosters,
-    single_sign_on, start, suspended,
+    effect, ending, finding, integrations, keeping, lift, lists, notices, outgoing,
+    overview, own_record, pause, people, projects, providers, questions, recovery, reset, roles,
+    rosters, single_sign_on, start, suspended,
 )  # fmt: skip
 
 

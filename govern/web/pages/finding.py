@@ -86,6 +86,7 @@ def _acts() -> list[tuple[str, str]]:
         (_("Demand a factor"), "/demands/new", base.may_anywhere("demand:set")),
         (_("Drills"), "/drills", base.may_anywhere("suspension:open")),
         (_("Integrations"), "/integrations", base.may_anywhere("integration:read")),
+        (_("What goes out"), "/outgoing", base.may_anywhere("log:read")),
         (_("The log"), "/log", base.may_anywhere("log:export")),
         (_("Who could"), "/who", base.may_anywhere("log:export")),
         (_("Export the log"), "/log/export", base.may_anywhere("log:export")),

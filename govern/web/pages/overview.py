@@ -42,7 +42,8 @@ def page() -> str:
         told = suspensions.reading.glance(session, shown, most=overview.HELD_COUNTED, by=by)
         lines = overview.tree(session, standings, by=by)
         waiting = overview.waiting(session, standings, by=by)
-        news = overview.news(session, by=by)
+        lost = {What.MAIL: mail.lost()} if base.may("subject:read", None) else {}
+        news = overview.news(session, also=lost, by=by)
         silent = mail.trouble(session)
     reading.note(guard.database(), "overview", by=by)
     base.know_calling(item.may_approve for item in waiting)
@@ -78,7 +79,7 @@ def _need(one: Need) -> SimpleNamespace:
     number = format_decimal(one.number) + ("+" if one.more else "")
     n = one.number
     today = clock.utcnow().date()
-    told: dict[What, tuple[str, str | None]] = {
+    told: dict[What, tuple[str, str]] = {
         What.APPROVE: (
             ngettext("%(n)s request waits for a second person",
                      "%(n)s requests wait for a second person", n, n=number), "/requests",
@@ -105,9 +106,22 @@ def _need(one: Need) -> SimpleNamespace:
             ngettext("%(n)s demand of a factor is not met by all",
                      "%(n)s demands of a factor are not met by all", n, n=number), "/demands",
         ),
+        What.REFUSED: (
+            ngettext("%(n)s witness saw another history of our logs",
+                     "%(n)s witnesses saw another history of our logs", n, n=number), "/outgoing",
+        ),
+        What.WITNESS: (
+            ngettext("%(n)s witness has not answered for a while",
+                     "%(n)s witnesses have not answered for a while", n, n=number), "/outgoing",
+        ),
         What.STREAM: (
             ngettext("%(n)s stream of the log does not get through",
-                     "%(n)s streams of the log do not get through", n, n=number), None,
+                     "%(n)s streams of the log do not get through", n, n=number), "/outgoing",
+        ),
+        What.MAIL: (
+            ngettext("%(n)s mail of the last 7 days did not get through",
+                     "%(n)s mails of the last 7 days did not get through", n, n=number),
+            "/outgoing",
         ),
         What.SECRETS: (
             ngettext("%(n)s integration has no secret that lasts another 7 days",

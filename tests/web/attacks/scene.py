@@ -12,19 +12,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import update
+
 from govern import clock
 from govern.access import clients, grants, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import notices
+from govern.audit import streams, witnessing
+from govern.audit.log import HOUSE
 from govern.identity import federation, subjects
 from govern.identity.integrations import Registration
 from govern.principal import SYSTEM
+from govern.signals.mail import MailAct, MailDelivery, State
+from govern.tlog.cosignature import Witness
 from tests.access.tooling import BACK, RESOURCE
 from tests.factory import OPERATOR
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
+    from govern.db import Session
     from govern.identity.subjects import Subject
     from tests.factory import World
 
@@ -116,6 +123,7 @@ def full(world: World, form: str = HTML) -> Scene:
     )  # fmt: skip
     sub = say("sub").encode("ascii", "ignore").decode()  # which a sub is made of
     link = world.do(lambda s: federation.link(s, ada, provider.id, sub=sub, by=OPERATOR))
+    _failing(world, ada, say)
     admin, auditor = world.staff("admin"), world.staff("auditor")
     for each in (ada, admin, auditor):
         world.activate(each)
@@ -132,11 +140,41 @@ def full(world: World, form: str = HTML) -> Scene:
         "filename": "govern.css", "session_id": "ses_none", "provider": "idp_none",
         "authenticator_id": "otp_none", "provider_id": provider.id, "link_id": link.id,
         "form_id": "frm_none", "list_name": "grants", "bulk_id": "blk_none",
+        "bulk_act": "blk_none", "over": "house",
         "export": "exp_none", "export_id": "exp_none",
         "filter_id": "flt_none",
     }  # fmt: skip
     people = {"admin": admin, "auditor": auditor, "contractor": ada}
     return Scene(say, things, people, world.seeds)
+
+
+def _failing(world: World, ada: Subject, say: Planted) -> None:
+    """A stream and a witness that answer with words of their own, and a mail that came back."""
+    world.do(lambda s: streams.add(s, "https://siem.example/x", by=OPERATOR))
+    words = say("answer to a stream")
+    world.do(lambda s: s.execute(update(streams.LogStreamState).values(failures=3, error=words)))
+    key = str(Witness("witness.example", bytes(32)))
+    row = world.do(lambda s: witnessing.add(s, "https://w.example", key, by=OPERATOR))
+    each = witnessing.Following(witness=row, log=HOUSE, cosigned=0, signed=1, seen_at=None)
+    witnessing.failed(world.store, each, say("answer of a witness"), refuses=True)
+
+    def came_back(session: Session) -> None:
+        at = clock.now(session)
+        session.add(
+            MailAct(
+                id="act", type="suspension.opened", suspension_id=None, actor="operator", at=at,
+                cursor="", finished_at=at,
+            )
+        )  # fmt: skip
+        session.flush()
+        session.add(
+            MailDelivery(
+                act_id="act", subject_id=ada.id, state=State.GIVEN_UP, attempts=1,
+                next_try_at=None, ended_at=at, error=say("answer to a mail"),
+            )
+        )  # fmt: skip
+
+    world.do(came_back)
 
 
 def person(world: World, say: Planted) -> Subject:
