@@ -36,13 +36,13 @@ _AUDITOR = frozenset({
 # A second person, and no more: decides what others asked for, and reads what that takes.
 _APPROVER = frozenset({"request:read", "request:approve", "suspension:read"})
 # A program asks for what takes a second person, and never is that person; nor does it let in
-# people or programs.
+# people or programs. Who approves access it may say, since it may give that access itself.
 _API = frozenset({
     "project:read", "subject:read", "grant:read", "suspension:read", "request:read",
     "log:read", "integration:read",
     "catalogue:write", "project:end", "subject:write", "subject:offboard",
     "subject:erase", "grant:issue", "grant:revoke", "suspension:open", "suspension:lift",
-    "hold:set",
+    "hold:set", "policy:set",
 })  # fmt: skip
 _HOUSEKEEPING = frozenset({"key:rotate", "log:expire", "log:stream", "log:witness"})
 

@@ -29,7 +29,6 @@ MAY = {
     "api": set(EVERY)
     - {
         "request:approve",
-        "policy:set",
         "question:answer",
         "role:assign",
         "subject:recover",

@@ -8,7 +8,7 @@ import click
 
 from govern import clock
 from govern.access import asking, entitlements, requests
-from govern.access.asking import Kind, Pausing
+from govern.access.asking import Kind, Openness, Pausing
 from govern.cli.frame import Desk, day, govern, instant, json_option, number, pass_desk
 
 if TYPE_CHECKING:
@@ -152,6 +152,13 @@ def show(desk: Desk, over: str) -> None:
     help="What becomes of a request in a pause.",
 )
 @click.option("--days", type=int, default=14, show_default=True, help="How long one waits.")
+@click.option(
+    "--open-to",
+    type=click.Choice([each.value for each in Openness]),
+    default=Openness.KNOWN.value,
+    show_default=True,
+    help="Who is shown the code of what is new to them, and may ask for it.",
+)
 @click.option("--reason", required=True, help="Why, for the record.")
 @json_option
 @pass_desk
@@ -166,6 +173,7 @@ def set_(
     needed: int,
     pausing: str,
     days: int,
+    open_to: str,
     reason: str,
 ) -> None:
     """Put a policy in force, in place of the one before it; it holds for open requests too.
@@ -177,7 +185,8 @@ def set_(
         place = asking.over(session, over, by=desk.by)
         return place, asking.set_(
             session, place, roles=roles, people=people, leads=leads, needed=needed,
-            pausing=Pausing(pausing), days=days, reason=reason, by=desk.by,
+            pausing=Pausing(pausing), days=days, open_to=Openness(open_to),
+            reason=reason, by=desk.by,
         )  # fmt: skip
 
     place, policy = desk.database.transaction(work)
@@ -208,14 +217,16 @@ def _told(policy: Policy) -> dict[str, Any]:
     return {
         "from": policy.kind if policy.id else None, "roles": list(policy.roles),
         "people": list(policy.people), "leads": list(policy.leads), "needed": policy.needed,
-        "pausing": policy.pausing, "days": policy.days,
+        "pausing": policy.pausing, "days": policy.days, "open_to": policy.open_to,
     }  # fmt: skip
 
 
 def _words(policy: Policy) -> str:
     who = [*policy.roles, *([f"{len(policy.people)} named"] if policy.people else [])]
     leads = f", {number(len(policy.leads), 'lead')}" if policy.kind is not Kind.HOUSE else ""
+    opened = {Openness.CLIENT: "the client's people", Openness.EVERYBODY: "everybody"}
+    open_to = f"; open to {opened[policy.open_to]}" if policy.open_to in opened else ""
     return (
         f"{policy.needed} of {' or '.join(who)}; a request {policy.pausing} in a pause, for "
-        f"{number(policy.days, 'day')}{leads}"
+        f"{number(policy.days, 'day')}{leads}{open_to}"
     )

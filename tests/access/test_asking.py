@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from govern import clock, errors
 from govern.access import asking, clients, deriving, ending, offboarding, requests
-from govern.access.asking import Pausing, RequestApproval, RequestPolicy
+from govern.access.asking import Openness, Pausing, RequestApproval, RequestPolicy
 from govern.access.grants import Grant
 from govern.access.modes import Mode
 from govern.access.requests import Request
@@ -138,6 +138,48 @@ def test_nobody_learns_by_asking_what_they_do_not_know_of(place: Place) -> None:
         for each in session.execute(select(Request.id)).scalars():
             with pytest.raises(errors.Unknown):
                 asking.own(session, each, by=plain(stranger))
+
+
+def test_a_project_that_is_new_to_someone_is_shown_and_asked_for_where_a_policy_opens_it(
+    place: Place,
+) -> None:
+    world = place.world
+    heron = world.project("Heron", client=place.client)
+    siskin = world.project("Siskin", client=world.client("BOREAL"))
+    audio = world.dataset(heron, "heron-audio")
+    stranger = world.subject()
+
+    def shown(who: Subject) -> list[str]:
+        with world.store.reading() as session:
+            return asking.open_places(session, by=plain(who))
+
+    assert (shown(place.ada), shown(stranger)) == ([], []), "nothing unless a policy says so"
+    place.policy("client:ASTER", open_to=Openness.CLIENT)
+    assert (shown(place.ada), shown(stranger)) == (["Heron"], [])
+    for who, more in ((stranger, {"project": heron}), (place.ada, {"project": siskin})):
+        with pytest.raises(errors.Unknown) as refusal:
+            place.ask(who, **more)
+        assert str(refusal.value) == f"There is no project “{more['project'].code}”."
+    row = place.ask(project=heron)
+    with pytest.raises(errors.Unknown):
+        place.ask(project=heron, dataset=audio)
+    assert place.approve(row, place.ann).outcome == "approved"
+    assert shown(place.ada) == []  # it is no longer new
+    # The nearest policy counts: a project's own closes it, and opens it further.
+    place.policy("project:Heron")
+    assert shown(place.bob) == []
+    place.policy("project:Heron", open_to=Openness.EVERYBODY)
+    assert (shown(stranger), shown(place.bob)) == (["Heron"], ["Heron"])
+    place.ask(stranger, project=heron)
+    with pytest.raises(errors.Invalid, match="not the house"):
+        place.policy("house", open_to=Openness.EVERYBODY)
+    world.do(
+        lambda s: ending.end(
+            s, s.get_one(type(heron), heron.id), number=1, reason="over", by=OPERATOR
+        )
+    )
+    assert shown(world.subject()) == []
+    assert damage(world) == []
 
 
 def test_a_lead_asks_for_the_clients_own_people_and_an_admin_for_anybody(place: Place) -> None:
@@ -324,6 +366,7 @@ def test_whatever_the_rows_say_that_no_entry_says_is_named(place: Place) -> None
     request = Request.__table__
     lies: list[tuple[Any, str]] = [
         (update(policy).values(needed=1), "The row of the policy"),
+        (update(policy).values(open_to="everybody"), "The row of the policy"),
         (update(policy).values(ended_at=now), "is ended by its row, and by no entry"),
         (update(approval).values(approved_by=place.bob.id), "The row of the approval"),
         (delete(approval), "was recorded, and has no row"),

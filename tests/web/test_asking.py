@@ -63,6 +63,7 @@ def test_access_is_asked_for_approved_by_two_and_its_outcome_read_where_it_was_a
         assert ann.post("/request-policies", form | change).status_code == status, change
     assert "1 request waits under it" in ann.get("/request-policies?over=project:Kingfisher").text
 
+    _opened(mine, ann, form, desk(app, world, None))
     for each in (ann, bob):
         assert re.search(r"Requests\s+1 wait for you", told(each.get("/requests").text))
     first = ann.get(where)
@@ -82,6 +83,21 @@ def test_access_is_asked_for_approved_by_two_and_its_outcome_read_where_it_was_a
     with world.store.reading() as session:
         assert len(session.execute(select(Grant.id)).all()) == 2
     _refused(world, mine, ann, wanted)
+
+
+def _opened(mine: Visitor, ann: Visitor, form: dict[str, str], stranger: Visitor) -> None:
+    """A project that is new to somebody is shown to them while its policy opens it."""
+    here = "/request-policies?over=project:Heron"
+    opened = {"over": "project:Heron", "seen": "", "open_to": "client"}
+    wrong = ann.post("/request-policies", form | opened | {"open_to": "all of them"})
+    assert wrong.status_code == 422
+    assert ann.post("/request-policies", form | opened).status_code == 303
+    assert "open to the client’s people" in told(ann.get("/request-policies").text)
+    assert "Heron (new to you)" in mine.get("/requests/mine").text
+    assert "Heron" not in stranger.get("/requests/mine").text
+    closed = opened | {"seen": hidden(ann.get(here).text, "seen"), "open_to": "known"}
+    assert ann.post("/request-policies", form | closed).status_code == 303
+    assert "Heron" not in mine.get("/requests/mine").text
 
 
 def _refused(world: World, mine: Visitor, ann: Visitor, wanted: dict[str, str]) -> None:

@@ -16,9 +16,10 @@ from urllib.parse import quote, urljoin
 import pytest
 
 from govern import clock
-from govern.access import evaluation
+from govern.access import asking, evaluation
 from govern.access.clients import Client, Project
 from govern.access.evaluation import Question
+from govern.audit import streams
 from govern.audit.signer import Signer
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR
@@ -47,6 +48,7 @@ SEARCHES = (
     "/log?log=BOREAL", "/who?target=client:BOREAL",
     "/who?target=client:BOREAL&from=2026-01-01T00:00", "/log/access?person=BOREAL-person",
     "/projects/ASTER-open?q=bor", "/log/export?log=BOREAL", "/pause/preview?target=client:BOREAL",
+    "/outgoing", "/requests/mine",
 )  # fmt: skip
 LISTS = (
     "clients", "projects", "datasets", "subjects", "grants", "suspensions", "requests", "drills",
@@ -117,6 +119,14 @@ def stir(world: World, cast: Cast) -> None:
     for one in (hired, person):
         world.grant(one, new)
     world.integration("BOREAL-system", clients=[client.id])
+    world.do(lambda s: streams.add(s, "https://boreal.example", client=client.id, by=OPERATOR))
+    world.do(
+        lambda s: asking.set_(
+            s, asking.over(s, "client:BOREAL", by=OPERATOR), roles=("admin",), needed=1,
+            pausing=asking.Pausing.WAITS, days=9, open_to=asking.Openness.CLIENT,
+            reason="BOREAL asks", by=OPERATOR,
+        )
+    )  # fmt: skip
     world.staff("auditor", client=client, name="BOREAL-auditor")
     paused = world.suspend(f"project:{project.code}", note="BOREAL again")
     world.drill(f"client:{client.code}")

@@ -6,13 +6,13 @@ from govern.access.asking.acts import (
     ask_for,
     find_people,
     find_place,
-    known_places,
     own,
     take_back,
 )
 from govern.access.asking.approving import Given, Tally, approvals, obstacle, shown, tally
 from govern.access.asking.deriving import differences
 from govern.access.asking.ends import Cause, tend
+from govern.access.asking.knowing import known_places, open_places
 from govern.access.asking.policies import (
     DEFAULT,
     MOST_DAYS,
@@ -32,7 +32,13 @@ from govern.access.asking.policies import (
 )
 from govern.access.asking.policies import own as own_policy
 from govern.access.asking.reading import NEWS, Asked, Wish, calling, calls, held_there, mine, wishes
-from govern.access.asking.tables import Kind, Pausing, RequestApproval, RequestPolicy
+from govern.access.asking.tables import (
+    Kind,
+    Openness,
+    Pausing,
+    RequestApproval,
+    RequestPolicy,
+)
 
 __all__ = [
     "DEFAULT",
@@ -45,6 +51,7 @@ __all__ = [
     "Cause",
     "Given",
     "Kind",
+    "Openness",
     "Over",
     "Pausing",
     "Policy",
@@ -70,6 +77,7 @@ __all__ = [
     "obstacle",
     "of_place",
     "of_places",
+    "open_places",
     "over",
     "own",
     "own_policy",

@@ -1,9 +1,8 @@
 """Asking for access: a person for themselves, a lead or an admin for others; nothing is given yet.
 
-One may ask for what one may know of: a project that one holds or held something on, and of its
-datasets those that were named in one's own grants, or all while one holds the project whole. Any
-other code is answered as if it were nowhere. A lead, named by the policy, asks for people who hold
-or held something of the same client; who may give access asks for anybody.
+One may ask for what one may know of (see `knowing`); any other code is answered as if it were
+nowhere. A lead, named by the policy, asks for people who hold or held something of the same client;
+who may give access asks for anybody.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from sqlalchemy import func, select
 
 from govern import clock, errors, permissions
 from govern.access import clients, grants, requests
-from govern.access.asking import policies
+from govern.access.asking import knowing, policies
 from govern.access.asking.tables import Pausing
 from govern.access.clients import Dataset, Project
 from govern.access.grants import Grant
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 50  # people that one act asks for
 MOST_OPEN = 20  # requests of one person's own that wait
-MOST_KNOWN = 200  # projects that somebody is shown to choose from
 ISSUES = "grant:issue"
 
 
@@ -185,27 +183,10 @@ def _may_ask(
 
 
 def _known(session: OrmSession, who: str, project: Project, dataset: Dataset | None) -> None:
-    own = select(Grant.id).where(Grant.subject_id == who, Grant.project_id == project.id)
-    if session.execute(own.limit(1)).first() is None:
+    if not knowing.may_know(session, who, project):
         raise errors.Unknown(f"There is no project “{project.code}”.", field="project")
-    if dataset is not None and not _knows_part(session, who, project, dataset):
+    if dataset is not None and not knowing.knows_part(session, who, project, dataset):
         raise errors.Unknown(f"There is no dataset “{dataset.code}”.", field="dataset")
-
-
-def _knows_part(session: OrmSession, who: str, project: Project, dataset: Dataset) -> bool:
-    own = select(Grant.id).where(Grant.subject_id == who, Grant.dataset_id == dataset.id)
-    if session.execute(own.limit(1)).first() is not None:
-        return True
-    return _holds_whole(session, who, project)
-
-
-def _holds_whole(session: OrmSession, who: str, project: Project) -> bool:
-    now = clock.instant()
-    whole = select(Grant.id).where(
-        Grant.subject_id == who, Grant.project_id == project.id, Grant.dataset_id.is_(None),
-        Grant.ended_at.is_(None), Grant.starts_at <= now, Grant.ends_at > now,
-    )  # fmt: skip
-    return session.execute(whole.limit(1)).first() is not None
 
 
 def _not_too_many(session: OrmSession, by: Principal) -> None:
@@ -279,38 +260,6 @@ def take_back(session: Session, request_id: str, *, by: Principal) -> Request:
     return row
 
 
-def known_places(session: OrmSession, *, by: Principal) -> list[tuple[str, str | None]]:
-    """Codes of the projects, and of datasets of these, that the caller may ask for."""
-    mine = select(Grant.id).where(Grant.subject_id == by.id)
-    held = select(Project.code, Project.id).where(
-        Project.ended_at.is_(None), mine.where(Grant.project_id == Project.id).exists()
-    )
-    now = clock.instant()
-    whole = mine.where(
-        Grant.project_id == Dataset.project_id, Grant.dataset_id.is_(None),
-        Grant.ended_at.is_(None), Grant.starts_at <= now, Grant.ends_at > now,
-    )  # fmt: skip
-    found = session.execute(held.order_by(Project.code).limit(MOST_KNOWN)).all()
-    parts = session.execute(
-        select(Dataset.project_id, Dataset.code)
-        .where(
-            Dataset.project_id.in_([row.id for row in found]),
-            Dataset.ended_at.is_(None),
-            mine.where(Grant.dataset_id == Dataset.id).exists() | whole.exists(),
-        )
-        .order_by(Dataset.code)
-        .limit(MOST_KNOWN)
-    ).all()
-    return [
-        place
-        for row in found
-        for place in [
-            (row.code, None),
-            *((row.code, part.code) for part in parts if part.project_id == row.id),
-        ]
-    ]
-
-
 # --- what was typed ------------------------------------------------------------------------------
 
 
@@ -328,7 +277,7 @@ def find_place(
         return row, None
     part = clients.dataset(session, dataset)
     free = others or permissions.covers(by, ISSUES, row.client_id)
-    if part.project_id != row.id or not (free or _knows_part(session, by.id, row, part)):
+    if part.project_id != row.id or not (free or knowing.knows_part(session, by.id, row, part)):
         raise errors.Unknown(f"There is no dataset “{dataset}”.", field="dataset")
     return row, part
 
@@ -362,9 +311,8 @@ def _may_ask_at(session: OrmSession, project: Project, *, others: bool, by: Prin
         return True
     if by.kind is not Kind.SUBJECT or by.suspended:
         return False
-    own = select(Grant.id).where(Grant.subject_id == by.id, Grant.project_id == project.id)
     if not others:
-        return session.execute(own.limit(1)).first() is not None
+        return knowing.may_know(session, by.id, project)
     return by.id in policies.of_place(session, project.id, project.client_id).leads
 
 

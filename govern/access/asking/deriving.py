@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from govern import clock
-from govern.access.asking.tables import RequestApproval, RequestPolicy
+from govern.access.asking.tables import Openness, RequestApproval, RequestPolicy
 from govern.access.requests import Request
 from govern.audit import EventType, leaf
 from govern.audit.log import Entry
@@ -144,11 +144,12 @@ def _same_policy(row: Any, fields: Fields) -> bool:
     data = fields["data"]
     told = (
         data["over"], data["roles"], data["people"], data["leads"], data["needed"],
-        data["pausing"], data["days"], fields["time"], fields["refs"].get("client"),
+        data["pausing"], data["days"], data.get("open_to", Openness.KNOWN), fields["time"],
+        fields["refs"].get("client"),
     )  # fmt: skip
     return told == (
         row.kind, row.roles, row.people, row.leads, row.needed, row.pausing, row.days,
-        _time(row.recorded_at), row.client_id,
+        row.open_to, _time(row.recorded_at), row.client_id,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from govern import clock, errors, permissions
 from govern.access import places
-from govern.access.asking.tables import Kind, Pausing, RequestPolicy
+from govern.access.asking.tables import Kind, Openness, Pausing, RequestPolicy
 from govern.access.clients import Client, Project
 from govern.access.requests import Request, RequestKind
 from govern.audit import EventType
@@ -58,6 +58,7 @@ class Policy:
     needed: int = 1
     pausing: Pausing = Pausing.WAITS
     days: int = 14
+    open_to: Openness = Openness.KNOWN
     since: datetime | None = None
 
     def names(self, who: str, held: Iterable[RoleHeld], client: str | None) -> bool:
@@ -145,7 +146,7 @@ def of_places(owners: dict[str, str]) -> Inquiry[dict[str, Policy]]:
 _COLUMNS = (
     RequestPolicy.id, RequestPolicy.kind, RequestPolicy.target_id, RequestPolicy.roles,
     RequestPolicy.people, RequestPolicy.leads, RequestPolicy.needed, RequestPolicy.pausing,
-    RequestPolicy.days, RequestPolicy.recorded_at,
+    RequestPolicy.days, RequestPolicy.open_to, RequestPolicy.recorded_at,
 )  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def _policy(row: Any) -> Policy:
     return Policy(
         id=row.id, kind=Kind(row.kind), roles=tuple(row.roles), people=tuple(row.people),
         leads=tuple(row.leads), needed=row.needed, pausing=Pausing(row.pausing), days=row.days,
-        since=row.recorded_at,
+        open_to=Openness(row.open_to), since=row.recorded_at,
     )  # fmt: skip
 
 
@@ -263,6 +264,7 @@ def set_(
     needed: int,
     pausing: Pausing,
     days: int,
+    open_to: Openness = Openness.KNOWN,
     reason: str,
     seen: str | None = None,
     by: Principal,
@@ -277,6 +279,7 @@ def set_(
         raise errors.AlreadyEnded(f"{place.name} has ended.", field="over")
     wanted = Policy(
         kind=place.kind, roles=tuple(sorted(set(roles))), needed=needed, pausing=pausing, days=days,
+        open_to=open_to,
         people=_named(session, people, "people"), leads=_named(session, leads, "leads"),
     )  # fmt: skip
     _sound(place, wanted)
@@ -284,7 +287,7 @@ def set_(
     row = RequestPolicy(
         id=new_id("pol"), kind=place.kind, target_id=place.id, client_id=place.client,
         roles=list(wanted.roles), people=list(wanted.people), leads=list(wanted.leads),
-        needed=needed, pausing=pausing, days=days,
+        needed=needed, pausing=pausing, days=days, open_to=open_to,
     )  # fmt: skip
     if before is not None:
         _end(session, place, before, reason=reason, by=by, recheck=unchanged)
@@ -299,6 +302,7 @@ def set_(
         data={
             "over": place.kind, "roles": list(wanted.roles), "people": list(wanted.people),
             "leads": list(wanted.leads), "needed": needed, "pausing": pausing, "days": days,
+            "open_to": open_to,
         },
         private={"reason": subjects.text(reason, field="reason", length=500)},
         stamps=[(row, "recorded_at")],
@@ -395,6 +399,8 @@ def _sound(place: Over, wanted: Policy) -> None:
         raise errors.Invalid(f"A request waits 1 to {MOST_DAYS} days.", field="days")
     if wanted.leads and place.kind is Kind.HOUSE:
         raise errors.Invalid("Leads are those of a client or a project.", field="leads")
+    if wanted.open_to is not Openness.KNOWN and place.kind is Kind.HOUSE:
+        raise errors.Invalid("A client or a project is opened, not the house.", field="open_to")
 
 
 def names_of(session: OrmSession, ids: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -31,6 +31,17 @@ class Pausing(StrEnum):
     DIES = "dies"
 
 
+class Openness(StrEnum):
+    """Who may know of a project and ask for it: beside those who hold or held something on it.
+
+    `known`: nobody else; `client`: whoever holds or held anything of its client; `everybody`.
+    """
+
+    KNOWN = "known"
+    CLIENT = "client"
+    EVERYBODY = "everybody"
+
+
 class RequestPolicy(Audited, Base):
     """One policy; `target_id` is a client's or project's id, or `house`.
 
@@ -58,6 +69,7 @@ class RequestPolicy(Audited, Base):
     needed: Mapped[int] = mapped_column(Integer)
     pausing: Mapped[Code]
     days: Mapped[int] = mapped_column(Integer)
+    open_to: Mapped[Code] = mapped_column(server_default=Openness.KNOWN.value)
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
 

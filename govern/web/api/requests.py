@@ -11,7 +11,17 @@ from govern.access.idempotency import Done
 from govern.access.requests import RequestKind
 from govern.identity import subjects
 from govern.web.api.routes import CREATED, OK, Routes
-from govern.web.api.shapes import Asked, Code, Instant, Page, Paging, Reference, Told, Why
+from govern.web.api.shapes import (
+    Asked,
+    Code,
+    Instant,
+    Page,
+    Paging,
+    Reference,
+    Told,
+    Why,
+    Words,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -63,6 +73,8 @@ class NewRequest(Asked):
 class Policy(Told):
     """Who has to approve access to a project, and how many; the nearest policy counts."""
 
+    id: str | None = Field(description="Of the policy; null where none was set.")
+    over: str = Field(description="What was asked about: `house`, or `project:` or `client:`.")
     set_over: Literal["house", "client", "project"] | None = Field(
         description="What it was set over; null where none was, and the default counts."
     )
@@ -72,6 +84,38 @@ class Policy(Told):
     needed: int
     pausing: Literal["waits", "dies"] = Field(description="What a pause does to a request.")
     days: int = Field(description="How long a request waits for an answer.")
+    open_to: Literal["known", "client", "everybody"] = Field(
+        description="Who is shown the code and may ask: whoever holds or held something there, or "
+        "anything of the client, or everybody."
+    )
+
+
+class NewPolicy(Asked):
+    """A policy, in place of the one that was set over just that; the approvers are roles or people.
+
+    People are named by external id, e-mail address or opaque id.
+    """
+
+    roles: list[Literal["admin", "approver"]] = Field(default_factory=list, max_length=2)
+    people: list[Reference] = Field(default_factory=list, max_length=100)
+    leads: list[Reference] = Field(default_factory=list, max_length=100)
+    needed: int = 1
+    pausing: Literal["waits", "dies"] = "waits"
+    days: int = 14
+    open_to: Literal["known", "client", "everybody"] = "known"
+    reason: Why
+    seen: Words | None = Field(
+        default=None, description="The id of what was set over just that; empty for nothing."
+    )
+
+
+class PolicyEnd(Asked):
+    """Why what is over it is to count again."""
+
+    reason: Why
+    seen: Words | None = Field(
+        default=None, description="The id of what was set over just that; empty for nothing."
+    )
 
 
 class Requests(Paging):
@@ -127,13 +171,53 @@ def ask(session: Session, *, asked: NewRequest, by: Principal) -> Done:
     return Done(CREATED, f"/requests/{row.id}")
 
 
+# --- who approves it ---------------------------------------------------------------------------
+
+
 @routes.get("/projects/<project>/request-policy", Policy)
 def policy(session: OrmSession, project: str, *, by: Principal) -> Policy:
     """The policy that counts for access to a project."""
     row, _client = places.find_project(session, project, by=by)
-    found = asking.of_place(session, row.id, row.client_id)
+    return _policy(session, asking.over(session, f"project:{row.id}", by=by))
+
+
+@routes.get("/request-policies/<over>", Policy)
+def policy_over(session: OrmSession, over: str, *, by: Principal) -> Policy:
+    """The policy that counts over the house, a client (`client:CODE`) or a project."""
+    return _policy(session, asking.over(session, over, by=by))
+
+
+@routes.post("/request-policies/<over>", {OK: Policy}, body=NewPolicy)
+def set_policy(session: Session, over: str, *, asked: NewPolicy, by: Principal) -> Done:
+    """Put a policy in force, in place of the one before it; it holds for open requests too."""
+    place = asking.over(session, over, by=by)
+    asking.set_(
+        session, place, roles=asked.roles, people=asked.people, leads=asked.leads,
+        needed=asked.needed, pausing=asking.Pausing(asked.pausing), days=asked.days,
+        open_to=asking.Openness(asked.open_to), reason=asked.reason, seen=asked.seen, by=by,
+    )  # fmt: skip
+    return Done(OK, f"/request-policies/{_reference(place)}")
+
+
+@routes.post("/request-policies/<over>/end", {OK: Policy}, body=PolicyEnd)
+def end_policy(session: Session, over: str, *, asked: PolicyEnd, by: Principal) -> Done:
+    """Let what is over a client or a project count there again."""
+    place = asking.over(session, over, by=by)
+    asking.end(session, place, reason=asked.reason, seen=asked.seen, by=by)
+    return Done(OK, f"/request-policies/{_reference(place)}")
+
+
+def _reference(place: asking.Over) -> str:
+    """By its id: a code need not fit into an address."""
+    return f"{place.kind}:{place.id}" if place.client else str(place.kind)
+
+
+def _policy(session: OrmSession, place: asking.Over) -> Policy:
+    found = asking.own_policy(session, place) or asking.inherited(session, place)
     return Policy(
-        set_over=found.kind.value if found.id else None, roles=list(found.roles),
-        people=list(found.people), leads=list(found.leads), needed=found.needed,
-        pausing=found.pausing.value, days=found.days,
+        id=found.id or None, over=_reference(place),
+        set_over=found.kind.value if found.id else None,
+        roles=list(found.roles), people=list(found.people), leads=list(found.leads),
+        needed=found.needed, pausing=found.pausing.value, days=found.days,
+        open_to=found.open_to.value,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from flask_babel import ngettext
 
 from govern import clock, errors
 from govern.access import asking, entitlements
-from govern.access.asking import Pausing
+from govern.access.asking import Openness, Pausing
 from govern.web import guard, problems
 from govern.web.pages import base, words
 
@@ -111,7 +111,8 @@ def _own(wrong: Mapping[str, str]) -> str:
     with guard.database().reading() as session:
         found = asking.mine(session, by=by)
         places = [] if by.suspended else asking.known_places(session, by=by)
-        bundles = _bundles(session) if places else []
+        opened = [] if by.suspended else asking.open_places(session, by=by)
+        bundles = _bundles(session) if places or opened else []
         now = clock.now(session)
     return render_template(
         "contractor/requests.html",
@@ -121,7 +122,8 @@ def _own(wrong: Mapping[str, str]) -> str:
             (f"{project}/{dataset}" if dataset else project,
              f"{project} · {dataset}" if dataset else project)
             for project, dataset in places
-        ],
+        ]
+        + [(project, _("%(project)s (new to you)", project=project)) for project in opened],
         entitlements=bundles,
         suspended=by.suspended,
         by_mail=bool(guard.database().settings.smtp_url),
@@ -202,6 +204,7 @@ def set_policy() -> ResponseReturnValue:
             session, place, roles=request.form.getlist("roles"),
             people=base.typed("people").split(), leads=base.typed("leads").split(),
             needed=base.count("needed"), pausing=_pausing(), days=base.count("days"),
+            open_to=_open_to(),
             reason=words.reason(), seen=base.typed("seen"), by=by,
         )  # fmt: skip
         return place
@@ -222,6 +225,13 @@ def _pausing() -> Pausing:
         return Pausing(base.typed("pausing"))
     except ValueError:
         raise errors.Invalid(_("Does a request wait, or die?"), field="pausing") from None
+
+
+def _open_to() -> Openness:
+    try:
+        return Openness(base.typed("open_to") or Openness.KNOWN)
+    except ValueError:
+        raise errors.Invalid(_("Whom is it open to?"), field="open_to") from None
 
 
 def _policies(wrong: Mapping[str, str]) -> str:
@@ -276,6 +286,7 @@ def _shown(session: OrmSession, place: Over) -> dict[str, Any]:
         "needed": str(counts.needed),
         "pausing": counts.pausing.value,
         "days": str(counts.days),
+        "open_to": counts.open_to.value,
         "waiting": asking.waiting_under(session, place),
         "may_set": base.may("policy:set", place.client) and not place.ended,
     }
@@ -286,7 +297,16 @@ def _policy_form(shown: Mapping[str, Any]) -> dict[str, str]:
     if request.method == "POST":
         return {
             name: request.form.get(name, "")
-            for name in ("people", "leads", "needed", "pausing", "days", "reason", "seen")
+            for name in (
+                "people",
+                "leads",
+                "needed",
+                "pausing",
+                "days",
+                "open_to",
+                "reason",
+                "seen",
+            )
         }
-    kept = ("people", "leads", "needed", "pausing", "days", "seen")
+    kept = ("people", "leads", "needed", "pausing", "days", "open_to", "seen")
     return {name: str(shown.get(name, "")) for name in kept} | {"reason": ""}

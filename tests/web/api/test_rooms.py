@@ -232,6 +232,39 @@ def test_a_program_asks_for_access_and_reads_who_has_to_approve_it(
     assert caller.post(f"/requests/{asked['id']}/withdraw").json["state"] == "withdrawn"
 
 
+def test_a_program_says_who_approves_access_and_overwrites_nothing_unseen(
+    world: World, app: Flask, caller: Caller
+) -> None:
+    ada = world.staff(name="ada")
+    wanted = {
+        "people": ["ada"], "needed": 1, "pausing": "dies", "days": 9, "open_to": "client",
+        "reason": "contract", "seen": "",
+    }  # fmt: skip
+    first = told(caller.post("/request-policies/client:ASTER", wanted))
+    assert (first["people"], first["set_over"], first["open_to"]) == ([ada.id], "client", "client")
+    assert told(caller.get(f"/request-policies/{first['over']}")) == first
+    counts = told(caller.get("/request-policies/project:Kingfisher"))
+    assert (counts["id"], counts["over"][:8], counts["pausing"]) == (
+        first["id"],
+        "project:",
+        "dies",
+    )
+    stale = caller.post("/request-policies/client:ASTER", wanted | {"days": 3})
+    assert (stale.status_code, stale.json["code"]) == (409, "stale")
+    for change in ({"needed": 9}, {"people": ["nobody"]}, {"days": 0}, {"roles": ["auditor"]}):
+        wrong = caller.post("/request-policies/client:ASTER", wanted | change)
+        assert wrong.status_code == 422, change
+        assert wrong.json["field"].partition(".")[0] in change
+    house = caller.post("/request-policies/house", wanted | {"open_to": "everybody"})
+    assert (house.status_code, house.json["field"]) == (422, "open_to")
+    limited = Caller.of(world, app, client=world.client("BOREAL"))
+    for over, status in (("client:ASTER", 404), ("house", 403)):
+        answer = limited.post(f"/request-policies/{over}", wanted)
+        assert answer.status_code == status, over
+    over = caller.post("/request-policies/client:ASTER/end", {"reason": "over"})
+    assert told(over)["set_over"] is None
+
+
 def find(session: Any, request_id: str) -> Any:
     from govern.access import requests
 
