@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from babel.dates import format_date, get_timezone_gmt
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Voice:
         """A sentence in this language, with what stands in its places."""
         said = catalogue(self.language).gettext(sentence)
         return said % values if values else said
+
+    def number(self, value: float) -> str:
+        """A number with this language's own separators."""
+        return str(format_decimal(value, locale=self.language))
 
     def when(self, at: datetime) -> str:
         """An instant to the minute, with what sets its clock apart from UTC."""

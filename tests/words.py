@@ -22,7 +22,7 @@ from govern.audit import events
 ROOT = Path(__file__).parent.parent
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None, "gettext": None, "lazy_gettext": None, "ngettext": (1, 2),
-    "say": None, "later": None,  # of mails
+    "say": None, "later": None,  # of mails and receipts
 }  # fmt: skip
 # What the tables of the domain say to people.
 TABLES = (events.SENTENCES, demands.SENTENCES, evaluation.REASONS)
@@ -34,8 +34,8 @@ REFUSING = (
     "govern/identity/passkeys.py", "govern/identity/passwords.py", "govern/identity/recovery.py",
     "govern/identity/preferences.py", "govern/identity/resets.py", "govern/identity/sessions",
     "govern/identity/throttle.py",
-    "govern/access/tokens/mine.py", "govern/access/suspensions/notices.py", "govern/web/guard.py",
-    "govern/web/pages",
+    "govern/access/tokens/mine.py", "govern/access/suspensions/notices.py",
+    "govern/access/lists/keeping.py", "govern/web/guard.py", "govern/web/pages",
 )  # fmt: skip
 
 
@@ -48,7 +48,13 @@ EVERYONES = (
 )  # fmt: skip
 
 
-def gather(places: tuple[str, ...] = ("templates", "govern/web", "govern/signals/mail")) -> Catalog:
+SAID = (
+    "templates", "govern/web", "govern/signals/mail", "govern/access/suspensions/receipt_file.py",
+    "govern/audit/receipts.py",
+)  # fmt: skip
+
+
+def gather(places: tuple[str, ...] = SAID) -> Catalog:
     """Every sentence said in these places, and by the domain; those with a plural as pairs."""
     found = Catalog(charset="utf-8")
     for place in places:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from govern import clock
 from govern.audit import inclusion, leaf
 from govern.audit.log import Value
+from govern.languages import Voice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ pre { font: 11px/1.35 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospa
 # The one style that a server that sends this file has to allow.
 STYLE_HASH = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 
-_COMMITTED = {"ordered_by": "who asked"}
+ENGLISH = Voice()
 
 
 def of_entry(session: Session, log_id: str, seq: int, *, by: Principal) -> bytes:
@@ -92,11 +93,23 @@ def of_entry(session: Session, log_id: str, seq: int, *, by: Principal) -> bytes
     return page("Receipt of one entry", f"Made {made}.", facts, proofs)
 
 
-def page(title: str, under: str, facts: Iterable[tuple[str, str]], proofs: str) -> bytes:
+def page(
+    title: str,
+    under: str,
+    facts: Iterable[tuple[str, str]],
+    proofs: str,
+    say: Voice = ENGLISH,
+) -> bytes:
     """Write a receipt as HTML, UTF-8."""
     rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(said)}</dd>\n" for term, said in facts)
+    heading = say("How to check it without us")
+    how = say(
+        "Below are entries of your log, byte for byte, each with its inclusion proof (RFC 9162) "
+        "and a signed checkpoint. With the log’s key, offline, this command prints what the "
+        "entries say; compare that with this page."
+    )
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
+<html lang="{say.language}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{STYLE}</style></head>
 <body><main>
@@ -104,29 +117,33 @@ def page(title: str, under: str, facts: Iterable[tuple[str, str]], proofs: str) 
 <p class="quiet">{escape(under)}</p>
 <dl>
 {rows}</dl>
-<h2>How to check it without us</h2>
-<p>Below are entries of your log, byte for byte, each with its inclusion proof (RFC 9162) and a
-signed checkpoint. With the log’s key, offline:
-<code>govern log verify-receipt FILE --key KEY</code>. It prints what the entries say; compare that
-with this page.</p>
+<h2>{escape(heading)}</h2>
+<p>{escape(how)}</p>
+<p><code>govern log verify-receipt FILE --key KEY</code></p>
 {proofs}</main></body></html>
 """.encode()
 
 
-def proved(title: str, found: Proved) -> str:
+def proved(title: str, found: Proved, say: Voice = ENGLISH) -> str:
     """An entry byte for byte, and its proof."""
     body = base64.b64encode(found.leaf).decode()
+    entry = say("%(title)s: entry %(number)s", title=title, number=say.number(found.seq))
     return (
-        f"<h2>{escape(title)}: entry {found.seq:,}</h2>\n"
+        f"<h2>{escape(entry)}</h2>\n"
         f'<pre data-govern="entry">{body}</pre>\n'
         f'<pre data-govern="proof">{escape(found.proof.text())}</pre>\n'
     )
 
 
-def opened(name: str, salt: str, value: str) -> str:
+def opened(name: str, salt: str, value: str, say: Voice = ENGLISH) -> str:
     """What opens an entry's commitment to a value."""
     opening = {"name": name, "salt": salt, "value": value}
+    words = (
+        say("What opens the entry’s commitment to who asked:")
+        if name == "ordered_by"
+        else f"What opens the entry’s commitment to {name}:"
+    )
     return (
-        f"<p>What opens the entry’s commitment to {escape(_COMMITTED.get(name, name))}:</p>\n"
+        f"<p>{escape(words)}</p>\n"
         f'<pre data-govern="value">{escape(json.dumps(opening, ensure_ascii=False))}</pre>\n'
     )

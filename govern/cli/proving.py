@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from govern import clock
+from govern import clock, languages
 from govern.access import names, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import Heard
@@ -59,9 +59,13 @@ def effect(desk: Desk, /, *, id: str) -> None:
     help="The HTML file to write.",
 )  # fmt: skip
 @click.option("--client", default="", metavar="CODE", help="Whose, where several are concerned.")
+@click.option(
+    "--language", type=click.Choice(list(languages.NAMES)), default=None,
+    help="What it is written in; else what the client's contact reads, if they chose.",
+)  # fmt: skip
 @json_option
 @pass_desk
-def receipt(desk: Desk, /, *, id: str, out: Path, client: str) -> None:
+def receipt(desk: Desk, /, *, id: str, out: Path, client: str, language: str | None) -> None:
     """Write a client's receipt of a suspension: one page that proves itself.
 
     It holds what was stopped and when, with the entry of the client's log and its proof, and names
@@ -77,7 +81,7 @@ def receipt(desk: Desk, /, *, id: str, out: Path, client: str) -> None:
         database, "receipt", client=found.opened.log, detail={"suspension": id}, by=desk.by
     )  # fmt: skip
     with whole(out) as file:
-        file.write(suspensions.receipt_file.document(found))
+        file.write(suspensions.receipt_file.document(found, language or ""))
     desk.tell(
         suspensions.receipts.facts(found) | {"out": str(out)},
         f"{out}: entry {found.opened.seq:,} of {found.client}’s log, proved.",

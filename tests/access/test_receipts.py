@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from govern import errors
-from govern.access import suspensions
+from govern.access import clients, suspensions
 from govern.audit import verify
 from govern.audit.signer import Signer
+from govern.identity import preferences
 from tests.factory import OPERATOR, World, person
 
 if TYPE_CHECKING:
@@ -79,6 +80,48 @@ def test_a_receipt_proves_its_entries_and_every_change_of_them_shows(world: Worl
         verify.check_receipt(document, keys=[other[:-4]])
     with pytest.raises(errors.Invalid):
         verify.check_receipt(document, keys=[])
+
+
+def test_a_receipt_is_in_the_language_of_its_clients_contact_and_proves_the_same_in_each(
+    world: World,
+) -> None:
+    desk = world.subject("dana")
+    client = world.client("ASTER")
+    project = world.do(
+        lambda s: clients.create_project(
+            s, s.get_one(type(client), client.id), "Kingfisher", contact=f"Dana Ng <{desk.email}>",
+            by=OPERATOR,
+        )
+    )  # fmt: skip
+    world.grant(world.subject(), project)
+    row = world.suspend("project:Kingfisher", ordered_by="ops@aster.example, <phone>")
+    world.write_particulars()
+    assert receipt(world, row).language == "en", "nobody chose one"
+    world.do(lambda s: preferences.set_language(s, "de", by=person(desk)))
+    told = receipt(world, row)
+    assert told.language == "de"
+    german, spanish, english = (
+        suspensions.receipt_file.document(told, language).decode() for language in ("", "es", "en")
+    )
+    for text, language, words in (
+        (german, "de", "Zugang zu"), (spanish, "es", "acceso a"), (english, "en", "access to"),
+    ):  # fmt: skip
+        assert f'<html lang="{language}">' in text
+        assert words in text
+        assert verify.check_receipt(text.encode(), keys=[key(world)]).ok
+    proved = re.compile(r'<pre data-govern="\w+">[^<]+</pre>')
+    assert proved.findall(german) == proved.findall(spanish) == proved.findall(english)
+    # Two contacts who read differently are told in the language of the rest.
+    other = world.subject("eva")
+    world.do(lambda s: preferences.set_language(s, "es", by=person(other)))
+    world.do(
+        lambda s: clients.create_project(
+            s, s.get_one(type(client), client.id), "Heron", contact=other.email, by=OPERATOR
+        )
+    )
+    both = world.suspend("client:ASTER")
+    assert receipt(world, both).language == "en"
+    assert receipt(world, row).language == "de", "whose project was not covered is not asked"
 
 
 def test_one_clients_receipt_never_names_another_clients_things(world: World) -> None:

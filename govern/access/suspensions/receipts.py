@@ -7,6 +7,7 @@ nothing: where an act concerned others too, what is told of all at once is left 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from sqlalchemy import and_, distinct, func, select, text
 
 from govern import clock, errors, permissions
 from govern.access import grants
+from govern.access.clients import Project
 from govern.access.grants import Grant, Moment
 from govern.access.suspension_tables import Particulars, Scope
 from govern.access.suspensions import reading
@@ -23,6 +25,9 @@ from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.targets import affected
 from govern.audit import EventType, inclusion, leaf
 from govern.audit.log import ACTS, Entry, Value
+from govern.db import listed
+from govern.identity.subjects import Subject
+from govern.languages import DEFAULT
 
 if TYPE_CHECKING:
     from typing import Any
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
     from govern.db import Session
     from govern.principal import Principal
 
+_ADDRESS = re.compile(r"""[^\s<>(),;:"']+@[^\s<>(),;:"']+""")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
@@ -41,7 +48,8 @@ class Receipt:
 
     `mode` and `reason` are those of the opening. `digest` names the set of grants, once each has
     its entry (`recorded_at`). `order` opens the entry's commitment to who asked: salt and value;
-    None where nobody was named, or where the act concerned others too.
+    None where nobody was named, or where the act concerned others too. `language` is that of the
+    client's contact, if all contacts who have one have the same.
     """
 
     suspension: Suspension
@@ -60,6 +68,7 @@ class Receipt:
     opened: Proved
     recorded: Proved | None
     made_at: datetime
+    language: str = DEFAULT
 
     @property
     def milliseconds(self) -> float:
@@ -116,7 +125,31 @@ def receipt(
         opened=opened,
         recorded=recorded,
         made_at=clock.utcnow(),
+        language=_language(session, owner, parts),
     )
+
+
+def _language(session: Session, owner: str, parts: list[Part]) -> str:
+    """What the contact reads: of the projects of a client that were covered, else of all of them.
+
+    A contact is a text; an address in it may be somebody's who is known here, and who chose one.
+    """
+    rows = session.execute(
+        select(Project.id, Project.contact).where(Project.client_id == owner, Project.contact != "")
+    ).all()
+    covered = {part.target_id for part in parts if part.kind is Scope.PROJECT}
+    asked = [contact for id_, contact in rows if not covered or id_ in covered]
+    named = {found.lower() for contact in asked for found in _ADDRESS.findall(contact)}
+    if not named:
+        return DEFAULT
+    among = listed(session, sorted(named))
+    chosen = session.execute(
+        select(Subject.language)
+        .join(among, among.c.value == Subject.email)
+        .where(Subject.language.is_not(None))
+        .distinct()
+    ).scalars().all()  # fmt: skip
+    return chosen[0] if len(chosen) == 1 and chosen[0] else DEFAULT
 
 
 def _task(session: Session, row: Suspension, owner: str) -> Particulars | None:

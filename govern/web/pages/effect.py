@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, render_template, request
 from flask_babel import gettext as _
 
+from govern import errors, languages
 from govern.access import suspensions
 from govern.access.evaluation import REASONS
 from govern.access.suspensions import Heard
@@ -117,6 +118,9 @@ def receipt(suspension_id: str) -> ResponseReturnValue:
     """What a client is handed: a page to print, and the very file that proves itself."""
     by = guard.principal()
     database = guard.database()
+    language = request.args.get("language", "")
+    if language and language not in languages.NAMES:
+        raise errors.Invalid("Choose one of the languages of the list.", field="language")
     if database.settings.followers:
         Signer(database.settings).sign(database)  # so that the newest entry is proved too
     with database.reading() as session:
@@ -127,7 +131,7 @@ def receipt(suspension_id: str) -> ResponseReturnValue:
         database, "receipt", client=found.opened.log, detail={"suspension": suspension_id}, by=by
     )
     name = f"receipt-{found.client}-{suspension_id}.html" if "save" in request.args else ""
-    return receipts.answer(suspensions.receipt_file.document(found), save_as=name)
+    return receipts.answer(suspensions.receipt_file.document(found, language), save_as=name)
 
 
 def _measured(suspension_id: str) -> tuple[TimeToEffect, list[tuple[str, str]]]:
