@@ -46,6 +46,7 @@ APART = {
     "admin/integration.html": "the secrets of one",
     "admin/provider.html": "the links of one provider",
     "admin/providers.html": "a few, by their nature",
+    "admin/outgoing.html": "what fails, a few at a time",
     "admin/questions.html": "what waits, answered one by one",
     "admin/roster_preview.html": "of one file; its rejected rows are given back as one",
     "admin/request_policies.html": "the few that are set",
@@ -224,7 +225,16 @@ def test_a_filter_is_kept_by_name_for_oneself_or_for_those_who_may_see_the_list(
     assert "Ends next" in ada.get("/lists/grants").text
     assert "Ends next" in told(ada.get("/search?q=ends+n").text)
     assert "Ends next" not in ben.get("/lists/grants").text
-    ada.post("/lists/grants/filters", {"kept_as": "Ends next", "sort": "ends", "shared": "yes"})
+    newer = {"kept_as": "Ends next", "sort": "ends", "status": "scheduled", "shared": "yes"}
+    asked = ada.post("/lists/grants/filters", newer)
+    assert asked.status_code == 409
+    assert "You keep another filter of this name" in told(asked.text)
+    assert 'value="Ends next"' in asked.text
+    assert "Replace the one of that name" in asked.text
+    assert "Ends next" not in ben.get("/lists/grants").text
+    assert ada.post("/lists/grants/filters", {**newer, "replace": "yes"}).status_code == 303
+    # What says the same already is no other filter: to share it replaces nothing.
+    assert ada.post("/lists/grants/filters", newer).status_code == 303
     assert ada.get("/lists/grants").text.count(">Ends next") == 1  # the newer in the older's place
     assert "Ends next" in ben.get("/lists/grants").text
     assert "Ends next" not in of_a.get("/lists/grants").text

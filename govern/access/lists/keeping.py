@@ -52,9 +52,20 @@ class SavedFilter(Base):
 
 
 def save(
-    session: Session, listed: List, asked: Asked, *, name: str, shared: bool, by: Principal
+    session: Session,
+    listed: List,
+    asked: Asked,
+    *,
+    name: str,
+    shared: bool,
+    replace: bool = False,
+    by: Principal,
 ) -> SavedFilter:
-    """Keep what a list is narrowed to; one of the same name for the same list is replaced."""
+    """Keep what a list is narrowed to, under a name that is new for that list.
+
+    `AlreadyExists` where one's own of that name says something else, unless one means to `replace`
+    it.
+    """
     clients = clients_of(by, listed.permission)
     if by.kind is not Kind.SUBJECT:
         raise errors.Forbidden("Filters are kept for people.")
@@ -73,6 +84,12 @@ def save(
             recorded_at=clock.now(session),
         )  # fmt: skip
         session.add(row)
+    elif not replace and (row.filters, row.sort) != (asked.filters, asked.sort):
+        raise errors.AlreadyExists(
+            "You keep another filter of this name. Give this one another name, or say that it "
+            "replaces that.",
+            field="kept_as",
+        )
     row.filters, row.sort, row.shared = dict(asked.filters), asked.sort, shared
     row.client_id = None if clients is None else min(clients)
     return row
