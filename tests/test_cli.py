@@ -443,6 +443,41 @@ def test_some_are_let_out_early_and_a_part_is_taken_out_by_two(
     assert (taken.status, taken.json["state"]) == (0, "narrowed"), taken.err
 
 
+def test_something_is_done_by_command_to_all_of_a_list_as_it_was_counted(
+    world: World, run: Callable[..., Ran]
+) -> None:
+    client = world.client("ASTER")
+    project = world.project("Kingfisher", client=client)
+    world.project("Osprey", client=client)
+    people = [world.subject(f"K{number}") for number in range(60)]
+    for person in people:
+        world.grant(person, project)
+    narrowed = ("grants", "revoke", "project=Kingfisher")
+    seen = run("act", *narrowed, "--dry-run", "--json").json
+    assert (seen["number"], seen["people"]) == (60, 60)
+    words = ("--digest", seen["digest"], "--number", "60", "--reason", "over")
+    assert run("act", *narrowed).status == 2
+    assert run("act", "grants", "revoke", "projct=Kingfisher", *words).status == 1
+    assert run("act", "grants", "revoke", "client=ASTER", "project=Osprey", *words).status == 1
+    assert run("act", *narrowed, *words, "--until", LATER).status == 1
+    done = run("act", *narrowed, *words, "--json")
+    assert (done.status, done.json["done"], done.json["passed"]) == (0, 60, 0), done.err
+    assert "60 done" in run("act-progress", done.json["id"]).out
+    given = ("people", "grant", "q=K")
+    seen = run("act", *given, "--dry-run", "--json").json
+    words = ("--digest", seen["digest"], "--number", "60", "--reason", "moved")
+    missing = run("act", *given, *words, "--project", "Osprey", "--until", LATER)
+    assert missing.status == 1
+    done = run(
+        "act", *given, *words, "--project", "Osprey", "--entitlement", "annotator", "--until",
+        LATER, "--json",
+    )  # fmt: skip
+    assert done.json["done"] == 60, done.err
+    held = run("suspend", "--listed", "project=Osprey", "--reason", "other", "--json")
+    assert (held.status, held.json["people"]) == (0, 60), held.err
+    assert held.json["targets"][0].startswith("people:")
+
+
 def test_access_is_asked_for_by_command_under_a_policy_of_two(
     world: World, run: Callable[..., Ran]
 ) -> None:
@@ -470,6 +505,8 @@ def test_access_is_asked_for_by_command_under_a_policy_of_two(
         "refused", "withdrawn",
     }  # fmt: skip
     assert run("request", "list", "--json").json == {"requests": [], "more": False}
+    opened = run("request-policy", "set", *over, "--role", "admin", "--open-to", "client")
+    assert "open to the client's people" in opened.out
     assert run("request-policy", "end", *over).status == 0
 
 

@@ -3,6 +3,7 @@
 from govern.cli import (
     access,
     asking,
+    bulk,
     data,
     demanding,
     ending,
@@ -32,6 +33,7 @@ __all__ = [
     "EXIT",
     "access",
     "asking",
+    "bulk",
     "data",
     "demanding",
     "ending",

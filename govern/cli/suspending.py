@@ -8,10 +8,11 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from govern import clock
-from govern.access import suspensions
+from govern.access import bulk, suspensions
 from govern.access.modes import Mode
 from govern.access.requests import RequestKind
 from govern.access.suspensions import Preview, Reason, Suspension, Target
+from govern.cli.bulk import narrowed
 from govern.cli.frame import (
     Desk,
     day,
@@ -53,6 +54,12 @@ _IN = {
     help="Suspend everyone named in a file (- for stdin), by external id or e-mail address.",
 )
 @click.option(
+    "--listed",
+    metavar="FILTER=VALUE",
+    multiple=True,
+    help="Suspend everybody in the list of people, so narrowed; each further one narrows it more.",
+)
+@click.option(
     "--with-project", is_flag=True, help="Of each dataset named, suspend the whole project too."
 )
 @click.option(
@@ -80,6 +87,7 @@ def suspend(
     *,
     scopes: tuple[tuple[str, str], ...],
     file: IO[bytes] | None,
+    listed: tuple[str, ...],
     leave_out_unknown: bool,
     with_project: bool,
     mode: str,
@@ -100,8 +108,9 @@ def suspend(
 
     Example: govern suspend client:ASTER --reason client_request --note "Please stop for today."
     """
-    if not scopes and file is None:
-        raise click.UsageError("Say what to suspend: TYPE:CODE, or --people FILE.")
+    if not scopes and file is None and not listed:
+        raise click.UsageError("Say what to suspend: TYPE:CODE, --people FILE, or --listed.")
+    asked = narrowed("people", listed) if listed else None
     names = suspensions.people.read(file.read()) if file is not None else []
 
     def targets(session: Session) -> list[Target]:
@@ -112,6 +121,9 @@ def suspend(
             found += suspensions.people.targets(
                 session, names, leave_out_unknown=leave_out_unknown, by=desk.by
             )
+        if asked is not None:
+            whom = bulk.suspended_as(session, asked, by=desk.by)
+            found += suspensions.people.as_targets(session, whom, by=desk.by)
         return found
 
     # A list of people is kept before anything is laid over it: nobody waits while it is written.

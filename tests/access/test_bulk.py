@@ -140,6 +140,40 @@ def test_people_leave_are_signed_out_and_are_granted_by_the_list(world: World) -
     assert open_grants(world) == 0
 
 
+def test_a_grant_that_runs_out_meanwhile_does_not_come_back_with_another_end(world: World) -> None:
+    kingfisher = world.project("Kingfisher")
+    short, long = (world.subject(name) for name in ("K1", "K2"))
+    soon = clock.utcnow() + timedelta(hours=1)
+    world.grant(short, kingfisher, until=soon)
+    world.grant(long, kingfisher)
+    found = seen(world, "change_end")
+    until = clock.text(clock.utcnow().replace(microsecond=0) + timedelta(days=9))
+    act = ordered(world, "change_end", found.digest, 2, until=until)
+    with clock.at(soon + timedelta(minutes=1)):
+        bulk.write(world.store)
+        assert (row(world, act).done, row(world, act).passed) == (1, 1)
+        assert not world.permits(short, kingfisher)
+        assert world.permits(long, kingfisher)
+
+
+def test_a_list_of_people_goes_on_from_its_page_to_be_paused_as_one(
+    world: World, app: Flask
+) -> None:
+    kingfisher = world.project("Kingfisher", client=world.client("ASTER"))
+    crowd(world, kingfisher, 51)
+    ada = desk(app, world)
+    page = ada.get("/lists/people/act?act=suspend&project=Kingfisher")
+    assert "51 people go on as one thing to pause" in told(page.text)
+    on = ada.post("/lists/people/act", {"act": "suspend", "project": "Kingfisher"})
+    assert on.status_code == 303
+    assert on.location.startswith("/pause/preview?target=people%3Appl_")
+    assert "51" in told(ada.get(on.location).text)
+    few = ada.post("/lists/people/act", {"act": "suspend", "q": "K001"})
+    assert few.location == "/pause/preview?subject=K001"
+    nobody = ada.post("/lists/people/act", {"act": "suspend", "q": "nobody at all"})
+    assert nobody.status_code == 422
+
+
 def test_an_act_is_ordered_from_the_list_s_page_and_only_as_far_as_one_may(
     world: World, app: Flask
 ) -> None:

@@ -108,6 +108,7 @@ def _asked_for(admin: Visitor, auditor: Visitor) -> Iterator[tuple[str, Visitor]
     act = {"act": "end_sessions", "kind": "annotator"}
     shown = admin.get("/lists/people/act", query_string=act)
     yield "/lists/people/act?act=grant&kind=annotator", admin
+    yield "/lists/people/act?act=suspend&kind=annotator", admin
     (number,) = re.findall(r"done to: (\d+)", shown.text)
     digest = hidden(shown.text, "digest")
     ordered = admin.post(

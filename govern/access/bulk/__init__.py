@@ -14,6 +14,7 @@ from govern.access.bulk.ordering import (
     order,
     preview,
     recent,
+    suspended_as,
     take_down,
 )
 from govern.access.bulk.table import ACTS, Act, BulkAct, BulkItem, acts_on
@@ -21,5 +22,5 @@ from govern.access.bulk.working import write
 
 __all__ = [
     "ACTS", "Act", "BulkAct", "BulkItem", "Preview", "acts_on", "find", "forget", "named",
-    "order", "preview", "recent", "take_down", "write",
+    "order", "preview", "recent", "suspended_as", "take_down", "write",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import and_, delete, distinct, exists, func, or_, select
 
 from govern import clock, errors, permissions
-from govern.access import lists, requests
+from govern.access import lists, requests, suspensions
 from govern.access.bulk.table import ACTS, Act, BulkAct, BulkItem
 from govern.access.clients import Client, Project
 from govern.access.grants import Grant
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Rows taken down in one transaction: nobody waits longer for it than for a few entries.
 _AT_ONCE = 2000
 _UNORDERED_FOR = timedelta(hours=1)
+_NOBODY = "There is nobody and nothing to do it to."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,9 @@ def _keys(act: Act, asked: Asked, *, by: Principal) -> Select[Any]:
         clients = permissions.scope(by, act.permission)
         if clients is not None:
             keys = keys.where(Grant.client_id.in_(clients))
+        if by.projects is not None:  # some of them, and clients that may be known whole
+            known = or_(Grant.project_id.in_(by.projects), Grant.client_id.in_(by.projects))
+            keys = keys.where(known)
         return keys
     return keys.where(Subject.ended_at.is_(None), Subject.id != by.id)
 
@@ -133,12 +137,28 @@ def _chunks(session: OrmSession, keys: Select[Any]) -> Iterator[Sequence[str]]:
 # --- the order ---------------------------------------------------------------------------------
 
 
+def suspended_as(session: OrmSession, asked: Asked, *, by: Principal) -> suspensions.people.Found:
+    """Whom a list of people holds now, to be suspended as one (`suspensions.people.keep`).
+
+    Who has left is not among them, nor is the caller.
+    """
+    act = ACTS["suspend"]
+    _may(act, by=by)
+    wanted = _keys(act, asked, by=by).with_only_columns(Subject.id, Subject.external_id)
+    found = session.execute(wanted.limit(suspensions.people.MOST + 1)).all()
+    if not found:
+        raise errors.Invalid(_NOBODY, field="filters")
+    return suspensions.people.Found(people=[(row[0], row[1]) for row in found])
+
+
 def take_down(database: Database, act: Act, asked: Asked, *, digest: str, by: Principal) -> str:
     """Write down the rows that an act is to be done to; returns the id by which to `order` it.
 
     From one snapshot, in short transactions. `Conflict` where the set is not the one that was
     shown (`digest`): nothing is kept of it then.
     """
+    if not act.ordered:
+        raise errors.Invalid("That is no act of its own: suspend the list of them.", field="act")
     with database.reading() as session:
         _may(act, by=by, now=clock.now(session))
         row = BulkAct(
@@ -191,7 +211,7 @@ def order(
         select(func.count()).select_from(BulkItem).where(BulkItem.bulk_id == bulk_id)
     ).scalar_one()
     if count == 0:
-        raise errors.Invalid("There is nobody and nothing to do it to.")
+        raise errors.Invalid(_NOBODY)
     if number != count:
         raise errors.Brake(f"Type how many it is done to: {count}.", field="number")
     row.reason = subjects.text(reason, field="reason", length=500)
@@ -218,6 +238,9 @@ def _checked(
     for name in act.takes:
         if not details.get(name):
             raise errors.Invalid("This is missing.", field=name)
+    for name, value in details.items():
+        if value and name not in act.takes:
+            raise errors.Invalid("This is nothing that the act takes.", field=name)
     until = details.get("until")
     if until and clock.parse(until, field="until") <= clock.now(session):
         raise errors.WindowInvalid("The window has ended already.", field="until")

@@ -15,12 +15,16 @@ from govern.db import Base, Code, Id, references, text_column
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """Something done to each row of a list: by whom, and what else must be said (`takes`)."""
+    """Something done to each row of a list: by whom, and what else must be said (`takes`).
+
+    What is not `ordered` here is seen in the same numbers, and then goes on as one act elsewhere.
+    """
 
     name: str
     list: str
     permission: str
     takes: tuple[str, ...] = ()
+    ordered: bool = True
 
 
 # A few who hold it over one client act on that client's rows; an act on a person takes all.
@@ -35,6 +39,8 @@ ACTS: dict[str, Act] = {
         ),
         Act(name="end_sessions", list="people", permission="subject:write"),
         Act(name="offboard", list="people", permission="subject:offboard"),
+        # A suspension over the list of them, with a preview of its own (`suspended_as`).
+        Act(name="suspend", list="people", permission="suspension:open", ordered=False),
     )
 }  # fmt: skip
 

@@ -33,15 +33,17 @@ REVOKED_AT_ONCE = 100  # grants: holds the clients' heads for some 20 ms
 _AT_ONCE = 10  # of what takes several entries each
 
 
-def write(database: Database, *, progress: Callable[[int], None] | None = None) -> int:
-    """Do what is left of all that was ordered; returns how many rows were looked at.
+def write(
+    database: Database, *, only: str = "", progress: Callable[[int], None] | None = None
+) -> int:
+    """Do what is left of all that was ordered, or of one act; returns how many were looked at.
 
     May run in several processes at once: each takes an act that no other holds.
     """
     total = 0
     with database.asking() as connection:
         acts = connection.execute(_OUTSTANDING).scalars().all()
-    for bulk_id in acts:
+    for bulk_id in [only] if only else acts:
         while (taken := _next(database, bulk_id)) is not None:
             total += taken
             if progress is not None:
@@ -156,8 +158,9 @@ def _each(
 def _change_end(session: Session, row: BulkAct, item: str, by: Principal) -> None:
     """Give the same until another instant, and end the old: what was given stays on record."""
     old = session.get_one(Grant, item)
-    until = _until(row)
-    if old.ended_at is not None or old.ends_at == until:
+    until, now = _until(row), clock.now(session)
+    # One that has run out since it was shown would come back, and its old one could not be ended.
+    if old.ended_at is not None or old.ends_at <= now or old.ends_at == until:
         raise errors.AlreadyEnded("It is as it should be, or over.")
     grants.issue(
         session,
@@ -165,7 +168,7 @@ def _change_end(session: Session, row: BulkAct, item: str, by: Principal) -> Non
         session.get_one(Project, old.project_id),
         session.get_one(Entitlement, old.entitlement_id),
         dataset=session.get_one(Dataset, old.dataset_id) if old.dataset_id else None,
-        starts=max(old.starts_at, clock.now(session)),
+        starts=max(old.starts_at, now),
         until=until,
         reason=row.reason,
         by=by,

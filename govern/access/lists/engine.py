@@ -84,6 +84,22 @@ class Asked:
         sort = values.get("sort", "")
         return cls(filters=filters, sort=sort if sort.removeprefix("-") in listed.sorts else "")
 
+    @classmethod
+    def exactly(cls, listed: List, filters: Mapping[str, str]) -> Asked:
+        """What a program says of a list; a filter that the list does not know is refused.
+
+        Left out, it would widen what is then done to all of the list.
+        """
+        for name, value in filters.items():
+            if name not in listed.filters:
+                known = ", ".join(listed.filters)
+                raise errors.Invalid(
+                    f"{listed.name} are not narrowed by “{name}”, but by {known}.", field="filters"
+                )
+            if not value.strip():
+                raise errors.Invalid(f"Say what {name} is to be.", field="filters")
+        return cls.of(listed, filters)
+
 
 def conditions(listed: List, asked: Asked, *, by: Principal) -> list[ColumnElement[bool]]:
     """What is asked of each row: that the caller may see it first; `Forbidden` who may see none."""

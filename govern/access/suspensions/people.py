@@ -96,12 +96,7 @@ def read(given: str | bytes) -> list[Name]:
 def look_up(session: OrmSession, names: Iterable[Name]) -> Found:
     """Who is meant, by external id or e-mail address, in one statement however many they are."""
     names = list(names)
-    if len(names) > MOST:
-        raise errors.Invalid(
-            f"That is a list of {len(names):,} names; one holds at most {MOST:,}. Suspend their "
-            "project, client or firm instead, or give the list in parts.",
-            field="people",
-        )
+    _refuse_longer(len(names))
     sound = [
         name.given for name in names if len(name.given) <= _LONGEST and name.given.isprintable()
     ]
@@ -124,6 +119,15 @@ def look_up(session: OrmSession, names: Iterable[Name]) -> Found:
     )
 
 
+def _refuse_longer(number: int) -> None:
+    if number > MOST:
+        raise errors.Invalid(
+            f"That is a list of {number:,} names; one holds at most {MOST:,}. Suspend their "
+            "project, client or firm instead, or give the list in parts.",
+            field="people",
+        )
+
+
 def take(
     session: Session, names: list[Name], *, leave_out_unknown: bool = False, by: Principal
 ) -> PeopleList:
@@ -132,7 +136,7 @@ def take(
     What nobody suspended within a day is forgotten.
     """
     permissions.require(by, "suspension:open")
-    return _keep(session, _known(session, names, leave_out_unknown=leave_out_unknown), by=by)
+    return keep(session, _known(session, names, leave_out_unknown=leave_out_unknown), by=by)
 
 
 def targets(
@@ -140,10 +144,15 @@ def targets(
 ) -> list[Target]:
     """What suspends those named: each of a few by themselves, more as one list."""
     permissions.require(by, "suspension:open")
-    found = _known(session, names, leave_out_unknown=leave_out_unknown)
+    return as_targets(session, _known(session, names, leave_out_unknown=leave_out_unknown), by=by)
+
+
+def as_targets(session: Session, found: Found, *, by: Principal) -> list[Target]:
+    """What suspends those found: see `targets`."""
+    permissions.require(by, "suspension:open")
     if len(found.people) <= ALONE:
         return [Target(Scope.SUBJECT, id_, code, None) for id_, code in found.people]
-    kept = _keep(session, found, by=by)
+    kept = keep(session, found, by=by)
     return [Target(Scope.PEOPLE, kept.id, kept.id, None)]
 
 
@@ -160,7 +169,12 @@ def _known(session: Session, names: list[Name], *, leave_out_unknown: bool) -> F
     return found
 
 
-def _keep(session: Session, found: Found, *, by: Principal) -> PeopleList:
+def keep(session: Session, found: Found, *, by: Principal) -> PeopleList:
+    """Keep those found as one list: see `take`."""
+    permissions.require(by, "suspension:open")
+    if not found.people:
+        raise errors.Invalid("The list names nobody.", field="people")
+    _refuse_longer(len(found.people))
     _forget_unused(session)
     ids = [subject_id for subject_id, _ in found.people]
     row = PeopleList(

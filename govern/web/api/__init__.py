@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from govern.web.api import (
+    acts,
     clients,
     datasets,
     drills,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 PLACES = (
     clients, keeping, projects, datasets, subjects, grants, suspensions, effect, people_lists,
-    drills, lifting, requests, log, exports, proving, who, histories,
+    acts, drills, lifting, requests, log, exports, proving, who, histories,
 )  # fmt: skip
 OPERATIONS: list[Operation] = [item for place in PLACES for item in place.routes.operations]
 

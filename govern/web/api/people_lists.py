@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from govern.access import suspensions
+from govern import errors
+from govern.access import bulk, lists, suspensions
 from govern.access.idempotency import Done
+from govern.access.lists import LISTS
 from govern.web.api.routes import CREATED, Routes
-from govern.web.api.shapes import Asked, Instant, Page, Paging, Reference, Told
+from govern.web.api.shapes import Asked, Filters, Instant, Page, Paging, Reference, Told
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -34,9 +36,17 @@ class PeopleList(Told):
 
 
 class NewPeopleList(Asked):
-    """People by external id or e-mail address; a name that is nobody's is told by its place."""
+    """People by external id or e-mail address; a name that is nobody's is told by its place.
 
-    names: list[Reference] = Field(min_length=1, max_length=suspensions.people.MOST)
+    Or, instead of names, all whom the list of people holds as it is narrowed now.
+    """
+
+    names: list[Reference] | None = Field(
+        default=None, min_length=1, max_length=suspensions.people.MOST
+    )
+    filters: Filters | None = Field(
+        default=None, description="As those of the page that lists people; none names everybody."
+    )
     leave_out_unknown: bool = Field(
         default=False, description="Go on without names that are nobody's, instead of refusing."
     )
@@ -53,8 +63,14 @@ class Member(Told):
 @routes.post("/people-lists", {CREATED: PeopleList}, body=NewPeopleList, most_bytes=_MOST_BYTES)
 def take(session: Session, *, asked: NewPeopleList, by: Principal) -> Done:
     """Name many people, to suspend them as one."""
+    if (asked.names is None) == (asked.filters is None):
+        raise errors.Invalid("Give names or filters: one of both.", field="names")
+    if asked.filters is not None:
+        narrowed = lists.Asked.exactly(LISTS["people"], asked.filters)
+        found = bulk.suspended_as(session, narrowed, by=by)
+        return Done(CREATED, f"/people-lists/{suspensions.people.keep(session, found, by=by).id}")
     # A name that comes again is one person all the same.
-    first = {name.strip(): line for line, name in reversed([*enumerate(asked.names, 1)])}
+    first = {name.strip(): line for line, name in reversed([*enumerate(asked.names or (), 1)])}
     names = [suspensions.people.Name(line, name) for name, line in reversed(first.items()) if name]
     row = suspensions.people.take(session, names, leave_out_unknown=asked.leave_out_unknown, by=by)
     return Done(CREATED, f"/people-lists/{row.id}")

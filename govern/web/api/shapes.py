@@ -49,6 +49,7 @@ Prose = Annotated[str, StringConstraints(max_length=4000, pattern=_PROSE)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Cursor = Annotated[str, StringConstraints(max_length=2000, pattern=_LINE)]
 Upload = Annotated[Any, WithJsonSchema({"type": "string", "format": "binary"})]
+Filters = Annotated[dict[Code, Line], Field(max_length=20)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 State = Literal["running", "under_review", "read_only", "paused", "ended"]

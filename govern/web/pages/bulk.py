@@ -9,12 +9,13 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask_babel import gettext as _
 
 from govern import clock
-from govern.access import bulk, clients, entitlements
+from govern.access import bulk, clients, entitlements, suspensions
 from govern.access.bulk import BulkAct
 from govern.access.lists import Asked
 from govern.web import guard
 from govern.web.pages import base, words
 from govern.web.pages.lists import name_of, of, title
+from govern.web.pages.pause import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,8 @@ def order(list_name: str) -> ResponseReturnValue:
     listed = of(list_name)
     asked = Asked.of(listed, request.form)
     act = bulk.named(base.typed("act"), listed.name)
+    if not act.ordered:
+        return _suspend(list_name, asked)
     taken: list[str] = []
 
     def before(by: Principal) -> None:
@@ -89,6 +92,22 @@ def order(list_name: str) -> ResponseReturnValue:
         title=name_of(act.name),
         cancel=f"/lists/{list_name}",
         before=before,
+    )
+
+
+def _suspend(list_name: str, asked: Asked) -> ResponseReturnValue:
+    """Keep whom the list holds now, and go on to pause them: seen in numbers there, and ordered."""
+
+    def work(session: Session, by: Principal) -> list[suspensions.Target]:
+        found = bulk.suspended_as(session, asked, by=by)
+        return suspensions.people.as_targets(session, found, by=by)
+
+    return base.act(
+        work,
+        done=chosen,
+        again=lambda wrong: _page(list_name, wrong),
+        title=name_of("suspend"),
+        cancel=f"/lists/{list_name}",
     )
 
 

@@ -90,6 +90,7 @@ def name_of(act: str) -> str:
         "grant": _("Give a grant"),
         "end_sessions": _("End their sessions"),
         "offboard": _("Offboard for good"),
+        "suspend": _("Pause them, or ask each for a factor"),
     }
     return str(told[act])
 
@@ -226,7 +227,7 @@ def keep(list_name: str) -> ResponseReturnValue:
     def work(session: Session, by: Principal) -> SavedFilter:
         return lists.save(
             session, listed, asked, name=base.typed("kept_as"),
-            shared=bool(base.typed("shared")), by=by,
+            shared=bool(base.typed("shared")), replace=bool(base.typed("replace")), by=by,
         )  # fmt: skip
 
     def done(row: SavedFilter) -> ResponseReturnValue:

@@ -90,19 +90,21 @@ def choose() -> ResponseReturnValue:
             nobodys[:] = error.names
             raise
 
-    def done(people: list[suspensions.Target]) -> ResponseReturnValue:
-        query = [("target", one) for one in request.form.getlist("target")]
-        query += [
-            ("subject", one.code) if one.kind == "subject" else ("target", f"{one.kind}:{one.code}")
-            for one in people
-        ]
-        return redirect(f"/pause/preview?{urlencode(query)}", 303)
-
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
         told = {_FIELDS.get(name, name): sentence for name, sentence in wrong.items()}
         return _scope_page(told, typed=_readable(sent) or typed, nobodys=len(nobodys))
 
-    return base.act(work, done=done, again=again, title=_("Pause"), cancel="/pause")
+    return base.act(work, done=chosen, again=again, title=_("Pause"), cancel="/pause")
+
+
+def chosen(people: list[suspensions.Target]) -> ResponseReturnValue:
+    """On to the numbers of pausing what a form names, and some people."""
+    query = [("target", one) for one in request.form.getlist("target")]
+    query += [
+        ("subject", one.code) if one.kind == "subject" else ("target", f"{one.kind}:{one.code}")
+        for one in people
+    ]
+    return redirect(f"/pause/preview?{urlencode(query)}", 303)
 
 
 def _readable(sent: bytes) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from govern.access import bulk
+from govern.access.lists import Asked
 from govern.audit import exports
 from govern.audit.export import Filter
 from govern.audit.signer import Signer
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.test import TestResponse
 
+    from govern.access.bulk import BulkAct
     from govern.access.clients import Client
     from tests.factory import World
 
@@ -65,9 +68,23 @@ def filled(world: World, code: str) -> dict[str, str]:
     export = world.do(
         lambda s: exports.ask(s, form="jsonl", client=client.id, where=Filter(), by=OPERATOR)
     )
+    act = _acted(world, client)
     return {
         "client": client.id, "project": project.id, "dataset": dataset.id,
         "subject": subject.id, "grant": grant.id, "suspension": suspension.id,
         "request": request.id, "people_list": world.people_list(subject).id, "integration": tool.id,
-        "drill": drill.id, "export": export.id,
+        "drill": drill.id, "export": export.id, "bulk_act": act.id, "over": f"project:{project.id}",
     }  # fmt: skip
+
+
+def _acted(world: World, client: Client) -> BulkAct:
+    """An act over a grant of the client that is done: what is left is as it was before it."""
+    project = world.project(f"{client.code}-acted", client=client)
+    world.grant(world.subject(f"{client.code}-acted"), project)
+    act, asked = bulk.ACTS["revoke"], Asked(filters={"project": project.code})
+    with world.store.reading() as session:
+        digest = bulk.preview(session, act, asked, by=OPERATOR).digest
+    taken = bulk.take_down(world.store, act, asked, digest=digest, by=OPERATOR)
+    row = world.do(lambda s: bulk.order(s, taken, number=1, details={}, reason="over", by=OPERATOR))
+    bulk.write(world.store, only=row.id)
+    return cast("BulkAct", row)

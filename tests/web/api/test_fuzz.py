@@ -79,6 +79,8 @@ def with_what_is_there(described: dict[str, Any], things: dict[str, str]) -> Non
         "organisation": ["direct", "Elsewhere"],
         "country": ["KE"],
         "log": ["ASTER", "house"],
+        "filters": [{"client": "ASTER"}, {"lacks": "second_factor"}],
+        "digest": ["0" * 64],
     }
     for name, schema in inputs(described):
         if name not in named:

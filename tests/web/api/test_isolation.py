@@ -32,6 +32,7 @@ NAMES = {
     "grant": "grant", "suspension": "suspension", "request": "request",
     "integration": "integration", "drill": "drill", "log": "name", "targets": "target", "q": "name",
     "code": "project", "people_list": "people_list", "export": "export",
+    "bulk_act": "bulk_act", "over": "over",
 }  # fmt: skip
 # Parts that name nothing of a client, and what to send.
 PLAIN: dict[str, Any] = {
@@ -40,11 +41,15 @@ PLAIN: dict[str, Any] = {
     "full_name": "New One", "kind": "annotator", "country": "KE", "email": "new@people.example",
     "external_id": "NEW", "organisation": "direct", "subjects": ["ASTER-person"],
     "review_by": "2036-01-01T00:00:00Z", "known": "words",
+    "list": "grants", "act": "revoke", "filters": {"status": "held"}, "roles": ["admin"],
+    "people": [], "leads": [], "needed": 1, "pausing": "waits", "open_to": "known",
     "size": 0, "names": ["ASTER-person"], "leave_out_unknown": True,
     "days": 0, "seq": 0,
 }  # fmt: skip
 # A part that one route takes otherwise.
-ITS_OWN = {("exports_ask", "type"): "grant.issued"}
+ITS_OWN: dict[tuple[str, str], Any] = {
+    ("exports_ask", "type"): "grant.issued", ("acts_order", "digest"): "0" * 64,
+}  # fmt: skip
 # Parts that may be left out, and are.
 LEFT_OUT = {
     "limit", "after", "at", "action", "since", "until", "format", "state", "status", "starts_at",
@@ -116,6 +121,7 @@ def test_what_belongs_to_another_client_is_answered_as_if_it_were_not_there(
         for code in ("ASTER", "BOREAL")
     )
     missing = {name: f"nothing-{name}" for name in foreign} | {"target": "project:nothing"}
+    missing["over"] = "project:nothing"
     caller = limited(world, app, own["client"])
     before = sizes(world, foreign["client"])
     tried = 0
