@@ -25,7 +25,7 @@ from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.targets import affected
 from govern.audit import EventType, inclusion, leaf
 from govern.audit.log import ACTS, Entry, Value
-from govern.db import listed
+from govern.db import Inquiry, listed, together
 from govern.identity.subjects import Subject
 from govern.languages import DEFAULT
 
@@ -100,14 +100,16 @@ def receipt(
     alone = found.whole and all(part.client == owner for part in found.standing.parts)
     seq = places[owner]
     row = found.standing.suspension
-    task = _task(session, row, owner)
+    task, contacts = together(session, _task(row, owner), _contacts(owner, parts))
     closing, order = _entries(session, row, owner, seq)
     both = [closing] if closing is not None and task and task.finished_at else []
     # Where the latter is a moment too new, the opening's own proof is what a receipt is for.
     opened, *rest = inclusion.prove(session, owner, seq, *both, by=by)
     recorded = rest[0] if rest else None
     said = (leaf.parse(opened.leaf) or {}).get("data", {})
-    count, people = _numbers(session, row, owner)
+    (count, people), language = together(
+        session, _numbers(row, owner), _language(session, contacts)
+    )
     return Receipt(
         suspension=row,
         client=named[owner][0],
@@ -125,41 +127,52 @@ def receipt(
         opened=opened,
         recorded=recorded,
         made_at=clock.utcnow(),
-        language=_language(session, owner, parts),
+        language=language,
     )
 
 
-def _language(session: Session, owner: str, parts: list[Part]) -> str:
-    """What the contact reads: of the projects of a client that were covered, else of all of them.
-
-    A contact is a text; an address in it may be somebody's who is known here, and who chose one.
-    """
-    rows = session.execute(
-        select(Project.id, Project.contact).where(Project.client_id == owner, Project.contact != "")
-    ).all()
+def _contacts(owner: str, parts: list[Part]) -> Inquiry[set[str]]:
+    """The addresses of the projects of a client that were covered, else of all of them."""
     covered = {part.target_id for part in parts if part.kind is Scope.PROJECT}
-    asked = [contact for id_, contact in rows if not covered or id_ in covered]
-    named = {found.lower() for contact in asked for found in _ADDRESS.findall(contact)}
-    if not named:
-        return DEFAULT
-    among = listed(session, sorted(named))
-    chosen = session.execute(
+    query = select(Project.id, Project.contact).where(Project.client_id == owner)
+    return Inquiry(
+        query,
+        lambda rows: {
+            found.lower()
+            for id_, contact in rows
+            if not covered or id_ in covered
+            for found in _ADDRESS.findall(contact)
+        },
+    )
+
+
+def _language(session: Session, contacts: set[str]) -> Inquiry[str]:
+    """What they read who are known here and chose a language, where it is one."""
+    among = listed(session, sorted(contacts))
+    query = (
         select(Subject.language)
         .join(among, among.c.value == Subject.email)
         .where(Subject.language.is_not(None))
         .distinct()
-    ).scalars().all()  # fmt: skip
-    return chosen[0] if len(chosen) == 1 and chosen[0] else DEFAULT
+    )
+    return Inquiry(query, lambda rows: str(rows[0][0]) if len(rows) == 1 else DEFAULT)
 
 
-def _task(session: Session, row: Suspension, owner: str) -> Particulars | None:
-    return session.execute(
-        select(Particulars).where(
-            Particulars.suspension_id == row.id,
-            Particulars.log_id == owner,
-            Particulars.as_at == row.recorded_at,
-        )
-    ).scalar_one_or_none()
+@dataclass(frozen=True)
+class _Task:
+    """How far the particulars of an opening are."""
+
+    finished_at: datetime | None
+    digest: str
+
+
+def _task(row: Suspension, owner: str) -> Inquiry[_Task | None]:
+    query = select(Particulars.finished_at, Particulars.digest).where(
+        Particulars.suspension_id == row.id,
+        Particulars.log_id == owner,
+        Particulars.as_at == row.recorded_at,
+    )
+    return Inquiry(query, lambda rows: _Task(*rows[0]) if rows else None)
 
 
 def _entries(
@@ -193,15 +206,13 @@ def _entries(
     )
 
 
-def _numbers(session: Session, row: Suspension, owner: str) -> tuple[int, int]:
+def _numbers(row: Suspension, owner: str) -> Inquiry[tuple[int, int]]:
     """Grants and people of one client that the opening touched, by the rule at its instant."""
     at = Moment.past(row.recorded_at)
-    found = session.execute(
-        grants.facts(func.count(Grant.id), func.count(distinct(Grant.subject_id)), moment=at).where(
-            Grant.client_id == owner, grants.all_of(grants.standing(at)), affected(row.id, at)
-        )
-    ).one()
-    return found[0], found[1]
+    query = grants.facts(
+        func.count(Grant.id), func.count(distinct(Grant.subject_id)), moment=at
+    ).where(Grant.client_id == owner, grants.all_of(grants.standing(at)), affected(row.id, at))
+    return Inquiry(query, lambda rows: (rows[0][0], rows[0][1]))
 
 
 def _seen(session: Session, found: Found, parts: list[Part]) -> Effect:
