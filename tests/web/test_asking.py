@@ -54,7 +54,7 @@ def test_access_is_asked_for_approved_by_two_and_its_outcome_read_where_it_was_a
     assert "Nothing was set" in policy.text
     form = {
         "over": "project:Kingfisher", "seen": hidden(policy.text, "seen"), "roles": "admin",
-        "needed": "2", "pausing": "waits", "days": "9", "reason": "contract",
+        "needed": "2", "pausing": "waits", "days": "9", "open_to": "known", "reason": "contract",
     }  # fmt: skip
     for change, status in (
         ({"needed": "many"}, 422), ({"people": "nobody"}, 422), ({"seen": "pol_old"}, 409),

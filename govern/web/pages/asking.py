@@ -15,7 +15,7 @@ from flask_babel import ngettext
 
 from govern import clock, errors
 from govern.access import asking, entitlements
-from govern.access.asking import Openness, Pausing
+from govern.access.asking import Kind, Openness, Pausing
 from govern.web import guard, problems
 from govern.web.pages import base, words
 
@@ -204,7 +204,7 @@ def set_policy() -> ResponseReturnValue:
             session, place, roles=request.form.getlist("roles"),
             people=base.typed("people").split(), leads=base.typed("leads").split(),
             needed=base.count("needed"), pausing=_pausing(), days=base.count("days"),
-            open_to=_open_to(),
+            open_to=_open_to(place),
             reason=words.reason(), seen=base.typed("seen"), by=by,
         )  # fmt: skip
         return place
@@ -227,9 +227,12 @@ def _pausing() -> Pausing:
         raise errors.Invalid(_("Does a request wait, or die?"), field="pausing") from None
 
 
-def _open_to() -> Openness:
+def _open_to(place: Over) -> Openness:
+    given = base.typed("open_to")
+    if not given and place.kind is Kind.HOUSE:  # its form does not ask: it is open to nobody
+        return Openness.KNOWN
     try:
-        return Openness(base.typed("open_to") or Openness.KNOWN)
+        return Openness(given)
     except ValueError:
         raise errors.Invalid(_("Whom is it open to?"), field="open_to") from None
 
