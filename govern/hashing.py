@@ -20,7 +20,7 @@ import argon2
 
 from govern import errors
 
-_GIVES_WAY = 15  # nice(2): a thirtieth of the weight of whoever else wants the processor
+_GIVES_WAY = 12  # nice(2): a fifteenth of the weight of whoever else wants the processor
 
 
 class Question(NamedTuple):
