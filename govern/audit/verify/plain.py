@@ -13,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from binascii import b2a_base64
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ STRETCH = 1 << 20
 # How far a stretch's last line may reach behind it; one that is longer is left to the check.
 _OVER = 1 << 17
 _ERASURE = ERASED.encode()
+_PIPE = 1 << 20  # bytes, the most that anybody may ask for (pipe(7))
 
 
 @dataclass
@@ -97,6 +99,8 @@ class Ahead:
     """The stretches of a file, looked at by `processes` others in turn."""
 
     def __init__(self, file: IO[bytes], processes: int) -> None:
+        import fcntl  # noqa: PLC0415 - this is for Linux alone, the file it is in for all
+
         context: Any = multiprocessing.get_context("fork")
         size = os.fstat(file.fileno()).st_size
         self._stretches = -(-size // STRETCH)
@@ -105,6 +109,9 @@ class Ahead:
         self._processes = []
         for own in range(processes):
             here, there = context.Pipe(duplex=False)
+            # What is found of a stretch would fill an ordinary pipe: it would wait to be fetched.
+            with suppress(OSError):  # one who has many pipes already gets no larger ones
+                fcntl.fcntl(there.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
             numbers = range(own, self._stretches, processes)
             process = context.Process(
                 target=_look, args=(file.fileno(), numbers, there), daemon=True
