@@ -18,7 +18,7 @@ from govern import clock, errors
 from govern.access import clients, evidence
 from govern.audit import single, verify
 from govern.audit.signer import Signer
-from govern.audit.verify import tally
+from govern.audit.verify import plain, tally
 from tests.audit import files
 from tests.factory import OPERATOR, World, person
 from tests.support.damage.files import opened
@@ -184,9 +184,85 @@ def test_the_one_file_checks_exports_and_receipts_as_govern_does(tmp_path: Path)
     assert bare(tmp_path, b"<!doctype html>", "r.html", "--key", files.VKEY).returncode == 1
 
 
-def test_the_one_file_reads_on_the_oldest_python_that_it_names() -> None:
-    text = single.source()
-    ast.parse(text, feature_version=(3, 9))
-    assert "govern." not in {line.split()[1] for line in text.splitlines()
-                             if line.split()[:1] in (["from"], ["import"])}  # fmt: skip
-    assert ".bit_count(" not in text
+def test_the_one_file_has_others_look_ahead_in_a_large_file(tmp_path: Path) -> None:
+    """Once each of them ended with a traceback: what it found was of a class that no pipe takes."""
+    log = files.log(5000)
+    for _ in range(900):
+        log.add({"note": "x" * 1000})
+    whole = files.export(log)
+    assert len(whole) > 2 * plain.STRETCH
+    run = bare(tmp_path, whole, "log.jsonl", "--key", files.VKEY)
+    assert (run.returncode, run.stderr) == (0, "")
+    cut = whole.replace(b'"seq":4000,', b'"seq":4001,')
+    run = bare(tmp_path, cut, "log.jsonl", "--key", files.VKEY)
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "damage: line 4003: " in run.stdout
+
+
+# What verify.py may take from Python's library: each was looked up in that of 3.9.
+LIBRARY = {
+    "__future__": "annotations",
+    "argparse": "ArgumentParser Namespace",
+    "base64": "b64decode b64encode",
+    "binascii": "b2a_base64",
+    "bisect": "bisect_left",
+    "builtins": "zip",
+    "collections": "Counter",
+    "collections.abc": "Callable Iterable Sequence",
+    "concurrent.futures": "ThreadPoolExecutor",
+    "contextlib": "suppress",
+    "csv": "writer",
+    "dataclasses": "dataclass field",
+    "datetime": "datetime timedelta timezone",
+    "fcntl": "fcntl",
+    "hashlib": "sha256",
+    "html.parser": "HTMLParser",
+    "itertools": "chain count islice",
+    "json": "JSONDecoder JSONEncoder loads",
+    "multiprocessing": "get_context",
+    "operator": "concat",
+    "os": "cpu_count fstat pread",
+    "pathlib": "Path",
+    "re": "ASCII Match Pattern compile sub",
+    "secrets": "token_bytes",
+    "string": "ascii_letters digits",
+    "struct": "iter_unpack",
+    "sys": "argv exit platform stderr version_info",
+    "types": "SimpleNamespace",
+    "zipfile": "BadZipFile ZipFile",
+    "zlib": "error",
+}
+# Methods that came later.
+NEWER = {"bit_count", "add_note", "is_junction", "full_match", "hardlink_to", "with_segments"}
+
+
+def taken(tree: ast.Module) -> set[str]:
+    """The names of other modules that a program uses, as `module.name`."""
+    modules = {
+        each.asname or each.name: each.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for each in node.names
+    }
+    found = {
+        f"{modules[node.value.id]}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in modules
+    }
+    return found | {
+        f"{node.module}.{each.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
+
+
+def test_the_one_file_takes_nothing_that_the_oldest_python_it_names_has_not() -> None:
+    """Once a pipe's name in `fcntl`, new in 3.10, ended the check of any large file on 3.9."""
+    tree = ast.parse(single.source(), feature_version=(3, 9))
+    known = {f"{module}.{name}" for module, names in LIBRARY.items() for name in names.split()}
+    others = taken(tree) - known
+    assert {each for each in others if not each.startswith("cryptography.")} == set()
+    assert not NEWER & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

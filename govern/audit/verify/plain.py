@@ -32,6 +32,8 @@ STRETCH = 1 << 20
 _OVER = 1 << 17
 _ERASURE = ERASED.encode()
 _PIPE = 1 << 20  # bytes, the most that anybody may ask for (pipe(7))
+# On every Linux. `fcntl` names it from Python 3.10 on, and verify.py runs on 3.9 too.
+_F_SETPIPE_SZ = 1031
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Ahead:
             here, there = context.Pipe(duplex=False)
             # What is found of a stretch would fill an ordinary pipe: it would wait to be fetched.
             with suppress(OSError):  # one who has many pipes already gets no larger ones
-                fcntl.fcntl(there.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+                fcntl.fcntl(there.fileno(), _F_SETPIPE_SZ, _PIPE)
             numbers = range(own, self._stretches, processes)
             process = context.Process(
                 target=_look, args=(file.fileno(), numbers, there), daemon=True
@@ -127,7 +129,8 @@ class Ahead:
         while self._found[0] < number < self._stretches:
             told = self._told[(self._found[0] + 1) % len(self._told)]
             try:
-                self._found = told.recv()
+                place, fields = told.recv()
+                self._found = (place, Run(**fields) if fields else None)
             except (EOFError, OSError):  # it was ended: the check looks itself
                 self._found = (self._found[0] + 1, None)
         found = self._found[1]
@@ -151,5 +154,6 @@ def _look(file: int, numbers: Iterable[int], told: Any) -> None:
         found = run(lines.matches(lines.PLAIN, data, begin, (number + 1) * STRETCH - before))
         if found is not None:
             found.begin, found.end = found.begin + before, found.end + before
-        told.send((number, found))
+        # As a dictionary: verify.py makes `Run` within a function, and no pipe takes such a class.
+        told.send((number, vars(found) if found else None))
     told.close()
