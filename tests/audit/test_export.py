@@ -163,6 +163,13 @@ def test_an_erased_value_leaves_its_place_in_the_file(world: World) -> None:
         assert report.ok, report.damage
         assert any("1 personal value said: erased" in words for words in report.does_not_prove)
         assert any("by 1 entry of type" in words for words in report.does_not_prove)
+        events, _ = exported(world.store, where, form="ocsf")
+        said = verify.check_events(BytesIO(events), keys=[Signer(world.store.settings).key])
+        assert said.ok, said.damage
+        told = " ".join(said.does_not_prove)
+        for words in ("1 personal value said: erased", "still names who was erased",
+                      "is the one that its entry committed to"):  # fmt: skip
+            assert words in told
 
 
 def test_what_the_house_does_about_a_client_is_in_its_own_log_and_names_no_other(

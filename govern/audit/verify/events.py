@@ -2,7 +2,8 @@
 
 The manifest at its end is signed over every byte before. Where nothing was filtered, the entries in
 `raw_data` are put together to the root that the key signed; of a filtered export, the signature
-alone says that these are the entries that were shown.
+alone says that these are the entries that were shown. So it does of personal values, which stand in
+an event without the salt that their entry committed to them with.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from govern.audit import lines, siem
 from govern.audit.verify.keys import open_checkpoint, opens_manifest, read_keys
-from govern.audit.verify.report import Findings, Proven, Report, all_here, entries
+from govern.audit.verify.report import (
+    Findings,
+    Proven,
+    Report,
+    all_here,
+    entries,
+    erased,
+)
 from govern.tlog import merkle
 from govern.tlog.errors import TlogError
 
@@ -58,6 +66,7 @@ class _Check:
         self._kept = [point for each in kept if (point := self._opened(each, "kept")) is not None]
         self._sizes = {(point.origin, point.size) for point in self._kept}
         self._asks_witnesses = asks_witnesses
+        self._valued = False
         self._hash = sha256()
         # By log: the tree of the entries so far, while they come in order from the first on.
         self._trees: dict[str, merkle.Range] = {}
@@ -94,6 +103,7 @@ class _Check:
             log, seq = str(fields["log"]), fields["seq"]
             if (log, seq) != (event["metadata"]["log_name"], event["metadata"]["sequence"]):
                 raise ValueError("raw_data")
+            self._valued |= bool(event["unmapped"]["values"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._name("line", "This is no event of an export, or it tells of another entry than "
                        "stands in it.")  # fmt: skip
@@ -137,16 +147,24 @@ class _Check:
         elif not vouched:
             self._name("manifest", "The manifest is not signed by a key that you trust: filter, "
                        "counts and digest may be anyone's.")  # fmt: skip
-        self._doubt(fields)
+        self._doubt(fields, told["erased"])
         return fields
 
-    def _doubt(self, fields: dict[str, Any]) -> None:
+    def _doubt(self, fields: dict[str, Any], values: int) -> None:
         if fields.get("withheld"):
             self._doubts.append("Anything about logs that the reader of this file may not see.")
         self._doubts += [
             f"Anything about {log}: nothing of it was signed when this was written."
             for log in fields.get("unsigned", ())
         ]
+        if self._valued:
+            self._doubts.append(
+                "That a personal value is the one that its entry committed to: the same export as "
+                "JSON Lines or CSV proves each."
+            )
+        self._doubts += erased(
+            values, "Whether the log accounts for it the same export as JSON Lines or CSV proves."
+        )
         if self._asks_witnesses:
             self._doubts.append("What witnesses saw: export it as JSON Lines or CSV for that.")
         self._doubts.append("Who holds the key, or that what was recorded was true.")

@@ -69,6 +69,17 @@ def all_here(size: int) -> str:
     return f"all {size} entries are here, unchanged, in order and without a gap"
 
 
+def erased(values: int, accounted: str) -> list[str]:
+    """What a file with erased values leaves open; `accounted` says how its log tells of them."""
+    if not values:
+        return []
+    told = f"{values} personal value{'s' * (values != 1)}"
+    return [
+        f"What {told} said: erased before the file was made. {accounted}",
+        "That no text of others on many people still names who was erased.",
+    ]
+
+
 class Findings:
     """The damages named so far; beyond the first thousand they are counted by kind and log."""
 

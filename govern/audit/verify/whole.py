@@ -23,7 +23,14 @@ from govern.audit.verify.keys import (
 )
 from govern.audit.verify.pieces import Head, Pieces
 from govern.audit.verify.plain import Ahead
-from govern.audit.verify.report import Findings, Proven, Report, all_here, entries
+from govern.audit.verify.report import (
+    Findings,
+    Proven,
+    Report,
+    all_here,
+    entries,
+    erased,
+)
 from govern.audit.verify.source import Lines
 from govern.tlog.errors import TlogError, UnsignedNoteError
 
@@ -398,14 +405,10 @@ class _Check:
         ]
         if self.withheld:
             self.doubts.append("Anything about logs that the reader of this file may not see.")
-        if self.erased:
-            count = f"{self.erased} personal value" + "s" * (self.erased != 1)
-            accounting = sum(head.redactions.entries for head in self.heads)
-            self.doubts.append(
-                f"What {count} said: erased before the file was made. The log accounts for it, by "
-                f"{entries(accounting)} of type subject.erased."
-            )
-            self.doubts.append("That no text of others on many people still names who was erased.")
+        accounting = entries(sum(head.redactions.entries for head in self.heads))
+        self.doubts += erased(
+            self.erased, f"The log accounts for it, by {accounting} of type subject.erased."
+        )
         if self.vouched:
             self.proves.append(
                 "The file is as it was made, to the byte: its filter, time and counts are signed."
