@@ -16,8 +16,6 @@ from types import ModuleType
 
 import psycopg
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.support import browser, nodejs, postgres
 
@@ -52,6 +50,10 @@ def test_no_lock_holds_an_address(lock: Path) -> None:
 
 
 def test_the_bill_of_materials_is_valid_and_names_all_that_is_served(dev: ModuleType) -> None:
+    # Its import takes seconds of grammars, which no other test needs.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     bill = dev.bill_of_materials()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill | {"x": 1}))
