@@ -27,8 +27,9 @@ from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.audit.log import Entry
 from govern.db import insert_many
-from govern.identity import subjects
+from govern.identity import subjects, words
 from govern.identity.subjects import Membership, Subject
+from govern.identity.words import SubjectWord
 from govern.principal import operator
 
 if TYPE_CHECKING:
@@ -200,6 +201,11 @@ def _people(session: Session, count: int) -> None:
         session,
         cast("Table", Membership.__table__),
         ((f"mem_{n:024}", f"sub_{n:024}", firm, _BEGUN, None) for n in range(count)),
+    )
+    insert_many(
+        session,
+        cast("Table", SubjectWord.__table__),
+        ((f"sub_{n:024}", word) for n in range(count) for word in words.beginnings(f"Person {n}")),
     )
 
 

@@ -123,13 +123,14 @@ class World:
         *,
         organisation: str = "direct",
         kind: str = "annotator",
+        full_name: str = "",
     ) -> Subject:
         """A person."""
         external_id = external_id or f"P{next(_numbers):05}"
         particulars = subjects.Particulars.checked(
             external_id=external_id,
             email=f"{external_id}@people.example",
-            full_name=f"Person {external_id}",
+            full_name=full_name or f"Person {external_id}",
             kind=kind,
             organisation=organisation,
             country="KE",

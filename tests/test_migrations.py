@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, select, text
 
 from govern import config, errors, permissions, schema, sealing
 from govern.audit import triggers
 from govern.config import Settings
 from govern.db import Database
 from govern.identity import integrations
+from govern.identity.words import SubjectWord
 from govern.principal import RoleHeld
 from tests.factory import World
 
@@ -96,6 +97,22 @@ def test_integrations_of_the_first_tables_keep_their_secret_and_limit(empty: Set
         assert permissions.scope(by, "decision:ask") == {"cli_1"}
         assert integrations.principal_of(session, wide).roles == (RoleHeld("decision"),)
         assert (wide.redirect_uris, wide.resources, wide.public_keys) == ([], [], None)
+    store.dispose()
+
+
+def test_words_are_taken_from_the_names_of_who_is_here(empty: Settings) -> None:
+    schema.upgrade(empty)
+    store = Database(empty)
+    world = World(store)
+    people = [world.subject(full_name=f"Ada King {number}") for number in range(3)]
+    setup = schema.alembic_config(empty, "main")
+    command.downgrade(setup, "0041")
+    command.upgrade(setup, "head")
+    with store.reading() as session:
+        kept = set(session.execute(select(SubjectWord.subject_id, SubjectWord.word)))
+    assert kept == {
+        (person.id, word) for n, person in enumerate(people) for word in ("ada", "king", str(n))
+    }
     store.dispose()
 
 

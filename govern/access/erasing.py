@@ -34,7 +34,7 @@ from govern.audit.log import HOUSE, Entry, Value
 from govern.audit.record import RECORDED, record
 from govern.audit.redactions import WHO_ACTED
 from govern.db import Again, Base
-from govern.identity import resets, throttle
+from govern.identity import resets, throttle, words
 from govern.identity.federation import IdentityLink
 from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
@@ -86,6 +86,7 @@ def erase(session: Session, subject: Subject, *, reason: str, by: Principal) -> 
         now = select(Subject.erased_at).where(Subject.id == subject.id).with_for_update()
         if session.execute(now).scalar_one() != seen or _values(session, subject, alone):
             raise Again
+        words.keep(session, subject.id, NAME)
 
     rows = _empty_rows(session, subject) + _empty_texts(session, subject)
     written = [*_written_about(session, subject, alone)]

@@ -17,6 +17,7 @@ from govern.identity import (
     signed_in,
     subjects,
     throttle,
+    words,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "signed_in",
     "subjects",
     "throttle",
+    "words",
 ]

@@ -33,7 +33,7 @@ from govern.db import (
     references,
     text_column,
 )
-from govern.identity import countries
+from govern.identity import countries, words
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -270,6 +270,10 @@ def register(session: Session, particulars: Particulars, *, by: Principal) -> Su
                     f"“{value}” belongs to someone already.", field=column.key
                 )
 
+    def ready(session: OrmSession) -> None:
+        free(session)
+        words.keep(session, subject.id, subject.full_name)
+
     free(session)
     organisation = ensure_organisation(session, particulars.organisation)
     subject = Subject(
@@ -296,7 +300,7 @@ def register(session: Session, particulars: Particulars, *, by: Principal) -> Su
         private=particulars.private(),
         about=subject.id,
         stamps=[(subject, "recorded_at"), (membership, "recorded_at")],
-        recheck=free,
+        recheck=ready,
     )
     return subject
 
@@ -331,6 +335,10 @@ def change(
         return
     for name, value in changed.items():
         setattr(subject, name, value)
+
+    def found_anew(session: OrmSession) -> None:
+        words.keep(session, subject.id, subject.full_name)
+
     record(
         session,
         EventType.SUBJECT_CHANGED,
@@ -341,6 +349,7 @@ def change(
         private=dict(changed),
         about=subject.id,
         covers=[subject],
+        recheck=found_anew if "full_name" in changed else None,
     )
 
 

@@ -1,8 +1,9 @@
 """What people belong to, wrote, read and chose is held against the entries that say so.
 
 Memberships, questions with their messages, notices that someone said to have read, time zones and
-languages. There can be very many of these, so they are read person by person, a few thousand
-entries at a time; in memory is kept who moved, and nothing else.
+languages; and the words that people are found by, against their names. There can be very many of
+these, so they are read person by person, a few thousand entries at a time; in memory is kept who
+moved, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from govern.audit.log import Entry, Value
 from govern.db import listed
 from govern.identity.preferences import Preference
 from govern.identity.subjects import Membership, Subject
+from govern.identity.words import SubjectWord, beginnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,6 +60,7 @@ def differences(session: Session) -> Iterator[str]:
                 yield f"Entry {fields.get('seq')} of {fields.get('log')} lacks what it tells of."
         yield from _compared(session, told)
     yield from _of_nobody(session)
+    yield from _words(session)
 
 
 def _memberships(session: Session) -> Iterator[str]:
@@ -206,6 +209,23 @@ def _of_nobody(session: Session) -> Iterator[str]:
     )
     for name in session.execute(threads.distinct()).scalars():
         yield f"Messages stand in the question {name}, which there is not."
+
+
+def _words(session: Session) -> Iterator[str]:
+    """Who is found by other words than those of their name, thousands at a time."""
+    names = select(Subject.id, Subject.full_name).order_by(Subject.id).limit(_BATCH)
+    last = ""
+    while people := session.execute(names.where(Subject.id > last)).all():
+        kept = defaultdict(set)
+        those = and_(SubjectWord.subject_id > last, SubjectWord.subject_id <= people[-1].id)
+        for row in session.execute(select(SubjectWord.subject_id, SubjectWord.word).where(those)):
+            kept[row.subject_id].add(row.word)
+        last = people[-1].id
+        for row in people:
+            if kept.pop(row.id, set()) != beginnings(row.full_name):
+                yield f"The words by which {row.id} is found are not those of their name."
+        for name in kept:
+            yield f"Words stand by which {name} would be found, whom there is not."
 
 
 def _rows(table: Any, columns: Iterable[str]) -> Select[Any]:

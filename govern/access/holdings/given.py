@@ -78,7 +78,7 @@ class Where:
     entitlement: str = ""
     ends: tuple[datetime, datetime] | None = None
 
-    def conditions(self, *, by: Principal) -> list[ColumnElement[bool]]:
+    def conditions(self, session: OrmSession, *, by: Principal) -> list[ColumnElement[bool]]:
         """What to ask of each, that the caller may see it first; `Forbidden` who may see none."""
         if self.status and self.status not in STATUSES:
             raise errors.Invalid(f"“{self.status}” is no state of a grant.", field="status")
@@ -91,7 +91,7 @@ class Where:
         if self.subject is not None:
             found.append(Grant.subject_id == self.subject)
         if self.query:
-            found.append(matching(self.query))
+            found.append(matching(self.query, paged=session))
         if self.entitlement:
             found.append(Entitlement.name == self.entitlement)
         if self.status:
@@ -129,7 +129,7 @@ def search(
         project=project.id if project else None, subject=subject, query=query, status=status,
         entitlement=entitlement, ends=ends,
     )  # fmt: skip
-    wanted = _holdings().where(*where.conditions(by=by))
+    wanted = _holdings().where(*where.conditions(session, by=by))
     if sort == "ends":
         wanted = _behind(wanted.order_by(Grant.ends_at, Grant.id), after)
     else:

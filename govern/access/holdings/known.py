@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, func, or_, select, union_all
+from sqlalchemy import and_, exists, false, func, or_, select, union_all
+from sqlalchemy.orm import aliased
 
 from govern import permissions
 from govern.access.grants import Grant
 from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
+from govern.identity.words import SubjectWord, words
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from sqlalchemy import ColumnElement, CompoundSelect
+    from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
 
 PAGE = 25
 _FEW = 5000
+_MOST_WORDS = 16  # of a name that anybody types: each is looked for by itself
 _FURTHEST = "\U0010ffff"  # sorts after every text with the same beginning
 
 
@@ -48,8 +50,13 @@ def known_to(clients: frozenset[str]) -> ColumnElement[bool]:
 
 def few_known(session: OrmSession, clients: frozenset[str]) -> bool:
     """Whether some clients have so few grants that these are walked, and not all people."""
-    held = select(Grant.id).where(Grant.client_id.in_(clients)).limit(_FEW + 1).subquery()
-    number: int = session.execute(select(func.count()).select_from(held)).scalar_one()
+    return few(session, select(Grant.id).where(Grant.client_id.in_(clients)))
+
+
+def few(session: OrmSession, found: Select[Any] | CompoundSelect[Any]) -> bool:
+    """Whether so few rows are found that a page reads them all rather than walk."""
+    some = found.limit(_FEW + 1).subquery()
+    number: int = session.execute(select(func.count()).select_from(some)).scalar_one()
     return number <= _FEW
 
 
@@ -63,26 +70,64 @@ def known_ids(clients: frozenset[str]) -> CompoundSelect[str]:
     )
 
 
-def matching(query: str) -> ColumnElement[bool]:
-    """Id or address begin with what was typed, or the name holds it; ASCII letters of any case."""
-    typed = query.strip()
-    low = _lowered(typed)
-    starts = [begins(Subject.external_id, typed), begins(Subject.email, typed.lower())]
+def matching(typed: str, *, paged: OrmSession | None = None) -> ColumnElement[bool]:
+    """Id or address begin with what was typed, or each of its words begins a word of the name.
+
+    Letters of any case, and of names with or without accents. All whom it finds are looked up by
+    indexes; but of very many a page is sooner full by looking at each from its first row on, so
+    pages (`paged`) first count a few.
+    """
+    typed = typed.strip()
+    ids, sought = _beginning(typed), sorted(words(typed), key=len, reverse=True)
+    named = 0 < len(sought) <= _MOST_WORDS
+    found = [select(Subject.id).where(each) for each in ids]
+    if named:
+        first, *others = sought if paged is None else _rarest_first(paged, sought)
+        several = (_called(word, SubjectWord.subject_id) for word in others)
+        found.append(_holders(first).where(*several))
+    if paged is None or few(paged, union_all(*found)):
+        return Subject.id.in_(union_all(*found))
+    called = and_(*(_called(word, Subject.id) for word in sought)) if named else false()
+    return or_(*ids, called)
+
+
+def _beginning(typed: str) -> list[ColumnElement[bool]]:
+    """Whose id or address begins so; apart, since each has an index of its own."""
+    found = [begins(Subject.external_id, typed), begins(Subject.email, typed.lower())]
     if typed.upper() != typed:
-        starts.append(begins(Subject.external_id, typed.upper()))
-    if "@" in typed or re.fullmatch(r"\S*\d\S*", typed):
-        return or_(*starts)
-    return or_(*starts, func.lower(Subject.full_name).contains(low, autoescape=True))
+        found.append(begins(Subject.external_id, typed.upper()))
+    return found
+
+
+def _holders(word: str) -> Select[str]:
+    """The ids of those with a word in their name that begins so; of some twice."""
+    return select(SubjectWord.subject_id).where(begins(SubjectWord.word, word))
+
+
+def _rarest_first(session: OrmSession, sought: list[str]) -> list[str]:
+    if len(sought) == 1:
+        return sought
+    numbers = (
+        select(func.count()).select_from(_holders(word).limit(_FEW + 1).subquery())
+        for word in sought
+    )
+    counted = session.execute(select(*(number.scalar_subquery() for number in numbers))).one()
+    return [word for _, word in sorted(zip(counted, sought, strict=True))]
+
+
+def _called(word: str, subject_id: Any) -> ColumnElement[bool]:
+    """Whether a word of somebody's name begins so."""
+    other = aliased(SubjectWord)
+    return (
+        exists()
+        .where(other.subject_id == subject_id, begins(other.word, word))
+        .correlate_except(other)
+    )
 
 
 def begins(column: Any, value: str) -> ColumnElement[bool]:
     """A range rather than LIKE: both databases find it by the index."""
     return and_(column >= value, column < value + _FURTHEST)
-
-
-def _lowered(value: str) -> str:
-    # As both databases lower text that is compared byte by byte.
-    return "".join(char.lower() if char.isascii() else char for char in value)
 
 
 def clients_of(by: Principal, permission: str) -> frozenset[str] | None:

@@ -68,11 +68,7 @@ def people(
     limit: int = PAGE,
     by: Principal,
 ) -> Page:
-    """People by external id, searched by the beginning of id or address, or within the name.
-
-    Ids and addresses are found by their indexes; a part of a name has none, and is looked for
-    from the first person on until a page is full.
-    """
+    """People by external id, found by the beginning of id or address, or of words of the name."""
     clients = clients_of(by, "subject:read")
     wanted = (
         select(
@@ -89,7 +85,7 @@ def people(
         few = few_known(session, clients)
         wanted = wanted.where(Subject.id.in_(known_ids(clients)) if few else known_to(clients))
     if query:
-        wanted = wanted.where(matching(query))
+        wanted = wanted.where(matching(query, paged=session))
     if kind:
         wanted = wanted.where(Subject.kind == kind)
     if organisation:

@@ -18,6 +18,7 @@ from sqlalchemy import and_, literal, or_
 
 from govern import clock, errors, permissions
 from govern.access.holdings import PAGE, Page, clients_of
+from govern.access.holdings.known import matching
 from govern.audit import decisions, leaf
 from govern.audit.decisions import AccessKind
 from govern.clock import Utc
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 Condition = Callable[[str, frozenset[str] | None], "ColumnElement[bool]"]
 # Rows read at once by an export.
 _AT_ONCE = 1000
+
+
+def of_whom(typed: str, _: frozenset[str] | None) -> ColumnElement[bool]:
+    """The condition of rows that are of people; of very many a page finds its own by walking."""
+    return matching(typed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +107,9 @@ class Asked:
         return cls.of(listed, filters)
 
 
-def conditions(listed: List, asked: Asked, *, by: Principal) -> list[ColumnElement[bool]]:
+def conditions(
+    listed: List, asked: Asked, *, paged: OrmSession | None = None, by: Principal
+) -> list[ColumnElement[bool]]:
     """What is asked of each row: that the caller may see it first; `Forbidden` who may see none."""
     clients = clients_of(by, listed.permission)
     found: list[ColumnElement[bool]] = []
@@ -115,7 +123,8 @@ def conditions(listed: List, asked: Asked, *, by: Principal) -> list[ColumnEleme
             raise errors.Invalid(f"“{value}” is nothing to filter by here.", field=name)
         if not value.isprintable():
             raise errors.Invalid("That holds characters that nothing holds.", field=name)
-        found.append(listed.filters[name](value, clients))
+        test = listed.filters[name]
+        found.append(matching(value, paged=paged) if test is of_whom else test(value, clients))
     return found
 
 
@@ -128,7 +137,7 @@ def page(
     order = listed.sorts[sort.removeprefix("-")]
     backwards = sort.startswith("-")
     wanted = listed.query([listed.key.label("key_"), order.label("order_"), *_labelled(listed)])
-    wanted = wanted.where(*conditions(listed, asked, by=by))
+    wanted = wanted.where(*conditions(listed, asked, paged=session, by=by))
     if after:
         wanted = wanted.where(_behind(order, listed.key, after, backwards=backwards))
     ways = (order.desc(), listed.key.desc()) if backwards else (order, listed.key)

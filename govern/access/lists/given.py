@@ -13,8 +13,7 @@ from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.holdings.given import STATUSES, status_now
-from govern.access.holdings.known import matching
-from govern.access.lists.engine import List
+from govern.access.lists.engine import List, of_whom
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ GRANTS = List(
     query=_grants,
     sorts={"since": Grant.id, "ends": Grant.ends_at},
     filters={
-        "q": lambda typed, _: matching(typed),
+        "q": of_whom,
         "person": lambda value, _: Grant.subject_id == value,
         "client": lambda value, _: Client.code == value,
         "project": lambda value, _: Project.code == value,

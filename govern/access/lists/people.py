@@ -12,9 +12,9 @@ from govern.access import grants
 from govern.access.clients import Client, Project
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.grants import Grant
-from govern.access.holdings.known import known_to, matching
+from govern.access.holdings.known import known_to
 from govern.access.holdings.people import STATES, in_state, state_now
-from govern.access.lists.engine import List
+from govern.access.lists.engine import List, of_whom
 from govern.access.suspension_tables import PeopleListItem, Scope, SuspensionTarget
 from govern.identity import roles
 from govern.identity.roles import ASSIGNABLE, RoleAssignment
@@ -115,7 +115,7 @@ PEOPLE = List(
     query=_people,
     sorts={"external_id": Subject.external_id, "email": Subject.email, "since": Subject.id},
     filters={
-        "q": lambda typed, _: matching(typed),
+        "q": of_whom,
         "kind": lambda value, _: Subject.kind == value,
         "state": lambda value, _: in_state(value),
         "organisation": lambda value, _: Organisation.name == value,
@@ -170,7 +170,7 @@ ROLES = List(
     query=_roles,
     sorts={"since": RoleAssignment.id, "external_id": Subject.external_id},
     filters={
-        "q": lambda typed, _: matching(typed),
+        "q": of_whom,
         "role": lambda value, _: RoleAssignment.role == value,
         "state": lambda value, _: _state_of_role() == literal(value),
         "client": lambda value, _: Client.code == value,

@@ -17,8 +17,9 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import Line, append_many, lock, record
 from govern.db import insert_many, listed, new_id
-from govern.identity import subjects
+from govern.identity import subjects, words
 from govern.identity.subjects import Membership, Organisation, Subject
+from govern.identity.words import SubjectWord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def _analyze(session: Session) -> None:
     """Tell PostgreSQL that its tables grew: taken for empty, each chunk would scan them whole."""
     if not session.database.is_postgresql:
         return
-    for table in ("subject", "membership", "organisation", "access_grant"):
+    for table in ("subject", "subject_word", "membership", "organisation", "access_grant"):
         session.execute(text(f"ANALYZE {table}"))
 
 
@@ -113,7 +114,7 @@ def _register(
         by=by,
     )
     made_by = by.name or by.id
-    subject_rows, membership_rows = [], []
+    subject_rows, membership_rows, word_rows = [], [], []
     for offset, person in enumerate(people):
         at, given = first + offset * clock.TICK, person.particulars
         subject_rows.append(
@@ -135,8 +136,10 @@ def _register(
         membership_rows.append(
             (new_id("mem"), person.id, organisations[given.organisation], at, None)
         )
+        word_rows += [(person.id, word) for word in words.beginnings(given.full_name)]
     insert_many(session, cast("Table", Subject.__table__), subject_rows)
     insert_many(session, cast("Table", Membership.__table__), membership_rows)
+    insert_many(session, cast("Table", SubjectWord.__table__), word_rows)
 
 
 def _change(session: Session, person: Person, *, by: Principal) -> None:

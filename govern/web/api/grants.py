@@ -72,7 +72,7 @@ class Grants(Paging):
     project: Words = Field(default="", description="Code or id of their project.")
     subject: Words = Field(default="", description="External or opaque id of whose they are.")
     q: Words = Field(
-        default="", description="The beginning of id or address, or a part of the name."
+        default="", description="The beginning of id or address, or of words of the name."
     )
     status: Status | None = None
     entitlement: Words = ""

@@ -85,7 +85,7 @@ class Subjects(Paging):
     """Which people."""
 
     q: Words = Field(
-        default="", description="The beginning of id or address, or a part of the name."
+        default="", description="The beginning of id or address, or of words of the name."
     )
     kind: SubjectKind | None = None
     state: Literal["active", "suspended", "offboarded"] | None = None

@@ -113,6 +113,8 @@ _DONE = (
     ("a notice is removed", "A notice, id {notice}", _gone("suspension_notice", "notice")),
     ("a person belongs elsewhere", "A membership, subject_id {stranger}, organisation_id org_x",
      _set("membership", "organisation_id = 'org_x'", "stranger", key="subject_id")),
+    ("somebody is found no more", "The words by which {stranger} is found are not those",
+     _gone("subject_word", "stranger", key="subject_id")),
     ("a move is undone", "A membership, subject_id {moved}",
      _set("membership", "ended_at = NULL", "moved", key="subject_id")),
     ("a person whom nobody registered", "people stand, and",
