@@ -235,11 +235,11 @@ def change_password(
     `Invalid` at `current` when the present one was wrong, which is counted like a sign-in.
     """
     permissions.require_fresh(by, now=clock.now(session))
-    counts = throttle.allow(session, _counter(by))
+    turn = throttle.allow(session, _counter(by))
     password = session.get(Password, by.id)
-    if not counts or password is None or proved is None or password.hash != proved:
+    if not turn.counts or password is None or proved is None or password.hash != proved:
         raise _wrong(by)
-    throttle.succeeded(session, _counter(by))
+    throttle.succeeded(turn)
     throttle.replaced(session, "password", by.id)
     password.hash = chosen_hash
 

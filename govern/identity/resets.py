@@ -192,11 +192,11 @@ def _shown(session: Session, subject: Subject, code: str, answer: Answer | None)
             raise passkeys.unsigned(subject.id)
         return ("pop",)
     counted = authenticators.counter(subject, code)
-    counts = throttle.allow(session, counted)
-    shown = authenticators.show(session, subject, code) if counts else None
+    turn = throttle.allow(session, counted)
+    shown = authenticators.show(session, subject, code) if turn.counts else None
     if shown is None:
         raise throttle.counting(errors.SignInFailed(throttle.WRONG), counted)
-    throttle.succeeded(session, counted)
+    throttle.succeeded(turn)
     return shown.amr
 
 

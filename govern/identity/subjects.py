@@ -210,10 +210,15 @@ class Particulars:
 
 def lookup(session: OrmSession, reference: str) -> Subject | None:
     """The subject with this external id or e-mail address, offboarded ones too."""
-    reference = reference.strip()
-    column = Subject.email if "@" in reference else Subject.external_id
-    wanted = reference.lower() if "@" in reference else reference
+    by_address = "@" in reference
+    wanted = address(reference) if by_address else reference.strip()
+    column = Subject.email if by_address else Subject.external_id
     return session.execute(select(Subject).where(column == wanted)).scalar_one_or_none()
+
+
+def address(typed: str) -> str:
+    """An e-mail address as it is kept."""
+    return typed.strip().lower()
 
 
 def find(session: OrmSession, reference: str) -> Subject:

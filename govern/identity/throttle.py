@@ -16,9 +16,10 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Index, delete, exists, or_, select
+from sqlalchemy import Index, String, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, config, errors
@@ -31,7 +32,7 @@ from govern.identity.passwords import Password
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -80,6 +81,17 @@ class Counter:
     most: int = MOST
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn to guess it is: its counter's row if there is one, and whether a right one counts.
+
+    None does once the authenticator is disabled.
+    """
+
+    row: Throttle | None
+    counts: bool
+
+
 def counter(factor: str, name: str, *, subject_id: str | None) -> Counter:
     """The counter of an authenticator, or of an address that nobody has, by its name.
 
@@ -89,23 +101,27 @@ def counter(factor: str, name: str, *, subject_id: str | None) -> Counter:
     return Counter(key=f"{factor}:{told}", subject_id=subject_id, factor=factor)
 
 
-def allow(session: OrmSession, counted: Counter, *, lock: bool = True) -> bool:
-    """Whether a right guess would count: not once the authenticator is disabled.
+def allow(session: OrmSession, counted: Counter, *, lock: bool = True) -> Turn:
+    """The turn for a guess; `TooManyAttempts` while guesses are blocked.
 
-    Raises `TooManyAttempts` while it is blocked. It locks the counter, so that guesses take turns;
-    where only a look is meant, nothing is.
+    It locks the counter, so that guesses take turns; where only a look is meant, nothing is.
     """
-    query = select(Throttle).where(Throttle.key == counted.key)
-    row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    row = session.execute(_look(lock=lock), {"key": counted.key}).scalar_one_or_none()
     if row is None:
-        return True
+        return Turn(None, counts=True)
     now = clock.now(session)
     if row.blocked_until is not None and now < row.blocked_until:
         wait = int((row.blocked_until - now).total_seconds()) + 1
         raise errors.TooManyAttempts(
             "Too many wrong tries. Please wait %(wait)d seconds.", retry_after=wait, wait=wait
         )
-    return row.failures < counted.most
+    return Turn(row, counts=row.failures < counted.most)
+
+
+@cache
+def _look(*, lock: bool) -> Select[Any]:
+    query = select(Throttle).where(Throttle.key == bindparam("key", type_=String()))
+    return query.with_for_update() if lock else query
 
 
 def failed(session: Session, counted: Counter) -> int:
@@ -183,11 +199,10 @@ def counting(refusal: R, counted: Counter) -> R:
     return refusal
 
 
-def succeeded(session: OrmSession, counted: Counter) -> None:
-    """Forget the wrong guesses before a right one."""
-    row = session.get(Throttle, counted.key)
-    if row is not None:
-        row.failures, row.forgiven, row.blocked_until = 0, 0, None
+def succeeded(turn: Turn) -> None:
+    """Forget the wrong guesses before the right one of this turn."""
+    if turn.row is not None:
+        turn.row.failures, turn.row.forgiven, turn.row.blocked_until = 0, 0, None
 
 
 def replaced(session: OrmSession, factor: str, name: str) -> None:

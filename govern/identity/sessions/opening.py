@@ -6,9 +6,10 @@ Every authentication, a fresh code included, makes a new row and ends the one be
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert
+from sqlalchemy import String, bindparam, insert, select
 
 from govern import clock, errors
 from govern.audit import EventType
@@ -25,6 +26,8 @@ from govern.principal import Kind, Principal
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from sqlalchemy import Select
 
     from govern.db import Database, Session
     from govern.identity.sessions.resuming import Caller
@@ -45,9 +48,9 @@ def begin(
     outside the transaction, so that nobody waits for it. `browser` is the cookie that `know` gave.
     """
     with database.reading() as session:
-        subject = subjects.lookup(session, email) if "@" in email else None
-        # Of nobody as well: the look takes its time.
-        stored = session.get(Password, subject.id if subject is not None else "")
+        subject, stored = session.execute(
+            _known(), {"address": subjects.address(email)}
+        ).one_or_none() or (None, None)
         counted = throttle.of_password(
             session,
             stored,
@@ -61,10 +64,10 @@ def begin(
     renewed = passwords.renewed(hashed, password) if right and hashed else None
 
     def work(session: Session) -> str:
-        counts = throttle.allow(session, counted)
-        if not (right and counts) or subject is None or subject.ended_at is not None:
+        turn = throttle.allow(session, counted)
+        if not (right and turn.counts) or subject is None or subject.ended_at is not None:
             raise _refused(counted)
-        throttle.succeeded(session, counted)
+        throttle.succeeded(turn)
         if hashed and renewed:
             passwords.keep_renewed(session, subject.id, hashed, renewed)
         now = clock.now(session)
@@ -77,10 +80,20 @@ def begin(
             expires_at=now + HALF_WAY,
             now=now,
         )
-        session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+        session.execute(insert(WebSession), row, execution_options=RECORDED)
         return token
 
     return database.transaction(work)
+
+
+@cache
+def _known() -> Select[Subject, Password | None]:
+    """Whose an address is, and their password: one look, of whoever it is."""
+    return (
+        select(Subject, Password)
+        .outerjoin(Password, Password.subject_id == Subject.id)
+        .where(Subject.email == bindparam("address", type_=String()))
+    )
 
 
 def begin_federated(
@@ -121,7 +134,7 @@ def begin_federated(
             data={"amr": list(amr), "fresh": False},
         )
         _tell_of_new_browser(session, subject_id, browser, session_id=row["id"], by=by)
-    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    session.execute(insert(WebSession), row, execution_options=RECORDED)
     return token
 
 
@@ -161,11 +174,11 @@ def show_factor(session: Session, token: str, code: str, *, browser: str | None 
     """
     old, subject = _ending(session, token)
     counted = authenticators.counter(subject, code)
-    counts = throttle.allow(session, counted)
-    shown = authenticators.show(session, subject, code) if counts else None
+    turn = throttle.allow(session, counted)
+    shown = authenticators.show(session, subject, code) if turn.counts else None
     if shown is None:
         raise _refused(counted)
-    throttle.succeeded(session, counted)
+    throttle.succeeded(turn)
     return _open(session, subject, (*_first(old), *shown.amr, "mfa"), old=old, browser=browser)
 
 
@@ -247,7 +260,7 @@ def _open(
         old.device = None
     if not fresh:
         make_room(session, subject.id, by=by)
-    session.execute(insert(WebSession).values(row), execution_options=RECORDED)
+    session.execute(insert(WebSession), row, execution_options=RECORDED)
     record(
         session,
         EventType.SESSION_OPENED,
