@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -120,6 +121,12 @@ def test_a_pack_is_proved_by_a_bare_python_and_answers_what_it_is_asked(
         assert words in html
     reads = [json.loads(line) for line in parts["reads.jsonl"].splitlines()]
     assert reads[-1]["detail"]["form"] == "evidence"  # its own taking is on record before it
+    # Of two numbers of a writer one would see how much was asked of others in between.
+    assert all(re.fullmatch("acc_[0-9a-v]{24}", each["id"]) for each in reads)
+    meant = [json.loads(line) for line in parts["entitlements.jsonl"].splitlines()]
+    assert {each["entitlement"] for each in meant} == {"annotator"}
+    assert {each["action"] for each in meant} >= {"read", "log_hours"}
+    assert all(each["from"] and each["to"] is None for each in meant)
     # A pack says nothing of another client, though a stop and a person concerned both.
     assert not [name for name, part in parts.items() if CANARY.encode() in part]
 

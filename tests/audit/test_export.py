@@ -24,6 +24,7 @@ from govern.principal import SYSTEM, Kind, Principal, RoleHeld
 from govern.tlog import merkle
 from tests.audit.test_fsck import tamper
 from tests.factory import OPERATOR, World
+from tests.support.damage.filling import fill as everything
 
 if TYPE_CHECKING:
     from govern.db import Database
@@ -195,6 +196,29 @@ def test_what_the_house_does_about_a_client_is_in_its_own_log_and_names_no_other
         "hold.set", "retention.set",
     }  # fmt: skip
     assert other.id.encode() not in file
+
+
+def test_each_entry_of_the_houses_that_names_a_client_stands_in_that_clients_log_too(
+    world: World,
+) -> None:
+    """So its auditor has it proved without the size of the house's tree."""
+    everything(world)
+    with world.store.reading() as session:
+        clients = session.execute(select(log.Log.id).where(log.Log.id != log.HOUSE)).scalars().all()
+    logs = {log_id: world.entries(log_id) for log_id in (log.HOUSE, *clients)}
+    told, theirs = set(), set()
+    for client in clients:
+        own = [(each["type"], each["time"]) for each in logs[client]]
+        for entry in logs[log.HOUSE]:
+            if client in entry.get("refs", {}).values():
+                told.add(entry["type"])
+                assert (entry["type"], entry["time"]) in own
+        refs = [refs for each in logs[client] for refs in each.get("refs", {}).items()]
+        theirs |= {it for kind, it in refs if kind in {"project", "dataset", "grant"}}
+    assert len(told) > 3, told
+    # Nothing else there leads to what is one client's.
+    for entry in logs[log.HOUSE]:
+        assert not theirs.intersection(entry.get("refs", {}).values()), entry
 
 
 def test_every_line_is_what_the_format_says_whichever_way_it_was_written(world: World) -> None:

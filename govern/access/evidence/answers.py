@@ -7,13 +7,14 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from govern import clock
 from govern.access import entitlements, evaluation, exposure, names, suspensions
+from govern.access.entitlements import Entitlement, EntitlementAction
 from govern.access.grants import Grant
 from govern.access.suspensions import drilling
-from govern.audit import EventType, leaf
+from govern.audit import EventType, decisions, leaf
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.log import Checkpoint, Entry
 from govern.audit.witnessing import Cosignature, LogWitness
@@ -139,6 +140,24 @@ def drills(session: Session, begin: datetime, end: datetime, *, by: Principal) -
                 yield asdict(row) | {"at": clock.text(row.at)}
 
 
+def meant(session: Session, client: Client, begin: datetime, end: datetime) -> Iterator[Any]:
+    """What each entitlement that the client's grants name permitted in the period, and when."""
+    action, entitlement = EntitlementAction, Entitlement
+    given = exists().where(Grant.client_id == client.id, Grant.entitlement_id == entitlement.id)
+    for name, permitted, recorded, ended in session.execute(
+        select(entitlement.name, action.action, action.recorded_at, action.ended_at)
+        .join(action, action.entitlement_id == entitlement.id)
+        .where(
+            given, action.recorded_at < end, action.ended_at.is_(None) | (action.ended_at > begin)
+        )
+        .order_by(entitlement.name, action.action, action.recorded_at)
+    ):  # fmt: skip
+        yield {
+            "entitlement": name, "action": permitted, "from": clock.text(recorded),
+            "to": clock.text(ended) if ended else None,
+        }  # fmt: skip
+
+
 def reads(database: Database, client: Client, begin: datetime, end: datetime) -> Iterator[Any]:
     """Who read the client's records, took them away or was refused: rows of the access log."""
     kinds = (AccessKind.READ, AccessKind.EXPORT, AccessKind.SEARCH, AccessKind.REFUSAL)
@@ -154,8 +173,10 @@ def reads(database: Database, client: Client, begin: datetime, end: datetime) ->
         ).scalars()  # fmt: skip
         for row in rows:
             yield {
-                "id": f"{row.writer}-{row.number}", "at": clock.text(row.at), "kind": row.kind,
-                "principal": row.principal, "what": row.action, "subject": row.subject_id,
+                # Writer and number would tell how much was asked of other clients in between.
+                "id": decisions.row_id(database.settings, row.writer, row.number),
+                "at": clock.text(row.at), "kind": row.kind, "principal": row.principal,
+                "session": row.session_id, "what": row.action, "subject": row.subject_id,
                 "reason": row.reason, "detail": json.loads(row.detail) if row.detail else {},
             }  # fmt: skip
 

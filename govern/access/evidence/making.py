@@ -169,6 +169,7 @@ class _Pack:
             ),
             "people_who_reached": len(people),
             "suspensions": rows("suspensions", answers.stops(session, client, begin, end, by=by)),
+            "meanings": rows("entitlements", answers.meant(session, client, begin, end)),
             "drills": rows("drills", answers.drills(session, begin, end, by=by)),
             "reads": rows("reads", _counted(answers.reads(self.database, client, begin, end),
                                             readers)),

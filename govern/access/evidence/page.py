@@ -174,6 +174,15 @@ def document(report: dict[str, Any], shown: dict[str, list[Any]], table: dict[st
         "<h2>Who may do what</h2>",
         _rows(("Role", "Permissions"), ((role, ", ".join(held)) for role, held in table.items()
                                         if role in {"admin", "auditor", "approver"})),
+        "<h2>What was meant by a grant</h2>",
+        _rows(
+            ("As", "Permits", "From", "Until"),
+            (
+                (each["entitlement"], each["action"], _at(each["from"]), _at(each["to"], "now"))
+                for each in shown["entitlements"]
+            ),
+            of=report["meanings"], file="entitlements.jsonl",
+        ),
         "<h2>How to check this</h2>",
         ("<p>With <code>verify.py</code> of this pack and the log’s key, offline: "
         "<code>python3 verify.py PACK.zip --key KEY</code>. It checks every file and entry, counts "

@@ -40,6 +40,7 @@ WHAT IS HERE
    who-at-end.jsonl     the same at the end
    reach.jsonl          who could at any moment between, by which grant, and when
    suspensions.jsonl    each stop in the period, its time to effect, its reviews
+   entitlements.jsonl   what each entitlement that the client's grants name permitted, and when
    drills.jsonl         each stop that was rehearsed
    reads.jsonl          who read the client's records, took them away, or was refused
    permissions.json     which role may do what
@@ -58,9 +59,9 @@ WHAT IS NOT PROVEN
 
    - that nothing happened after the newest head: keep it, and compare it with the next pack;
    - that what was recorded is true, or that everything that happened was recorded;
-   - that the answers (who-at-*, reach, suspensions, drills, reads) are complete. They are what
-     govern answered, signed; the log shows the grants and stops that they rest on. The state at
-     the beginning rests on entries before the period, which are here as hashes alone;
+   - that the answers (who-at-*, reach, suspensions, entitlements, drills, reads) are complete. They
+     are what govern answered, signed; the log shows the grants and stops that they rest on. The
+     state at the beginning rests on entries before the period, which are here as hashes alone;
    - who holds the key.
 """
 
