@@ -21,7 +21,6 @@ from tests.support import nodejs
 LOCKED = Path(__file__).resolve().parents[2] / "requirements" / "chromium"
 INSTALLED = (Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium"))
 FLAGS = [
-    "--headless",
     "--no-sandbox",  # tests may run as root, in a container
     "--disable-gpu",
     "--disable-dev-shm-usage",  # a container's /dev/shm is small
@@ -60,8 +59,6 @@ def chromium() -> Iterator[Browser]:
             executable_path=program,
             args=FLAGS,
             env={**os.environ, **environment},
-            # The flags above say it in the form that each build of Chromium knows.
-            ignore_default_args=["--headless"],
         )
         try:
             yield browser
