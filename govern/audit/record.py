@@ -184,11 +184,10 @@ def _write(session: Session) -> None:
             _add(heads[log_id], queued, at, entries, values)
         at += clock.TICK
     _note_changes(session)
-    rows.write(session)
     *others, last = heads.values()
     with _writing():
         _move(session, others)
-        rows.add(session, {_ENTRIES: entries, _VALUES: values}, then=_MOVED, **_moved(last))
+        rows.write(session, {_ENTRIES: entries, _VALUES: values}, then=_MOVED, **_moved(last))
 
 
 @contextmanager

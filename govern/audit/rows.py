@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 _FEW = 12
 
 
-def write(session: Session) -> None:
-    """Write all that waits in a session; its rows are as after a flush."""
+def write(
+    session: Session, others: Mapping[Table, list[dict[str, Any]]], *, then: Update, **values: Any
+) -> None:
+    """Write all that waits in a session, and other rows, then make one change with its `values`.
+
+    The session's rows are as after a flush; of the others each has all columns of its table.
+    """
     new = list(session.new)
     tables: dict[Table, list[dict[str, Any]]] = {}
     for row in new:
@@ -35,7 +40,7 @@ def write(session: Session) -> None:
         assert isinstance(mapper.local_table, Table)  # noqa: S101 - every mapper has one
         tables.setdefault(mapper.local_table, []).append(_values(mapper, row))
     session.flush()
-    add(session, tables)
+    _add(session, tables | dict(others), then, values)
     for row in new:
         make_transient_to_detached(row)
         # What was not set is empty, as after a flush: it need not be read to be known.
@@ -63,29 +68,26 @@ def _columns(mapper: Mapper[Any]) -> list[tuple[str, str, Any]]:
     ]
 
 
-def add(
+def _add(
     session: OrmSession,
     tables: Mapping[Table, list[dict[str, Any]]],
-    then: Update | None = None,
-    **values: Any,
+    then: Update,
+    values: dict[str, Any],
 ) -> None:
-    """Insert rows, each with all columns of its table, and make one change with its `values`."""
     shape = tuple((table, len(rows)) for table, rows in tables.items() if rows)
     connection = session.connection()
     if connection.dialect.name == "postgresql" and sum(count for _, count in shape) <= _FEW:
-        if shape or then is not None:
-            given = {
-                f"{table.name}_{place}_{name}": value
-                for table, _ in shape
-                for place, row in enumerate(tables[table])
-                for name, value in row.items()
-            }
-            connection.execute(_at_once(shape, then), given | values)
+        given = {
+            f"{table.name}_{place}_{name}": value
+            for table, _ in shape
+            for place, row in enumerate(tables[table])
+            for name, value in row.items()
+        }
+        connection.execute(_at_once(shape, then), given | values)
         return
     for table, _ in shape:
         connection.execute(_one(table), tables[table])
-    if then is not None:
-        connection.execute(then, values)
+    connection.execute(then, values)
 
 
 @lru_cache
@@ -94,7 +96,7 @@ def _one(table: Table) -> Insert:
 
 
 @lru_cache(maxsize=256)
-def _at_once(shape: tuple[tuple[Table, int], ...], then: Update | None) -> Insert | Update:
+def _at_once(shape: tuple[tuple[Table, int], ...], then: Update) -> Update:
     """One statement for so many rows of some tables, bound by table, place and column."""
     parts = [
         insert(table).values(
@@ -106,5 +108,4 @@ def _at_once(shape: tuple[tuple[Table, int], ...], then: Update | None) -> Inser
         for table, count in shape
         for place in range(count)
     ]
-    main = then if then is not None else parts.pop()
-    return main.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
+    return then.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
