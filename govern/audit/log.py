@@ -142,10 +142,16 @@ def position(log_id: ColumnElement[str] | str) -> ColumnElement[int]:
 
 
 _POSITION = select(position(bindparam("log", type_=String())))
-_INSTANT = select(Entry.at).where(
-    Entry.log_id == bindparam("log", type_=String()),
-    Entry.seq == bindparam("place", type_=BigInteger()),
+_INSTANTS = (
+    select(Entry.seq, Entry.at)
+    .where(
+        Entry.log_id == bindparam("log", type_=String()),
+        Entry.seq.in_(bindparam("places", expanding=True)),
+    )
+    .order_by(Entry.seq)
 )
+# Entries looked at by one statement: of 1,000,000 the right one is found in four.
+_PROBES = 40
 
 
 def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
@@ -163,12 +169,17 @@ def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
 def place_of(session: Session, log_id: str, at: datetime) -> int:
     """The place of the first entry at or after an instant; as instants increase, few are read."""
     connection = session.connection()
-    size = connection.execute(_POSITION, {"log": log_id}).scalar_one()
-
-    def instant(seq: int) -> datetime:
-        return connection.execute(_INSTANT, {"log": log_id, "place": seq}).scalar_one()
-
-    return bisect_left(range(size), at, key=instant)
+    low, high = 0, connection.execute(_POSITION, {"log": log_id}).scalar_one()
+    while low < high:
+        places = list(range(low, high, (high - low) // _PROBES + 1))
+        seen = connection.execute(_INSTANTS, {"log": log_id, "places": places}).all()
+        earlier = bisect_left(seen, at, key=lambda row: row.at)
+        if earlier < len(seen):
+            high = seen[earlier].seq
+        if earlier == 0:
+            return high
+        low = seen[earlier - 1].seq + 1
+    return low
 
 
 def latest_checkpoint(session: Session, log_id: str) -> Checkpoint | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # An entry is signed at most a second after it was written.
 SIGN_EVERY = 0.5
 # A pause of 10,000 grants is to be complete a quarter of a second after the click.
-WRITE_EVERY = 0.05
+WRITE_EVERY = 0.025
 # What was ordered over a whole list goes on in a thread of its own, so that no pause waits for it.
 ACT_EVERY = 0.25
 CLEAR_EVERY = 60.0

@@ -175,7 +175,7 @@ def _typed(count: int | None, grants: int, people: int) -> int:
 def write_particulars(desk: Desk, suspension_id: str) -> tuple[int, int]:
     """Write what the latest act owes each grant; returns how many grants and people it touched."""
     with desk.database.reading() as session:
-        grants, people = suspensions.particulars.counts(session, suspension_id)
+        grants, people = suspensions.touching.counts(session, suspension_id)
     with desk.progress(grants, "Writing entries") as advance:
         suspensions.particulars.write(desk.database, suspension=suspension_id, progress=advance)
     return grants, people

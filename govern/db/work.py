@@ -163,6 +163,13 @@ class Database:
             yield connection
 
     @contextmanager
+    def access_asking(self) -> Iterator[Connection]:
+        """The same of the access log."""
+        asker = self._asker if self.is_postgresql else self.access_reader
+        with asker.connect() as connection:
+            yield connection
+
+    @contextmanager
     def access_reading(self) -> Iterator[Session]:
         """One snapshot of the access log."""
         with Session(self.access_reader, self) as session:

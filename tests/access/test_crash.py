@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from govern import clock, errors
 from govern.access.grants import Grant
 from govern.access.suspension_tables import Particulars
-from govern.access.suspensions import particulars
+from govern.access.suspensions import particulars, touching
 from govern.db import Database
 from tests.factory import World
 from tests.support import copies
@@ -43,7 +43,7 @@ def test_particulars_killed_in_the_middle_and_started_again_are_each_there_once(
 ) -> None:
     client = world.client()
     project = world.project(client=client)
-    world.crowd(project, client, 120)
+    world.crowd(project, client, 600)
     pause = world.suspend("client:ASTER")
     chance = random.Random()
     for _ in range(3):
@@ -52,7 +52,7 @@ def test_particulars_killed_in_the_middle_and_started_again_are_each_there_once(
                 assert told.readline()
             threading.Event().wait(chance.uniform(0, 0.02))  # where in a chunk is chance
     written = len(world.entries(client.id, "grant.suspended"))
-    assert 0 < written < 120
+    assert 0 < written < 600
     world.write_particulars()
     with world.store.reading() as session:
         every = set(session.execute(select(Grant.id)).scalars())
@@ -109,14 +109,13 @@ def test_while_others_ask_it_writes_less_at_a_time_and_rests(
         world.permits(world.subject(), project)
         assert max(written()) < max(alone)
     with clock.at(clock.utcnow() + timedelta(hours=2)):
-        assert max(written()) == max(alone)
+        assert written()[0] == alone[0]
 
 
 def test_a_long_set_is_counted_once_by_who_writes_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(particulars, "FIRST", 5)
-    monkeypatch.setattr(particulars, "AHEAD", 5)
+    monkeypatch.setattr(touching, "FIRST", 5)
     monkeypatch.setattr(particulars, "LONG", 0)
     client = world.client()
     world.crowd(world.project(client=client), client, 23)

@@ -177,6 +177,25 @@ def test_a_second_suspension_over_a_held_project_has_its_particulars_too(world: 
     assert refs(world.entries(client.id, "grant.resumed"), second) == Counter([grant.id])
 
 
+def test_whom_a_list_of_people_held_already_is_said_to_have_been_held(world: World) -> None:
+    """What a list holds is told in the word of a person, by which it was looked for in vain."""
+    client = world.client()
+    project = world.project(client=client)
+    listed, other = world.subject(), world.subject()
+    made = [world.grant(subject, project) for subject in (listed, other)]
+    first = world.suspend(f"people:{world.people_list(listed).id}")
+    world.write_particulars()
+    second = world.suspend("client:ASTER")
+    world.write_particulars()
+    already = {
+        entry["refs"]["grant"]: entry["data"].get("already_held", False)
+        for entry in world.entries(client.id, "grant.suspended")
+        if entry["refs"]["suspension"] == second.id
+    }
+    assert already == {made[0].id: True, made[1].id: False}
+    assert refs(world.entries(client.id, "grant.suspended"), first) == Counter([made[0].id])
+
+
 def test_a_pause_of_a_firm_is_in_the_log_of_every_client_where_its_people_work(
     world: World,
 ) -> None:

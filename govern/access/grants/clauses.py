@@ -51,6 +51,7 @@ from govern.identity.sessions import WebSession
 from govern.identity.subjects import Membership, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from sqlalchemy import ColumnElement, Select
@@ -166,7 +167,7 @@ def unheld(
     dataset: SQLColumnExpression[str] | None = None,
     supposing: Supposing | None = None,
 ) -> list[Clause]:
-    """That no suspension which stops `effect` covers the grant: one clause for each kind of scope.
+    """That no suspension which stops `effect` covers the grant: a clause for each `Scope`, in turn.
 
     `dataset` is the dataset asked about, when the question is about one.
     """
@@ -450,19 +451,24 @@ def _past_cut_off(mode: Any, moment: Moment) -> ColumnElement[bool]:
 
 
 def unreleased(
-    suspension: Any, moment: Moment, *, dataset: SQLColumnExpression[str] | None = None
+    suspension: Any,
+    moment: Moment,
+    *,
+    dataset: SQLColumnExpression[str] | None = None,
+    kinds: Iterable[Scope] = Scope,
 ) -> ColumnElement[bool]:
     """That neither the grant's person, nor its project, nor its dataset was let out.
 
     `dataset` is the dataset asked about, when the question is about one. A condition for each, so
-    that a database may join them.
+    that a database may join them; only for `kinds`, where it is known that nothing else was.
     """
     what = {
         Scope.SUBJECT: Grant.subject_id,
         Scope.PROJECT: Grant.project_id,
         Scope.DATASET: Grant.dataset_id if dataset is None else dataset,
     }
-    return and_(*(not_(_released(suspension, kind, one, moment)) for kind, one in what.items()))
+    let_out = (_released(suspension, kind, what[kind], moment) for kind in kinds if kind in what)
+    return and_(true(), *map(not_, let_out))
 
 
 def _released(suspension: Any, kind: Scope, one: Any, moment: Moment) -> ColumnElement[bool]:

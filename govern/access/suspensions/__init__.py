@@ -23,6 +23,7 @@ from govern.access.suspensions import (
     reading,
     receipt_file,
     receipts,
+    touching,
 )
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
@@ -137,6 +138,7 @@ __all__ = [
     "target",
     "targets_of",
     "time_to_effect",
+    "touching",
     "version",
     "way",
     "whole_projects",

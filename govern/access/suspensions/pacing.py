@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,12 +13,15 @@ from govern import clock
 from govern.audit.decisions import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from sqlalchemy import Select
 
     from govern.db import Database
 
+# Seconds for which a chunk is to hold its log's head, or SQLite's one writer; and how many times
+# less or more than the first it may be for that.
+_HELD, _LESS, _MORE = 0.04, 8, 2
 # While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
 # of so many times its own duration. On SQLite others look once a millisecond if they may write.
 _LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
@@ -30,26 +32,33 @@ class Pace:
 
     def __init__(self, database: Database, full: int) -> None:
         self._database = database
-        self._full = full if database.is_postgresql else max(1, full // 2)
+        self._first = full if database.is_postgresql else max(1, full // 2)
+        self._full = self._first
         self._busy, self._looked = False, -_LOOK_EVERY
 
-    @contextmanager
-    def kept(self) -> Iterator[int]:
-        """The size of the next chunk; the rest is taken when it is written."""
+    def kept(self, write: Callable[[int], tuple[int, bool]]) -> tuple[int, bool]:
+        """Let it write at most so many and tell how many it did, and whether more are left."""
         began = time.perf_counter()
         if began - self._looked >= _LOOK_EVERY:
             self._busy, self._looked = _others_ask(self._database), began
-        yield max(1, self._full // _SMALLER) if self._busy else self._full
+            began = time.perf_counter()
+        written, more = write(max(1, self._full // _SMALLER) if self._busy else self._full)
+        took = time.perf_counter() - began
         if self._busy:
-            time.sleep(_REST * (time.perf_counter() - began))
-        elif not self._database.is_postgresql:
+            time.sleep(_REST * took)
+            return written, more
+        if more:
+            fitting = min(int(written * _HELD / took), self._first * _MORE)
+            self._full = max(fitting, self._first // _LESS, 1)
+        if not self._database.is_postgresql:
             time.sleep(_GAP)
+        return written, more
 
 
 def _others_ask(database: Database) -> bool:
     """Whether anyone asked for a decision lately, at whichever node."""
-    with database.access_reading() as session:
-        return bool(session.connection().execute(_late()).scalar())
+    with database.access_asking() as connection:
+        return bool(connection.execute(_late()).scalar())
 
 
 @cache

@@ -167,13 +167,15 @@ def affected(
     kinds: Iterable[Scope] = Scope,
     *,
     only: Select[str] | None = None,
+    released: Iterable[Scope] = Scope,
 ) -> ColumnElement[bool]:
     """Which grants a suspension covers at a moment, by its targets (`only` some).
 
-    Whom it was released for, it covers no longer.
+    Whom it was released for, it covers no longer; `released` are the kinds that any of them can be.
     """
     return and_(
-        within(suspension_id, kinds, moment, only=only), grants.unreleased(suspension_id, moment)
+        within(suspension_id, kinds, moment, only=only),
+        grants.unreleased(suspension_id, moment, kinds=released),
     )
 
 

@@ -17,7 +17,7 @@ from govern.access.suspension_tables import (
     SuspensionNotice,
     SuspensionTarget,
 )
-from govern.access.suspensions import particulars
+from govern.access.suspensions import touching
 from govern.access.suspensions.notices import version
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.reading.standings import Progress, Standing, may_see
@@ -129,7 +129,7 @@ def _remaining(tasks: dict[str, list[Particulars]], *, most: int | None = None) 
         for task in group
         if task.as_at == group[0].as_at and task.finished_at is None
     ][:TASKS_COUNTED]
-    return [particulars.remaining(task, most=most) for task in unfinished if task.total is None]
+    return [touching.remaining(task, most=most) for task in unfinished if task.total is None]
 
 
 def _fill(standing: Standing, tasks: list[Particulars], counted: dict[str, int]) -> None:
