@@ -116,6 +116,14 @@ def require(
         require_fresh(by, now=now)
 
 
+def require_some(by: Principal, permission: str) -> frozenset[str] | None:
+    """The clients over which `by` holds `permission` (see `scope`); `Forbidden` where over none."""
+    clients = scope(by, permission)
+    if clients is not None and not clients:
+        require(by, permission)
+    return clients
+
+
 def require_fresh(by: Principal, *, now: datetime) -> None:
     """Ask a person for a second factor shown in the last five minutes, the sign-in's included."""
     if by.kind is not Kind.SUBJECT:

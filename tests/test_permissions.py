@@ -121,3 +121,12 @@ def test_several_roles_add_up() -> None:
     assert permissions.scope(by, "grant:issue") == {"b"}
     assert outcome(by, "grant:issue", "a") == "Unknown"
     assert outcome(by, "log:export", "a") == "passes"
+
+
+def test_a_list_is_for_whoever_holds_its_permission_over_anything_and_for_nobody_else() -> None:
+    over_one = Principal(kind=Kind.SUBJECT, id="s", roles=(RoleHeld("auditor", "a"),))
+    assert permissions.require_some(over_one, "log:read") == {"a"}
+    over_all = Principal(kind=Kind.SUBJECT, id="s", roles=(RoleHeld("auditor", None),))
+    assert permissions.require_some(over_all, "log:read") is None
+    with pytest.raises(errors.Forbidden):
+        permissions.require_some(over_all, "grant:issue")

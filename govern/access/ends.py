@@ -75,9 +75,7 @@ def begin(day: date) -> datetime:
 
 def month(session: OrmSession, first: date, *, by: Principal) -> list[Day]:
     """Every day of the month that `first` begins, with what ends on it that the caller may see."""
-    clients = permissions.scope(by, "grant:read")
-    if clients is not None and not clients:
-        permissions.require(by, "grant:read")
+    clients = permissions.require_some(by, "grant:read")
     length = monthrange(first.year, first.month)[1]
     days = [Day(day=first + timedelta(days=number)) for number in range(length)]
     by_day = {each.day: each for each in days}

@@ -111,7 +111,7 @@ def tree(
     People and grants, in force or held, are counted afresh by grouping all that the caller may see,
     while that is at most `GRANTS_COUNTED` grants.
     """
-    clients = _clients(by, "project:read")
+    clients = permissions.require_some(by, "project:read")
     of_client, of_project = (
         _numbers(column, clients) for column in (Grant.client_id, Grant.project_id)
     )
@@ -294,7 +294,7 @@ class Waiting:
 
 def waiting(session: OrmSession, standings: Iterable[Standing], *, by: Principal) -> list[Waiting]:
     """What awaits a second person, oldest first; `standings` are the open suspensions."""
-    _clients(by, "request:read")
+    permissions.require_some(by, "request:read")
     known = {standing.suspension.id: standing.names for standing in standings}
     return _explained(session, requests.waiting(session, by=by), known, by=by)
 
@@ -462,7 +462,7 @@ def _recent(by: Principal) -> Inquiry[list[Recent]]:
     Only the logs that changed last are looked at, and of each only its end: the last few entries
     of all are among the last few of those.
     """
-    clients = _clients(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     heads = select(Log.id, Log.size).where(Log.last_at.is_not(None))
     if clients is not None:
         heads = heads.where(Log.id.in_(clients))
@@ -506,10 +506,3 @@ def _latest(rows: list[tuple[Any, ...]]) -> list[Recent]:
         for at, type_, who, subject, project, suspension_id in rows
     }  # fmt: skip
     return sorted(found.values(), key=lambda one: one.at, reverse=True)[:EVENTS_SHOWN]
-
-
-def _clients(by: Principal, permission: str) -> frozenset[str] | None:
-    clients = permissions.scope(by, permission)
-    if clients is not None and not clients:
-        permissions.require(by, permission)
-    return clients

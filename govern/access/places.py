@@ -87,12 +87,8 @@ def _find(session: OrmSession, query: Any, table: Table, reference: str, *, by: 
 
 
 def _admitted(query: Any, by: Principal) -> Any:
-    clients = permissions.scope(by, "project:read")
-    if clients is None:
-        return query
-    if not clients:
-        permissions.require(by, "project:read")
-    return query.where(Client.id.in_(clients))
+    clients = permissions.require_some(by, "project:read")
+    return query if clients is None else query.where(Client.id.in_(clients))
 
 
 # --- many --------------------------------------------------------------------------------------

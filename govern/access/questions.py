@@ -296,9 +296,7 @@ def awaited(
     *, after: str = "", limit: int, by: Principal
 ) -> Inquiry[tuple[list[Line], str | None]]:
     """The same, to be asked along with others."""
-    clients = permissions.scope(by, "question:answer")
-    if clients is not None and not clients:
-        permissions.require(by, "question:answer")
+    clients = permissions.require_some(by, "question:answer")
     query = _listed().where(Question.waiting_since.is_not(None), Subject.ended_at.is_(None))
     if clients is not None:
         query = query.where(Question.client_id.in_(clients))

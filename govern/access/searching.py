@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, String, bindparam, func, null, or_, select
 
-from govern import clock, errors, permissions
+from govern import clock, permissions
 from govern.access import evaluation, grants
 from govern.access.clients import Dataset, Project, is_type
 from govern.access.entitlements import EntitlementAction
@@ -70,7 +70,7 @@ def subjects(
     by: Principal,
 ) -> Found:
     """Who may do something on a project or dataset, by external id."""
-    clients = _may_search(by)
+    clients = permissions.require_some(by, "decision:ask")
     effect, worked_at = _effect(action, worked_at)
     keys = Keys(page, by, "subject", action, kind, code, _text(worked_at))
     with database.reading() as session:
@@ -179,7 +179,7 @@ def resources(
     by: Principal,
 ) -> Found:
     """The codes of the projects, or of the datasets of a type, where someone may do something."""
-    clients = _may_search(by)
+    clients = permissions.require_some(by, "decision:ask")
     effect, worked_at = _effect(action, worked_at)
     keys = Keys(page, by, "resource", subject, action, kind, _text(worked_at))
     with database.reading() as session:
@@ -248,7 +248,7 @@ def actions(
     by: Principal,
 ) -> Found:
     """What someone may do on a project or dataset."""
-    clients = _may_search(by)
+    clients = permissions.require_some(by, "decision:ask")
     keys = Keys(page, by, "action", subject, kind, code, _text(worked_at))
     with database.reading() as session:
         over, person = _resource(session, kind, code), people.lookup(session, subject)
@@ -282,13 +282,6 @@ def _named(session: OrmSession, person: Subject, over: _Resource, after: str) ->
 
 
 # --- what they share -----------------------------------------------------------------------------
-
-
-def _may_search(by: Principal) -> frozenset[str] | None:
-    clients = permissions.scope(by, "decision:ask")
-    if clients is not None and not clients:
-        raise errors.Forbidden("This takes the permission decision:ask, which you do not hold.")
-    return clients
 
 
 def _knows(clients: frozenset[str] | None, by: Principal, over: _Resource) -> bool:

@@ -58,10 +58,8 @@ class Page:
 
 def readable(session: Session, *, by: Principal) -> list[str]:
     """The logs that the caller may read, by id: a client's own, or all; `Forbidden` if none."""
-    clients = permissions.scope(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     if clients is not None:
-        if not clients:
-            permissions.require(by, "log:read")
         return sorted(clients)
     return [head.id for head in log.logs(session)]
 
@@ -98,9 +96,7 @@ def of_suspension(
     session: Session, suspension_id: str, *, by: Principal, limit: int = 200
 ) -> list[Shown]:
     """The acts on one suspension as the readable logs have them, newest first; no particulars."""
-    clients = permissions.scope(by, "log:read")
-    if clients is not None and not clients:
-        permissions.require(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     wanted: Any = (
         select(Entry.log_id, Entry.seq, Entry.at, Entry.type, Entry.actor, Entry.leaf)
         .where(Entry.suspension_id == suspension_id, text(ACTS))

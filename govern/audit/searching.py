@@ -141,9 +141,7 @@ def search(
     search, if not in the access log's own database. `RecordFailed` when the row cannot be written,
     `Forbidden` for whoever may read no log.
     """
-    clients = permissions.scope(by, "log:read")
-    if clients is not None and not clients:
-        permissions.require(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     settings = database.settings
     place = _place(settings, after)
     note_for = next(iter(clients)) if clients and len(clients) == 1 else None

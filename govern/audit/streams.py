@@ -169,9 +169,7 @@ def standing(session: OrmSession) -> list[Standing]:
 
 def known(session: OrmSession, *, by: Principal) -> list[tuple[LogStream, LogStreamState]]:
     """The streams of logs that the caller may read, those that fail first."""
-    clients = permissions.scope(by, "log:read")
-    if clients is not None and not clients:
-        permissions.require(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     query = (
         select(LogStream, LogStreamState)
         .join(LogStreamState, LogStreamState.stream_id == LogStream.id)

@@ -160,9 +160,7 @@ class Standing:
 
 def standing(session: OrmSession, *, by: Principal) -> list[Standing]:
     """Each witness of a log that the caller may read, with each failure, what refuses first."""
-    clients = permissions.scope(by, "log:read")
-    if clients is not None and not clients:
-        permissions.require(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     query = (
         select(LogWitness, WitnessFailure)
         .outerjoin(WitnessFailure, WitnessFailure.witness_id == LogWitness.id)

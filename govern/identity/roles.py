@@ -162,9 +162,7 @@ def _as_long(ends_at: datetime | None, until: datetime | None) -> bool:
 def find(session: OrmSession, subject: Subject, role_id: str, *, by: Principal) -> RoleAssignment:
     """A role of someone; `Unknown` where there is none or the caller may not take it."""
     row = session.get(RoleAssignment, role_id)
-    clients = permissions.scope(by, "role:assign")
-    if clients is not None and not clients:
-        permissions.require(by, "role:assign")
+    clients = permissions.require_some(by, "role:assign")
     hidden = row is None or (clients is not None and row.client_id not in clients)
     if row is None or hidden or row.subject_id != subject.id:
         raise errors.Unknown("There is no such role.")
@@ -175,9 +173,7 @@ def given(
     session: OrmSession, *, subject: str | None = None, client: str | None = None, by: Principal
 ) -> list[RoleAssignment]:
     """The roles in force, of one person or over one client or all, as far as the caller may see."""
-    clients = permissions.scope(by, "subject:read")
-    if clients is not None and not clients:
-        permissions.require(by, "subject:read")
+    clients = permissions.require_some(by, "subject:read")
     query = in_force().order_by(RoleAssignment.role, RoleAssignment.id)
     if subject is not None:
         query = query.where(RoleAssignment.subject_id == subject)

@@ -208,9 +208,7 @@ def inherited(session: OrmSession, place: Over) -> Policy:
 
 def listed(session: OrmSession, *, by: Principal) -> list[tuple[Over, Policy]]:
     """The policies in force that the caller may know of: the house's, then by code."""
-    clients = permissions.scope(by, "request:read")
-    if clients is not None and not clients:
-        permissions.require(by, "request:read")
+    clients = permissions.require_some(by, "request:read")
     query = (
         select(*_COLUMNS, RequestPolicy.client_id, Project.code, Client.code.label("client"))
         .outerjoin(Project, Project.id == RequestPolicy.target_id)

@@ -70,9 +70,7 @@ def over(session: OrmSession, reference: str, *, by: Principal) -> Over:
 
 def find(session: OrmSession, demand_id: str, *, by: Principal) -> FactorDemand:
     """A demand by id; `Unknown` where the caller may not know of it."""
-    clients = permissions.scope(by, "grant:read")
-    if clients is not None and not clients:
-        permissions.require(by, "grant:read")
+    clients = permissions.require_some(by, "grant:read")
     row = session.get(FactorDemand, demand_id)
     if row is None or (clients is not None and row.client_id not in clients):
         raise errors.Unknown("There is no such demand.", field="demand")

@@ -127,9 +127,7 @@ def listed(
     session: OrmSession, *, covering: Iterable[str] | None = None, by: Principal
 ) -> list[Demand]:
     """Open demands that the caller may know of, those yet to begin first; `covering` some ids."""
-    clients = permissions.scope(by, "grant:read")
-    if clients is not None and not clients:
-        permissions.require(by, "grant:read")
+    clients = permissions.require_some(by, "grant:read")
     query = (
         select(FactorDemand, Project.code, Client.code, grants.in_force(FactorDemand))
         .outerjoin(Project, Project.id == FactorDemand.target_id)
@@ -158,9 +156,7 @@ def listed(
 
 def coming(*, limit: int, by: Principal) -> Inquiry[list[Coming]]:
     """The demands that begin next, the soonest first, each with its numbers."""
-    clients = permissions.scope(by, "grant:read")
-    if clients is not None and not clients:
-        permissions.require(by, "grant:read")
+    clients = permissions.require_some(by, "grant:read")
     numbers = case(
         *((FactorDemand.kind == kind, _numbers_of(kind)) for kind in Kind),
         else_=literal("0 0"),

@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 
 def find(session: OrmSession, grant_id: str, *, by: Principal) -> Grant:
     """The grant; `Unknown` when there is none or the caller may not know of it."""
-    clients = permissions.scope(by, "grant:read")
-    if clients is not None and not clients:
-        permissions.require(by, "grant:read")
+    clients = permissions.require_some(by, "grant:read")
     row = session.get(Grant, grant_id)
     if row is None or (clients is not None and row.client_id not in clients):
         raise errors.Unknown(f"There is no grant {grant_id}.")

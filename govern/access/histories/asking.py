@@ -167,9 +167,7 @@ def decided(
     end: datetime | None = None, by: Principal,
 ) -> Decided:  # fmt: skip
     """How often it was decided about a person each way, as far as the caller may read of it."""
-    clients = permissions.scope(by, "log:read")
-    if clients is not None and not clients:
-        permissions.require(by, "log:read")
+    clients = permissions.require_some(by, "log:read")
     newest = select(Access.at, Access.permit).where(
         Access.subject_id == subject_id, Access.kind == AccessKind.DECISION
     )
@@ -202,8 +200,7 @@ def of_actor(session: Session, reference: str, part: Part, *, by: Principal) -> 
 
 def of_suspension(session: Session, suspension_id: str, *, by: Principal) -> Record:
     """Everything about one suspension, as far as the caller may see it; takes `log:read` too."""
-    if permissions.scope(by, "log:read") == frozenset():
-        permissions.require(by, "log:read")
+    permissions.require_some(by, "log:read")
     found = suspensions.reading.find(session, suspension_id, by=by)
     suspensions.reading.measure(session, [found.standing], people=False, by=by)
     measured = TimeToEffect(

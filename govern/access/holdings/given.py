@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, literal, not_, or_
 
-from govern import clock, errors
+from govern import clock, errors, permissions
 from govern.access import grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
-from govern.access.holdings.known import PAGE, Page, clients_of, matching
+from govern.access.holdings.known import PAGE, Page, matching
 from govern.access.modes import Effect
 from govern.identity.subjects import Membership, Organisation, Subject
 
@@ -82,7 +82,7 @@ class Where:
         """What to ask of each, that the caller may see it first; `Forbidden` who may see none."""
         if self.status and self.status not in STATUSES:
             raise errors.Invalid(f"“{self.status}” is no state of a grant.", field="status")
-        clients = clients_of(by, "grant:read")
+        clients = permissions.require_some(by, "grant:read")
         found: list[ColumnElement[bool]] = []
         if clients is not None:
             found.append(Grant.client_id.in_(clients))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import aliased
 
-from govern import permissions
 from govern.access.grants import Grant
 from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.principal import Principal
 
 PAGE = 25
 _FEW = 5000
@@ -128,11 +126,3 @@ def _called(word: str, subject_id: Any) -> ColumnElement[bool]:
 def begins(column: Any, value: str) -> ColumnElement[bool]:
     """A range rather than LIKE: both databases find it by the index."""
     return and_(column >= value, column < value + _FURTHEST)
-
-
-def clients_of(by: Principal, permission: str) -> frozenset[str] | None:
-    """The clients over which the caller holds it (None: all); `Forbidden` where over none."""
-    clients = permissions.scope(by, permission)
-    if clients is not None and not clients:
-        permissions.require(by, permission)
-    return clients

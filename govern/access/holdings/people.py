@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, case, exists, func, literal, select, union_all
 from sqlalchemy.orm import aliased
 
-from govern import errors
+from govern import errors, permissions
 from govern.access import grants
 from govern.access.clients import Project
 from govern.access.grants import Grant
 from govern.access.holdings.known import (
     PAGE,
     Page,
-    clients_of,
     few_known,
     known_ids,
     known_to,
@@ -69,7 +68,7 @@ def people(
     by: Principal,
 ) -> Page:
     """People by external id, found by the beginning of id or address, or of words of the name."""
-    clients = clients_of(by, "subject:read")
+    clients = permissions.require_some(by, "subject:read")
     wanted = (
         select(
             Subject.id, Subject.external_id, Subject.full_name, Subject.email, Subject.kind,
@@ -108,7 +107,7 @@ def people(
 
 def organisations(session: OrmSession, *, by: Principal, limit: int = 500) -> list[str]:
     """The names of the organisations that the people of whom the caller may know belong to."""
-    clients = clients_of(by, "subject:read")
+    clients = permissions.require_some(by, "subject:read")
     wanted = select(Organisation.name).order_by(Organisation.name).limit(limit)
     if clients is not None:
         theirs = (

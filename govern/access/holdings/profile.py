@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, or_, select
 
-from govern import errors
+from govern import errors, permissions
 from govern.access.clients import Client
 from govern.access.grants import Grant
-from govern.access.holdings.known import clients_of, known_to
+from govern.access.holdings.known import known_to
 from govern.access.holdings.people import state_now
 from govern.access.suspension_tables import Scope, SuspensionTarget, naming
 from govern.access.suspensions import reading
@@ -59,7 +59,7 @@ class Profile:
 
 def person(session: OrmSession, reference: str, *, by: Principal) -> Subject:
     """Someone by opaque id, external id or address; `Unknown` where the caller may know of none."""
-    clients = clients_of(by, "subject:read")
+    clients = permissions.require_some(by, "subject:read")
     known = [Subject.id == reference, Subject.external_id == reference]
     if "@" in reference:
         known.append(Subject.email == reference.lower())
@@ -74,7 +74,7 @@ def person(session: OrmSession, reference: str, *, by: Principal) -> Subject:
 
 def profile(session: OrmSession, subject_id: str, *, by: Principal) -> Profile:
     """One person as far as the caller may know of them, by opaque id; `Unknown` beyond that."""
-    clients = clients_of(by, "subject:read")
+    clients = permissions.require_some(by, "subject:read")
     signed_in = (
         select(func.max(WebSession.signed_in_at))
         .where(WebSession.subject_id == Subject.id, WebSession.factor_at.is_not(None))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, literal, or_
 
 from govern import clock, errors, permissions
-from govern.access.holdings import PAGE, Page, clients_of
+from govern.access.holdings import PAGE, Page
 from govern.access.holdings.known import matching
 from govern.audit import decisions, leaf
 from govern.audit.decisions import AccessKind
@@ -111,7 +111,7 @@ def conditions(
     listed: List, asked: Asked, *, paged: OrmSession | None = None, by: Principal
 ) -> list[ColumnElement[bool]]:
     """What is asked of each row: that the caller may see it first; `Forbidden` who may see none."""
-    clients = clients_of(by, listed.permission)
+    clients = permissions.require_some(by, listed.permission)
     found: list[ColumnElement[bool]] = []
     if clients is not None:
         if listed.visible is None:
@@ -164,7 +164,7 @@ def export(
 
     The row says which list and which filters were set, and never what was typed to find somebody.
     """
-    clients_of(by, listed.permission)
+    permissions.require_some(by, listed.permission)
     permissions.require_fresh(by, now=clock.utcnow())
     told = {name: value for name, value in asked.filters.items() if name != "q"}
     detail = {

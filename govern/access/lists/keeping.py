@@ -13,7 +13,6 @@ from sqlalchemy import JSON, Index, and_, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
-from govern.access.holdings import clients_of
 from govern.clock import Utc
 from govern.db import Base, Code, Id, new_id, references, text_column
 from govern.identity import subjects
@@ -66,7 +65,7 @@ def save(
     `AlreadyExists` where one's own of that name says something else, unless one means to `replace`
     it.
     """
-    clients = clients_of(by, listed.permission)
+    clients = permissions.require_some(by, listed.permission)
     if by.kind is not Kind.SUBJECT:
         raise errors.Forbidden("Filters are kept for people.")
     name = subjects.text(name, field="kept_as", length=80)

@@ -169,9 +169,7 @@ def ask(
 
 def find(session: OrmSession, request_id: str, *, by: Principal) -> Request:
     """The request; `Unknown` when there is none or the caller may not know of it."""
-    clients = permissions.scope(by, "request:read")
-    if clients is not None and not clients:
-        permissions.require(by, "request:read")
+    clients = permissions.require_some(by, "request:read")
     row = session.get(Request, request_id)
     if row is None or (clients is not None and row.client_id not in clients):
         raise errors.Unknown(f"There is no request {request_id}.")
@@ -194,9 +192,7 @@ def page(
 
     `state` is `pending` or an outcome; empty for any.
     """
-    clients = permissions.scope(by, "request:read")
-    if clients is not None and not clients:
-        permissions.require(by, "request:read")
+    clients = permissions.require_some(by, "request:read")
     query = select(Request).where(Request.id > after).order_by(Request.id).limit(limit + 1)
     if state:
         query = query.where(

@@ -168,9 +168,7 @@ def page(
     session: Session, *, after: str = "", limit: int = 25, by: Principal
 ) -> tuple[list[Shown], str | None]:
     """Drills, the newest first, and where the next page begins; those of one's own clients."""
-    clients = permissions.scope(by, "suspension:read")
-    if clients is not None and not clients:
-        permissions.require(by, "suspension:read")
+    clients = permissions.require_some(by, "suspension:read")
     query = select(Drill).order_by(Drill.id.desc()).limit(limit + 1)
     if clients is not None:
         query = query.where(Drill.log_id.in_(clients))

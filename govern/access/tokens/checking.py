@@ -68,9 +68,7 @@ def check(database: Database, token: str, *, by: Principal) -> Usable | None:
     Meant for `by` is a token whose audience is one of its registered resources, about a client and
     project that it may know of.
     """
-    clients = permissions.scope(by, "token:introspect")
-    if clients is not None and not clients:
-        raise errors.Forbidden("This takes the permission token:introspect, which you lack.")
+    clients = permissions.require_some(by, "token:introspect")
     with database.reading() as session:
         found, reason = _look(session, token)
         caller = session.get(Integration, by.id)

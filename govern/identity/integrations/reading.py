@@ -131,11 +131,9 @@ def reaching(
 
 
 def _visible(by: Principal) -> Select[Integration]:
-    clients = permissions.scope(by, "integration:read")
+    clients = permissions.require_some(by, "integration:read")
     wanted = select(Integration)
     if clients is None:
         return wanted
-    if not clients:
-        permissions.require(by, "integration:read")
     own = exists().where(IntegrationLimit.integration_id == Integration.id)
     return wanted.where(own, ~own.where(IntegrationLimit.client_id.not_in(clients)))

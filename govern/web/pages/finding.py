@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, jsonify, render_template, request
 from flask_babel import gettext as _
 
+from govern import permissions
 from govern.access import holdings, places
 from govern.access.lists import LISTS, saved
 from govern.web import guard
@@ -46,7 +47,7 @@ def _groups(query: str, by: Principal) -> list[tuple[str, _Found]]:
         (words, "", url) for words, url in _acts() if not query or query.lower() in words.lower()
     ]
     if not query:
-        holdings.clients_of(by, "subject:read")
+        permissions.require_some(by, "subject:read")
         return [(_("Acts and places"), acts)]
     with guard.database().reading() as session:
         people = holdings.people(session, query=query, limit=_SHOWN, by=by).rows

@@ -117,8 +117,7 @@ def _readable(sent: bytes) -> str:
 
 def _scope_page(wrong: Mapping[str, str], *, typed: str = "", nobodys: int = 0) -> str:
     by = guard.principal()
-    if permissions.scope(by, "suspension:open") == frozenset():
-        permissions.require(by, "suspension:open")
+    permissions.require_some(by, "suspension:open")
     query = request.args.get("q", "").strip()
     chosen = list(dict.fromkeys(request.values.getlist("target")))
     with guard.database().reading() as session:

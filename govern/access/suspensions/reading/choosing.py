@@ -53,9 +53,7 @@ def chosen(
     What belongs to clients that the caller may not suspend is told from nothing as little as what
     is not there; people too, unless `anyone` may be named.
     """
-    clients = permissions.scope(by, "suspension:open")
-    if clients is not None and not clients:
-        permissions.require(by, "suspension:open")
+    clients = permissions.require_some(by, "suspension:open")
     wanted = list(dict.fromkeys(reference.strip() for reference in references))
     codes: dict[Scope, list[str]] = {scope: [] for scope in Scope}
     for reference in wanted:

@@ -83,10 +83,7 @@ class Standing:
 
 def may_see(by: Principal) -> frozenset[str] | None:
     """The clients whose suspensions the caller may see: None for all; `Forbidden` if none."""
-    clients = permissions.scope(by, "suspension:read")
-    if clients is not None and not clients:
-        permissions.require(by, "suspension:read")
-    return clients
+    return permissions.require_some(by, "suspension:read")
 
 
 def open_ones(
