@@ -18,17 +18,16 @@ import http.client
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from bench import servers, world
 from bench.figures import KINDS, Figure, percentile, store
+from bench.workers import Workers, begun_by
 from govern import clock, create_app
 from govern.access import clients
 from govern.access.suspensions import Reason
@@ -249,39 +248,6 @@ class Reader:
         return Answer(answer.status, answer.headers.get_content_type(), waited, worked)
 
 
-class Workers:
-    """Who works for a page: the server's processes, the followers apart, and the database's own."""
-
-    def __init__(self, database: Database, serving: int) -> None:
-        self._database = database
-        self._processes = list(_begun_by(serving))
-        self._backends: list[str] = []
-
-    def look(self) -> None:
-        """Learn which connections there are by now."""
-        if self._database.is_postgresql:
-            own = text("SELECT pid::text FROM pg_stat_activity WHERE datname = current_database()")
-            with self._database.reading() as session:
-                self._backends = list(session.execute(own).scalars())
-
-    def nanoseconds(self) -> int:
-        """What all of their threads have run so far."""
-        found = 0
-        for process in (*self._processes, *self._backends):
-            for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
-                with suppress(OSError):  # it ended just now
-                    found += int(thread.read_text().split()[0])
-        return found
-
-
-def _begun_by(process: int | str) -> Iterator[str]:
-    """The processes that one began, and those that these did."""
-    for thread in Path(f"/proc/{process}/task").glob("*/children"):
-        for each in thread.read_text().split():
-            yield each
-            yield from _begun_by(each)
-
-
 def measured(
     kind: str, database: Database, found: Filled, wanted: Sequence[tuple[str, str]]
 ) -> Iterator[Figure]:
@@ -289,7 +255,8 @@ def measured(
     taken: dict[str, list[Answer]] = {}
     floor: list[Answer] = []
     with servers.serving(database) as (url, process):
-        workers = Workers(database, process)
+        # The followers apart: they stand in the process that began these.
+        workers = Workers(database, begun_by(process))
         for role, person in found.people.items():
             reader = Reader(url, signed_in(found.world, person), workers)
             for name, path in wanted:
