@@ -196,6 +196,13 @@ def _verify_page(wrong: Mapping[str, str], result: dict[str, Any] | None) -> str
                 ),
                 f"govern log verify FILE --key '{key}'",
             ),
+            (
+                _(
+                    "Or with verify.py, one file that is in every evidence pack: it takes Python "
+                    "3.9 or later and the package cryptography, and nothing of ours."
+                ),
+                f"python3 verify.py FILE --key '{key}'",
+            ),
         ],
         vkey=key,
         errors=wrong,
