@@ -228,3 +228,12 @@ def test_every_mark_names_a_part_and_every_promised_part_has_its_mark_or_is_owne
     assert collected == asvs.showings()
     promised = {part.id for part in asvs.parts().values() if part.promised}
     assert promised - set(shown) == asvs.NOT_SHOWN_YET
+
+
+def test_the_map_of_the_house_names_every_room() -> None:
+    told = (ROOT / "README.md").read_text()
+    floors = [ROOT / "govern" / floor for floor in (".", "signals", "access", "identity", "audit")]
+    rooms = [room for floor in floors for room in floor.iterdir() if not room.name.startswith("__")]
+    names = [f"{room.name}/" if room.is_dir() else room.stem for room in rooms
+             if room.suffix == ".py" or (room / "__init__.py").exists()]  # fmt: skip
+    assert [name for name in names if f"`{name}`" not in told] == []
