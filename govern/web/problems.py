@@ -116,7 +116,9 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
         if isinstance(error, errors.FactorRequired) and _is_read():
             return _go_first("/account")
         if isinstance(error, errors.FreshFactorRequired) and _is_read():
-            return _go_first("/step-up")  # a form's own page asks for the code: see pages.base.act
+            return _go_first(
+                "/step-up"
+            )  # a form's own page asks for the code: see pages.acting.act
     answer = _tell(Problem(
         status=STATUS[type(error)], code=error.code, field=error.field, ours=True,
         sentence=in_words(error) if _shape() is _page else error.message,

@@ -17,7 +17,7 @@ from govern import clock, errors
 from govern.access import asking, entitlements
 from govern.access.asking import Kind, Openness, Pausing
 from govern.web import guard, problems
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def ask() -> ResponseReturnValue:
             **_wanted(session), by=by,
         )  # fmt: skip
 
-    return base.act(
+    return acting.act(
         work,
         done=lambda _rows: _told(_("Asked. You are told here what becomes of it.")),
         again=_own,
@@ -73,7 +73,7 @@ def ask() -> ResponseReturnValue:
 @guard.while_suspended
 def take_back(request_id: str) -> ResponseReturnValue:
     """Withdraw what one asked for, or what was asked for oneself."""
-    return base.act(
+    return acting.act(
         lambda session, by: asking.take_back(session, request_id, by=by),
         done=lambda _row: _told(_("Withdrawn. Nothing has changed.")),
         again=_own,
@@ -162,7 +162,7 @@ def ask_for() -> ResponseReturnValue:
             ngettext("Asked for %(num)s person.", "Asked for %(num)s people.", number)
         )  # fmt: skip
 
-    return base.act(
+    return acting.act(
         work, done=done, again=_new, title=_("Ask for access for others"), cancel="/requests/new"
     )
 
@@ -176,7 +176,7 @@ def _new(wrong: Mapping[str, str]) -> str:
         most=asking.MOST_AT_ONCE,
         form=_form() | {"project": request.values.get("project", "")},
         errors=wrong,
-        code_needed=base.may_anywhere("grant:issue") and base.code_needed(),
+        code_needed=base.may_anywhere("grant:issue") and acting.code_needed(),
     )
 
 
@@ -214,7 +214,7 @@ def set_policy() -> ResponseReturnValue:
         flash(told, "success")
         return redirect(f"/request-policies?over={place.reference}", 303)
 
-    return base.act(
+    return acting.act(
         work, done=done, again=_policies, title=_("Say who approves access"),
         cancel="/request-policies",
     )  # fmt: skip
@@ -268,7 +268,7 @@ def _policies(wrong: Mapping[str, str]) -> str:
         most_needed=asking.MOST_NEEDED,
         most_days=asking.MOST_DAYS,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )  # fmt: skip
 
 

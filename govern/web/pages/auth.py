@@ -25,7 +25,7 @@ from govern.identity import (
 )
 from govern.identity.passkeys import Answer
 from govern.web import device, guard, problems
-from govern.web.pages import base, passkeys
+from govern.web.pages import acting, base, passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def sign_in_done() -> ResponseReturnValue:
             device=device.word(),
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _sign_in_page({"": problems.in_words(error)}))
+        return acting.refusal(error, _sign_in_page({"": problems.in_words(error)}))
     end_present()
     guard.become(token)
     return redirect(url_for(".code", next=_next()), 303)
@@ -86,7 +86,7 @@ def sign_in_with_passkey() -> ResponseReturnValue:
             lambda s: sessions.begin_with_passkey(s, answer, browser=browser, device=seen)
         )
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _sign_in_page({"": problems.in_words(error)}))
+        return acting.refusal(error, _sign_in_page({"": problems.in_words(error)}))
     end_present()
     session.clear()  # forms opened before the sign-in no longer count
     guard.become(token)
@@ -119,7 +119,7 @@ def code_done() -> ResponseReturnValue:
     try:
         token = guard.database().transaction(show)
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
-        return base.refusal(error, _code_page({field: problems.in_words(error)}))
+        return acting.refusal(error, _code_page({field: problems.in_words(error)}))
     session.clear()  # forms opened before the sign-in no longer count
     guard.become(token)
     guard.know_browser()

@@ -17,7 +17,7 @@ from govern.identity import account, authenticators
 from govern.identity import passkeys as keys
 from govern.identity.passkeys import Answer
 from govern.web import guard
-from govern.web.pages import base, contractor, passkeys
+from govern.web.pages import acting, base, contractor, passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ def new_passkey() -> ResponseReturnValue:
 def add_passkey() -> ResponseReturnValue:
     """Take the passkey that the browser made."""
     answer = passkeys.answer("new_passkey") or Answer("", "", "")
-    return base.act(
+    return acting.act(
         lambda session, by: account.add_passkey(session, answer, name=base.typed("name"), by=by),
         done=lambda _none: contractor.done(
             _("Your passkey is added. Your other sessions have ended.")
@@ -75,7 +75,7 @@ def new_app() -> ResponseReturnValue:
 def add_app() -> ResponseReturnValue:
     """Take the app that shows the right first code."""
     seed = _unsealed(request.form.get("sealed", ""))
-    return base.act(
+    return acting.act(
         lambda session, by: account.add_totp(
             session, seed=seed, code=base.typed("first_code"), name=base.typed("name"), by=by
         ),
@@ -119,7 +119,7 @@ def _unsealed(sealed: str) -> str:
 @blueprint.post("/account/authenticators/<authenticator_id>/rename")
 def rename(authenticator_id: str) -> ResponseReturnValue:
     """Call one of one's own something else."""
-    return base.act(
+    return acting.act(
         lambda session, by: account.rename(
             session, authenticator_id, name=base.typed("name"), seen=base.seen(), by=by
         ),
@@ -135,7 +135,7 @@ def rename(authenticator_id: str) -> ResponseReturnValue:
 @blueprint.post("/account/authenticators/<authenticator_id>/remove")
 def remove(authenticator_id: str) -> ResponseReturnValue:
     """Remove one of one's own, unless it is the last."""
-    return base.act(
+    return acting.act(
         lambda session, by: account.remove(session, authenticator_id, by=by),
         done=lambda _none: contractor.done(
             _("It is removed, and no longer signs you in. Your other sessions have ended.")
@@ -149,7 +149,7 @@ def remove(authenticator_id: str) -> ResponseReturnValue:
 @blueprint.post("/account/recovery-codes/remove")
 def remove_recovery_codes() -> ResponseReturnValue:
     """End one's recovery codes without making new ones."""
-    return base.act(
+    return acting.act(
         lambda session, by: account.remove_recovery_codes(session, by=by),
         done=lambda _none: contractor.done(_("Your recovery codes no longer work.")),
         again=contractor.account_page,

@@ -1,25 +1,16 @@
-"""What every page stands on: how a form becomes an act, and what all templates may count on.
-
-`act` is the only way from a POST to an operation. It takes a fresh code when the form brings one,
-runs the operation in one transaction, and answers a refusal with the form as it was filled. An act
-that asks for a fresher factor answers with the step-up page, which carries the whole form along: so
-nothing is typed twice, and nothing is lost.
-"""
+"""What every page stands on: languages, what all templates may count on, and what people type."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
-from babel.dates import format_date, format_time, get_datetime_format, get_timezone_gmt
-from flask import g, make_response, render_template, request
-from flask_babel import Babel, Domain, format_timedelta, get_locale, refresh
+from flask import g, request
+from flask_babel import Babel, Domain, get_locale, refresh
 from flask_babel import gettext as _
-from flask_login import current_user
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,30 +18,24 @@ from govern import clock, errors, languages, permissions, replica
 from govern.access import asking, suspensions
 from govern.audit import exports
 from govern.db import together
-from govern.identity import federation, preferences, sessions, throttle
-from govern.web import guard, problems
-from govern.web.pages import passkeys
-from govern.web.problems import STATUS
+from govern.identity import sessions, throttle
+from govern.web import guard
+from govern.web.pages import times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import timedelta
     from typing import Any
-    from zoneinfo import ZoneInfo
 
     from babel.support import NullTranslations
     from flask import Flask, Response
-    from flask.typing import ResponseReturnValue
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Inquiry, Session
-    from govern.identity.federation import IdentityProvider
     from govern.principal import Principal
 
 T = TypeVar("T")
 
-# Fields that belong to one sending of a form, and are never carried to the next.
-_OWN_FIELDS = {"csrf_token", "code", "step_up"} | passkeys.FIELDS
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 _SEPARATORS = re.compile(r"[\s,.'’_\u00a0\u202f\u2009]")
 
@@ -70,10 +55,10 @@ def install(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     CSRFProtect(app)
     app.jinja_env.globals.update(
-        exact_words=exact,
-        day_words=day,
-        relative=relative,
-        own_time=own_time,
+        exact_words=times.exact,
+        day_words=times.day,
+        relative=times.relative,
+        own_time=times.own_time,
         export_ready=export_ready,
         calling=calling,
     )
@@ -219,55 +204,6 @@ def showing() -> Iterator[Session]:
         yield session
 
 
-def exact(at: datetime, *, seconds: bool = False) -> str:
-    """An instant in UTC to the minute, or the second, as the reader's language writes one."""
-    if get_locale().language == languages.DEFAULT:
-        return f"{at:%Y-%m-%d %H:%M:%S}" if seconds else f"{at:%Y-%m-%d %H:%M}"
-    return f"{day(at)}, {at:%H:%M:%S}" if seconds else f"{day(at)}, {at:%H:%M}"
-
-
-def day(at: datetime) -> str:
-    """A day in UTC, as the reader's language writes one."""
-    if get_locale().language == languages.DEFAULT:
-        return f"{at:%Y-%m-%d}"
-    return format_date(at, "medium", locale=get_locale())
-
-
-def relative(at: datetime) -> str:
-    """How long ago, or in how long, in the reader's language."""
-    return str(format_timedelta(at - clock.utcnow(), add_direction=True))
-
-
-def zone() -> ZoneInfo | None:
-    """The time zone that the viewer chose, if any; asked for once a request, by pages of theirs."""
-    if "zone" not in g:
-        with guard.database().reading() as session:
-            g.zone = preferences.zone(session, guard.principal().id)
-    found: ZoneInfo | None = g.zone
-    return found
-
-
-@dataclass(frozen=True)
-class OwnTime:
-    """An instant on the viewer's own clock: for a machine, with its offset, and in words."""
-
-    iso: str
-    words: str
-
-
-def own_time(at: datetime) -> OwnTime | None:
-    """The same instant in the viewer's time zone and language; None while they chose no zone."""
-    own = zone()
-    if own is None:
-        return None
-    here, locale = at.astimezone(own), get_locale()
-    time = format_time(here, "short", tzinfo=own, locale=locale)
-    named = f"{time} {get_timezone_gmt(here, 'long', locale=locale)}"
-    order = str(get_datetime_format("medium", locale=locale)).replace("'", "")
-    words = order.format(named, format_date(here, "medium", locale=locale))
-    return OwnTime(here.isoformat(timespec="seconds"), words)
-
-
 def held_since(session: OrmSession, subject_id: str) -> datetime | None:
     """When a suspension of a person last ended their sessions, if any of these could still be."""
     after = clock.utcnow() - sessions.LONGEST
@@ -334,133 +270,6 @@ def first_url() -> str | None:
     return page_url(after=None) if request.args.get("after") else None
 
 
-# --- acting ------------------------------------------------------------------------------------
-
-
-def require_fresh(session: OrmSession, by: Principal) -> None:
-    """Ask for a factor of the last five minutes, for what the permissions' table does not name."""
-    permissions.require_fresh(by, now=clock.now(session))
-
-
-def act(
-    work: Callable[[Session, Principal], T],
-    *,
-    done: Callable[[T], ResponseReturnValue],
-    again: Callable[[dict[str, str]], ResponseReturnValue],
-    title: str,
-    cancel: str,
-    before: Callable[[Principal], None] | None = None,
-) -> ResponseReturnValue:
-    """Carry out the form that was sent, once: `work(session, principal)` in one transaction.
-
-    `done` answers for its result. `again` draws the form anew from `request.form` with one
-    sentence a field (`""`: the whole); it gets the status of the error. `title` says on the
-    step-up page what the code is for, and `cancel` is where its way back leads. `work` may run
-    more than once (deadlocks), so it reads the form and calls operations, and nothing else; what
-    takes long and must not be done with the database in hand (a password's hash) goes `before`.
-    What the caller may not do or know of is raised on, to the page that says so.
-    """
-    try:
-        _take_code()
-    except errors.Unauthenticated as error:
-        if isinstance(error, (errors.SignInFailed, errors.TooManyAttempts)):
-            told = {"passkey" if passkeys.answer() else "code": problems.in_words(error)}
-            if "step_up" in request.form:
-                return refusal(error, step_up(title, cancel=cancel, errors=told))
-            return refusal(error, again(told))
-        raise
-    by = guard.principal()
-    try:
-        if before is not None:
-            before(by)
-        result = guard.database().transaction(lambda session: work(session, by))
-    except errors.FreshFactorRequired as error:
-        return refusal(error, step_up(title, cancel=cancel))
-    except (
-        errors.Invalid, errors.Conflict, errors.SamePerson, errors.TooManyAttempts,
-    ) as error:  # fmt: skip
-        return refusal(error, again({error.field or "": problems.in_words(error)}))
-    return done(result)
-
-
-def _take_code() -> None:
-    """Show the code or passkey that came with the form: a new session row, and a new cookie."""
-    code, answer, token = typed("code"), passkeys.answer(), guard.token()
-    if answer is not None:
-        shown = guard.database().transaction(lambda s: sessions.show_passkey(s, token, answer))
-    elif code:
-        shown = guard.database().transaction(lambda s: sessions.show_factor(s, token, code))
-    else:
-        return
-    guard.become(shown)
-
-
-def refusal(error: errors.GovernError, page: ResponseReturnValue) -> Response:
-    """A page that says what was wrong, with the status of the error; a refusal leaves its row."""
-    problems.record_refusal(error)
-    response = make_response(page)
-    response.status_code = STATUS[type(error)]
-    if isinstance(error, errors.TooManyAttempts):
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-def step_up(
-    title: str,
-    *,
-    cancel: str,
-    target: str | None = None,
-    fields: Sequence[tuple[str, str]] | None = None,
-    errors: Mapping[str, str] | None = None,
-    back: str | None = None,
-    fresh: bool = False,
-) -> str:
-    """Draw the page that asks for a fresh code and carries the half-filled form along.
-
-    Who came by a provider that may prove it can go there and come `back`: to the form, which is
-    kept meanwhile, unless told. `fresh` is the page when they have: it asks for nothing more.
-    """
-    if fields is None:
-        fields = [
-            (name, value)
-            for name, value in request.form.items(multi=True)
-            if name not in _OWN_FIELDS
-        ]
-    target = target or request.full_path.rstrip("?")
-    ways = passkeys.ways(guard.principal().id)
-    provider = None if fresh else _renewing()
-    if provider is not None:
-        form = sessions.HalfFilled(target=target, title=title, cancel=cancel, fields=tuple(fields))
-        ways["codes"] = ways["has_app"]
-        back = back or _kept(form)
-    return render_template(
-        "auth/step_up.html",
-        act=title,
-        target=target,
-        fields=[*fields, ("step_up", "1")],
-        errors=errors or {},
-        cancel_url=cancel,
-        fresh=fresh,
-        provider=provider.name if provider is not None else None,
-        provider_url=f"/step-up/provider?{urlencode({'next': back})}" if back else None,
-        **ways,
-    )
-
-
-def _renewing() -> IdentityProvider | None:
-    """The provider that may prove a fresh factor of the caller's, if they came by one."""
-    with guard.database().reading() as session:
-        return federation.renewing(session, by=guard.principal())
-
-
-def _kept(form: sessions.HalfFilled) -> str:
-    """Keep a half-filled form for who goes to their provider; returns where they find it."""
-    by = guard.principal()
-    return "/step-up/form/" + guard.database().transaction(
-        lambda session: sessions.keep(session, form, by=by)
-    )
-
-
 def may(permission: str, client: str | None) -> bool:
     """Whether the caller holds a permission over a client (None: over everything)."""
     return permissions.covers(guard.principal(), permission, client)
@@ -470,18 +279,6 @@ def may_anywhere(permission: str) -> bool:
     """Whether the caller holds a permission over anything."""
     clients = permissions.scope(guard.principal(), permission)
     return clients is None or bool(clients)
-
-
-def code_needed() -> bool:
-    """Whether a weighty act would ask for a code now, so that the form can ask at once.
-
-    Whoever has a passkey, or came by a provider that may prove a factor, is asked on a page of its
-    own, where they may choose.
-    """
-    by = current_user.caller.principal
-    if by.factor_at is not None and clock.utcnow() - by.factor_at <= permissions.FRESH:
-        return False
-    return not passkeys.enrolled(by.id) and _renewing() is None
 
 
 # --- the session's cookie ----------------------------------------------------------------------

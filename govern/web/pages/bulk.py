@@ -13,7 +13,7 @@ from govern.access import bulk, clients, entitlements, suspensions
 from govern.access.bulk import BulkAct
 from govern.access.lists import Asked
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 from govern.web.pages.lists import name_of, of, title
 from govern.web.pages.pause import chosen
 
@@ -51,7 +51,7 @@ def _page(list_name: str, wrong: Mapping[str, str]) -> str:
         found=found,
         form=request.form,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 
@@ -85,7 +85,7 @@ def order(list_name: str) -> ResponseReturnValue:
         flash(_("Ordered. It is done to one after the other."), "success")
         return redirect(f"/acts/{row.id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: _page(list_name, wrong),
@@ -102,7 +102,7 @@ def _suspend(list_name: str, asked: Asked) -> ResponseReturnValue:
         found = bulk.suspended_as(session, asked, by=by)
         return suspensions.people.as_targets(session, found, by=by)
 
-    return base.act(
+    return acting.act(
         work,
         done=chosen,
         again=lambda wrong: _page(list_name, wrong),

@@ -28,7 +28,7 @@ from govern.identity import (
     signed_in,
 )
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, times, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ def home() -> ResponseReturnValue:
             (each for each in projects if each["ends_at"] - now < RENEWED_BEFORE),
             key=lambda each: each["ends_at"],
         ),
-        zone=base.zone(),
+        zone=times.zone(),
         over=found.over,
         past=[
             {"code": _code(one), "ended_at": one.ended_at, "why": _WHY_PAST[one.ended]}
@@ -182,7 +182,7 @@ def _project(one: Standing, now: datetime) -> dict[str, Any]:
 def _reasons(one: Standing, first: Hold | None) -> list[str]:
     said = []
     if not one.begun:
-        said.append(_("Your access begins on %(day)s (UTC).", day=base.exact(one.starts_at)))
+        said.append(_("Your access begins on %(day)s (UTC).", day=times.exact(one.starts_at)))
     if first is not None:
         said += {
             Scope.ORGANISATION: [
@@ -217,7 +217,7 @@ def _hours(one: Standing) -> tuple[str, Any]:
 
 def _today(hours: str, until: datetime | None, now: datetime) -> str:
     """Which of today's hours count, by the day of the reader's own clock: all, until, or none."""
-    here = now.astimezone(base.zone() or UTC)
+    here = now.astimezone(times.zone() or UTC)
     begins = here.replace(hour=0, minute=0, second=0, microsecond=0)
     if hours == "count":
         return "all" if until is None or until >= begins + timedelta(days=1) else "until"
@@ -239,7 +239,7 @@ def _contact(text: str) -> dict[str, str] | None:
 @guard.while_suspended
 def acknowledge(notice_id: str) -> ResponseReturnValue:
     """Say that one has read a notice."""
-    return base.act(
+    return acting.act(
         lambda session, by: suspensions.notices.acknowledge(session, notice_id, by=by),
         done=lambda _none: _noted(),
         again=lambda _wrong: home(),
@@ -265,7 +265,7 @@ def account() -> ResponseReturnValue:
 @blueprint.post("/account/sessions/<session_id>/end")
 def end_session(session_id: str) -> ResponseReturnValue:
     """End one of one's own sessions."""
-    return base.act(
+    return acting.act(
         lambda session, by: sessions.end(session, session_id, by=by),
         done=lambda _none: done(_("That session has ended.")),
         again=account_page,
@@ -284,7 +284,7 @@ def take_back(token_id: str) -> ResponseReturnValue:
 @blueprint.post("/account/sessions/end-others")
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's sessions but this one."""
-    return base.act(
+    return acting.act(
         lambda session, by: signed_in.end_others(session, by=by),
         done=lambda _count: done(_("All your other sessions have ended.")),
         again=account_page,
@@ -296,7 +296,7 @@ def end_other_sessions() -> ResponseReturnValue:
 @blueprint.post("/account/recovery-codes")
 def renew_recovery_codes() -> ResponseReturnValue:
     """Make new recovery codes, shown in this one answer."""
-    return base.act(
+    return acting.act(
         lambda session, by: accounts.renew_recovery_codes(session, by=by),
         done=lambda codes: account_page({}, new_codes=codes),
         again=account_page,
@@ -323,7 +323,7 @@ def change_password() -> ResponseReturnValue:
             guard.database(), request.form.get("current", ""), by=by
         )
 
-    return base.act(
+    return acting.act(
         work,
         before=prepare,
         done=lambda _none: _password_changed(),
@@ -346,7 +346,7 @@ def done(message: str) -> ResponseReturnValue:
 
 def account_page(wrong: Mapping[str, str], *, new_codes: list[str] | None = None) -> str:
     """One's account, with what was wrong with a form of it."""
-    by, me, zone = guard.principal(), guard.caller().subject, base.zone()
+    by, me, zone = guard.principal(), guard.caller().subject, times.zone()
     with guard.database().reading() as session:
         since = base.held_since(session, by.id)
         return render_template(

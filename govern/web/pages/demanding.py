@@ -13,7 +13,7 @@ from govern.access import demands
 from govern.access.demands import Factor
 from govern.identity import roles
 from govern.web import guard, problems
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,7 +111,7 @@ def _new_page(wrong: Mapping[str, str]) -> str:
         form=form,
         errors=wrong,
         shown=shown,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 
@@ -159,7 +159,9 @@ def impose() -> ResponseReturnValue:
         flash(told, "success")
         return redirect(f"/demands/{row.id}", 303)
 
-    return base.act(work, done=done, again=_new_page, title=_("Demand a factor"), cancel="/demands")
+    return acting.act(
+        work, done=done, again=_new_page, title=_("Demand a factor"), cancel="/demands"
+    )
 
 
 # --- one ---------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ def _page(demand_id: str, wrong: Mapping[str, str]) -> str:
         may_end=row.ended_at is None and base.may("demand:set", row.client_id),
         form=request.form,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 
@@ -204,7 +206,7 @@ def end(demand_id: str) -> ResponseReturnValue:
         flash(_("It is demanded no longer."), "success")
         return redirect(f"/demands/{demand_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: _page(demand_id, wrong),

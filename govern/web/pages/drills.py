@@ -11,7 +11,7 @@ from govern import errors
 from govern.access import suspensions
 from govern.access.modes import Mode
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import acting, base
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -58,7 +58,7 @@ def hold() -> ResponseReturnValue:
         )
         return redirect("/drills", 303)
 
-    return base.act(
+    return acting.act(
         work, done=done, again=_page, title=_("Rehearse a pause"), cancel="/pause", before=before
     )
 

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from govern import permissions
 from govern.access import ending, places
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def _page(code: str, wrong: Mapping[str, str]) -> str:
         back_url="/" if row.id == owner else f"/projects/{row.code}",
         form=request.form,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 
@@ -77,7 +77,7 @@ def end(code: str) -> ResponseReturnValue:
         flash(_("It has ended. Its grants are being revoked one by one."), "success")
         return redirect("/" if request.path.startswith("/clients/") else f"/projects/{code}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: _page(code, wrong),

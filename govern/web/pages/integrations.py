@@ -15,7 +15,7 @@ from govern.access import clients, forwarding, names
 from govern.identity import integrations
 from govern.identity.integrations import Integration, Registration, Shown
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ def create() -> ResponseReturnValue:
             by=by,
         )
 
-    return base.act(
+    return acting.act(
         work,
         done=lambda made: page(made[0].id, {}, secret=made[1]),
         again=list_page,
@@ -243,7 +243,7 @@ def _act(
         flash(said, "success")
         return redirect(here, 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done or back,
         again=lambda wrong: page(

@@ -11,7 +11,7 @@ from govern import permissions
 from govern.access import places
 from govern.audit import holding, retention
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +103,6 @@ def _act(
         flash(told, "success")
         return redirect(back, 303)
 
-    return base.act(
+    return acting.act(
         work, done=done, again=again or (lambda wrong: _page(code, wrong)), title=title, cancel=back
     )

@@ -12,7 +12,7 @@ from govern import clock
 from govern.access import suspensions
 from govern.access.grants import Supposing
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def ask(suspension_id: str) -> ResponseReturnValue:
         flash(_("Asked. Nothing changes until someone else approves."), "success")
         return redirect(f"/requests/{row.id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda errors: _page(suspension_id, errors),
@@ -89,7 +89,7 @@ def decide(suspension_id: str) -> ResponseReturnValue:
         flash(told, "success")
         return redirect(f"/suspensions/{suspension_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda errors: _confirming(suspension_id, errors),
@@ -117,7 +117,7 @@ def _confirming(suspension_id: str, errors: Mapping[str, str]) -> str:
         refused="" if waits else _("No time is set for it."),
         form=request.form,
         errors=errors,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
         **context,
     )
 
@@ -152,7 +152,7 @@ def _page(suspension_id: str, errors: Mapping[str, str]) -> str:
         refused=refused,
         form=request.form,
         errors=errors,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
         **context,
     )
 

@@ -13,7 +13,7 @@ from govern import errors, permissions
 from govern.access import bulk, lists
 from govern.access.lists import LISTS, Asked
 from govern.web import guard, sheets
-from govern.web.pages import base
+from govern.web.pages import acting, base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,7 +192,7 @@ def export(list_name: str) -> ResponseReturnValue:
 
     def work(session: Session, by: Principal) -> None:
         lists.conditions(listed, asked, by=by)
-        base.require_fresh(session, by)
+        acting.require_fresh(session, by)
 
     def done(_nothing: None) -> ResponseReturnValue:
         rows = lists.export(guard.database(), listed, asked, by=guard.principal())
@@ -200,7 +200,7 @@ def export(list_name: str) -> ResponseReturnValue:
             listed.name, listed.shown, ([row[name] for name in listed.shown] for row in rows)
         )
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(list_name, wrong),
@@ -234,7 +234,7 @@ def keep(list_name: str) -> ResponseReturnValue:
         flash(_("Kept."), "success")
         return redirect(address(row), 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(list_name, wrong),
@@ -255,7 +255,7 @@ def drop(list_name: str, filter_id: str) -> ResponseReturnValue:
         flash(_("Dropped."), "success")
         return redirect(f"/lists/{list_name}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(list_name, wrong),

@@ -16,7 +16,7 @@ from govern.access.requests import RequestKind
 from govern.audit import reading
 from govern.signals import mail
 from govern.web import guard
-from govern.web.pages import base, demanding, recovery, words
+from govern.web.pages import acting, base, demanding, recovery, times, words
 from govern.web.pages.lift import difference_context
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def decide(request_id: str) -> ResponseReturnValue:
         where = "/requests" if row.kind == RequestKind.GRANT else _subject_url(row)
         return redirect(where, 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda errors: _request_page(request_id, errors),
@@ -264,7 +264,7 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
         why_not=item.why_not,
         errors=errors,
         form=request.form,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 
@@ -314,7 +314,7 @@ def _access(session: OrmSession, item: overview.Waiting) -> SimpleNamespace:
 
 def _at(instant: str | None) -> str:
     """An instant of a request's details, as the reader's language writes one; empty for none."""
-    return f"{base.exact(clock.parse(instant, field='until'))} UTC" if instant else ""
+    return f"{times.exact(clock.parse(instant, field='until'))} UTC" if instant else ""
 
 
 def _facts(item: overview.Waiting) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from govern import clock
 from govern.access import own_record
 from govern.identity import preferences
 from govern.web import guard
-from govern.web.pages import base, contractor
+from govern.web.pages import acting, base, contractor
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -23,7 +23,7 @@ blueprint = Blueprint("own_record", __name__)
 @blueprint.post("/account/time-zone")
 def set_time_zone() -> ResponseReturnValue:
     """Choose the time zone of one's own pages."""
-    return base.act(
+    return acting.act(
         lambda session, by: preferences.set_time_zone(
             session, base.typed("time_zone"), seen=base.seen(), by=by
         ),
@@ -37,7 +37,7 @@ def set_time_zone() -> ResponseReturnValue:
 @blueprint.post("/account/language")
 def set_language() -> ResponseReturnValue:
     """Choose the language of the pages, which speak it from the next on."""
-    return base.act(
+    return acting.act(
         lambda session, by: preferences.set_language(
             session, base.typed("language"), seen=base.seen(), by=by
         ),

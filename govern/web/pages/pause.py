@@ -17,7 +17,7 @@ from govern.access import overview, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import Reason
 from govern.web import guard, problems
-from govern.web.pages import base
+from govern.web.pages import acting, base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ def choose() -> ResponseReturnValue:
         told = {_FIELDS.get(name, name): sentence for name, sentence in wrong.items()}
         return _scope_page(told, typed=_readable(sent) or typed, nobodys=len(nobodys))
 
-    return base.act(work, done=chosen, again=again, title=_("Pause"), cancel="/pause")
+    return acting.act(work, done=chosen, again=again, title=_("Pause"), cancel="/pause")
 
 
 def chosen(people: list[suspensions.Target]) -> ResponseReturnValue:
@@ -172,7 +172,7 @@ def preview() -> ResponseReturnValue:
             parts = _parts(session, targets, people, by=guard.principal())
             return _preview_page(session, parts, {})
     except errors.Invalid as error:
-        return base.refusal(error, _scope_page({error.field or "": problems.in_words(error)}))
+        return acting.refusal(error, _scope_page({error.field or "": problems.in_words(error)}))
 
 
 def _parts(
@@ -263,7 +263,7 @@ def _preview_page(
         contacts=[(contact, contact) for contact in contacts],
         form=request.form,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
         change_url=f"/pause?{urlencode(query)}",
         drill=suspensions.drilling.latest(session, targets, by=guard.principal()),
     )
@@ -293,7 +293,7 @@ def stop() -> ResponseReturnValue:
             return _scope_page(told)
 
     number = len(targets) + len(people)
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=again,

@@ -13,7 +13,7 @@ from govern.access import erasing, holdings, names, offboarding, recovering, sus
 from govern.identity import activation, recovery, signed_in, subjects
 from govern.identity import roles as assignable
 from govern.web import guard, sheets
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def export() -> ResponseReturnValue:
     """The list under its filters, whole, as CSV; on record."""
 
     def work(session: Session, by: Principal) -> None:
-        base.require_fresh(session, by)
+        acting.require_fresh(session, by)
 
     def done(_nothing: None) -> ResponseReturnValue:
         rows = holdings.export_people(guard.database(), _filters(), by=guard.principal())
@@ -68,7 +68,7 @@ def export() -> ResponseReturnValue:
             ),
         )  # fmt: skip
 
-    return base.act(work, done=done, again=_list, title=_("Export people"), cancel="/people")
+    return acting.act(work, done=done, again=_list, title=_("Export people"), cancel="/people")
 
 
 def _list(wrong: Mapping[str, str]) -> str:
@@ -226,7 +226,7 @@ def _end_sessions(subject_id: str, session_id: str | None) -> ResponseReturnValu
         flash(_("They are signed out there. They may sign in again."), "success")
         return redirect(f"/people/{subject_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(subject_id, wrong),
@@ -249,7 +249,7 @@ def offboard(subject_id: str) -> ResponseReturnValue:
         flash(_("They have left. Every grant, session and role of theirs has ended."), "success")
         return redirect(f"/people/{subject_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(subject_id, wrong),
@@ -273,7 +273,7 @@ def erase(subject_id: str) -> ResponseReturnValue:
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
         return page(subject_id, {_ERASE.get(name, name): told for name, told in wrong.items()})
 
-    return base.act(
+    return acting.act(
         work, done=done, again=again, title=_("Erase a person"), cancel=f"/people/{subject_id}"
     )
 
@@ -300,7 +300,7 @@ def move(subject_id: str) -> ResponseReturnValue:
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
         return page(subject_id, words.at_reason(wrong, "move_reason"))
 
-    return base.act(
+    return acting.act(
         work, done=done, again=again, title=_("Move a person"), cancel=f"/people/{subject_id}"
     )
 
@@ -321,7 +321,7 @@ def link(subject_id: str) -> ResponseReturnValue:
         url = f"{guard.database().settings.public_url}/activate/{token}"
         return page(subject_id, {}, link=url)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(subject_id, wrong),

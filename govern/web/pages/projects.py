@@ -13,7 +13,7 @@ from govern import errors
 from govern.access import asking, clients, entitlements, grants, holdings, overview, places
 from govern.identity import subjects
 from govern.web import guard, sheets
-from govern.web.pages import base, demanding, people, words
+from govern.web.pages import acting, base, demanding, people, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +123,7 @@ def export(code: str) -> ResponseReturnValue:
 
     def work(session: Session, by: Principal) -> Project:
         project, _client = places.find_project(session, code, by=by)
-        base.require_fresh(session, by)
+        acting.require_fresh(session, by)
         return project
 
     def done(project: Project) -> ResponseReturnValue:
@@ -143,7 +143,7 @@ def export(code: str) -> ResponseReturnValue:
             ),
         )  # fmt: skip
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(code, wrong),
@@ -199,7 +199,7 @@ def give(code: str) -> ResponseReturnValue:
         flash(_("Asked. It waits until a second person approves."), "info")
         return redirect(f"/requests/{result.id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: page(code, wrong),
@@ -230,4 +230,4 @@ def revoke(grant_id: str) -> ResponseReturnValue:
         told = words.at_reason(wrong, f"reason-{grant_id}")
         return people.page(grant.subject_id, told) if to_person else page(code, told)
 
-    return base.act(work, done=done, again=again, title=_("Revoke a grant"), cancel=back)
+    return acting.act(work, done=done, again=again, title=_("Revoke a grant"), cancel=back)

@@ -16,7 +16,7 @@ from govern import errors
 from govern.identity import federation, subjects
 from govern.identity.federation import Assurance
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ def create() -> ResponseReturnValue:
             flash(_("Taken in. Register the addresses below with it."), "success")
         return redirect(f"/providers/{row.id}", 303)
 
-    return base.act(
+    return acting.act(
         work, done=done, again=_list, title=_("Take in an identity provider"), cancel="/providers"
     )
 
@@ -149,7 +149,7 @@ def end(provider_id: str) -> ResponseReturnValue:
         flash(_("Ended. Whoever came by it is signed out."), "success")
         return redirect(f"/providers/{provider_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: _page(provider_id, words.at_reason(wrong, "end_reason")),
@@ -174,7 +174,7 @@ def link(provider_id: str) -> ResponseReturnValue:
         flash(_("Linked. They may sign in by it from now on, and are told by mail."), "success")
         return redirect(f"/providers/{provider_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: _page(provider_id, words.at_reason(wrong, "link_reason")),
@@ -195,7 +195,7 @@ def unlink(provider_id: str, link_id: str) -> ResponseReturnValue:
         flash(_("Unlinked. Whatever session came by it has ended."), "success")
         return redirect(f"/providers/{provider_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: _page(provider_id, words.at_reason(wrong, f"reason-{link_id}")),

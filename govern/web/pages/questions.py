@@ -15,7 +15,7 @@ from govern import errors
 from govern.access import questions, standing
 from govern.audit import reading
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import acting, base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def ask() -> ResponseReturnValue:
         code = "" if about == _OWN else about
         return questions.ask(session, code, base.typed("text"), suspension=suspension, by=by)
 
-    return base.act(
+    return acting.act(
         work,
         done=lambda row: _sent(row.id),
         again=_own,
@@ -83,7 +83,7 @@ def show(question_id: str) -> ResponseReturnValue:
 @guard.while_suspended
 def write(question_id: str) -> ResponseReturnValue:
     """Go on with a thread: ask again, or answer."""
-    return base.act(
+    return acting.act(
         lambda session, by: questions.write(
             session, question_id, base.typed("text"), seen=base.count("seen"), by=by
         ),

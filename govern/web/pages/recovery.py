@@ -11,7 +11,7 @@ from govern import errors
 from govern.access import holdings, recovering
 from govern.identity import recovery
 from govern.web import guard
-from govern.web.pages import base, contractor, people, words
+from govern.web.pages import acting, contractor, people, words
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -38,7 +38,7 @@ def ask(subject_id: str) -> ResponseReturnValue:
         flash(_("Asked. Nothing changes until someone else approves."), "success")
         return redirect(f"/requests/{row.id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: people.page(
@@ -74,7 +74,7 @@ def cancel(subject_id: str) -> ResponseReturnValue:
         flash(_("Called off. Everything of theirs stays as it was."), "success")
         return redirect(f"/people/{subject_id}", 303)
 
-    return base.act(
+    return acting.act(
         work,
         done=done,
         again=lambda wrong: people.page(subject_id, wrong),
@@ -91,7 +91,7 @@ def cancel_own() -> ResponseReturnValue:
         flash(_("Called off. Your account stays as it was."), "success")
         return redirect("/account", 303)
 
-    return base.act(
+    return acting.act(
         lambda session, by: recovery.call_off(session, by.id, by=by),
         done=done,
         again=contractor.account_page,

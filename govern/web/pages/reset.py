@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from govern import errors
 from govern.identity import activation, passwords, resets
 from govern.web import guard, problems
-from govern.web.pages import base, passkeys
+from govern.web.pages import acting, base, passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +68,7 @@ def reset_done(token: str) -> ResponseReturnValue:
         return _reset_page(token, {"password": problems.in_words(error)}, status=422)
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         field = "passkey" if answer else "code"
-        return base.refusal(error, _reset_page(token, {field: problems.in_words(error)}))
+        return acting.refusal(error, _reset_page(token, {field: problems.in_words(error)}))
     except (errors.Unknown, errors.AlreadyEnded):
         return _dead()
     guard.know_browser(subject.id)

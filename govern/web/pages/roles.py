@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from govern.access import holdings, places
 from govern.identity import roles
-from govern.web.pages import base, people, words
+from govern.web.pages import acting, base, people, words
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -42,7 +42,7 @@ def give(subject_id: str) -> ResponseReturnValue:
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
         return people.page(subject_id, words.at_reason(wrong, "role_reason"))
 
-    return base.act(
+    return acting.act(
         work, done=done, again=again, title=_("Give a role"), cancel=f"/people/{subject_id}"
     )
 
@@ -63,6 +63,6 @@ def withdraw(subject_id: str, role_id: str) -> ResponseReturnValue:
     def again(wrong: dict[str, str]) -> ResponseReturnValue:
         return people.page(subject_id, words.at_reason(wrong, f"reason-{role_id}"))
 
-    return base.act(
+    return acting.act(
         work, done=done, again=again, title=_("Take a role back"), cancel=f"/people/{subject_id}"
     )

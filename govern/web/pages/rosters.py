@@ -19,7 +19,7 @@ from flask_babel import ngettext
 from govern import errors, permissions
 from govern.access import roster
 from govern.web import guard, problems, sheets
-from govern.web.pages import base
+from govern.web.pages import acting, base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def preview() -> ResponseReturnValue:
     try:
         return _preview_page(_uploaded(), {}, by)
     except errors.Invalid as error:
-        return base.refusal(error, _page({"file": problems.in_words(error)}))
+        return acting.refusal(error, _page({"file": problems.in_words(error)}))
 
 
 def _uploaded() -> bytes:
@@ -98,7 +98,7 @@ def take_in() -> ResponseReturnValue:
         if not outcome.applied:
             told = _("Say that the rejected rows are passed over, or correct the file.")
             error = errors.Invalid(told, field="skip_rejected")
-            return base.refusal(error, again({"skip_rejected": told}))
+            return acting.refusal(error, again({"skip_rejected": told}))
         flash(_done(outcome), "success")
         return redirect("/people", 303)
 
@@ -108,7 +108,7 @@ def take_in() -> ResponseReturnValue:
         except errors.Invalid:
             return _page(wrong)
 
-    return base.act(
+    return acting.act(
         work, before=load, done=done, again=again, title=_("Take in a roster"), cancel="/roster"
     )
 
@@ -156,7 +156,7 @@ def _preview_page(given: bytes, wrong: Mapping[str, str], by: Principal) -> str:
         content=base64.b64encode(zlib.compress(given)).decode(),
         form=request.form,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 

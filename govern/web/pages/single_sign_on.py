@@ -24,7 +24,7 @@ from flask_login import current_user
 from govern import errors
 from govern.identity import federation
 from govern.web import device, guard, problems
-from govern.web.pages import auth, base
+from govern.web.pages import acting, auth, base
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -156,7 +156,7 @@ def install(app: Flask) -> None:
 
 
 def _refused(error: errors.SignInFailed) -> Response:
-    return base.refusal(
+    return acting.refusal(
         error, render_template("auth/refused.html", detail=problems.in_words(error))
     )
 

@@ -15,7 +15,7 @@ from flask_babel import gettext as _
 from govern import clock, errors
 from govern.identity import federation, sessions
 from govern.web import guard
-from govern.web.pages import base, overview, single_sign_on
+from govern.web.pages import acting, base, overview, single_sign_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,8 +79,8 @@ def step_up() -> ResponseReturnValue:
     }.get(target) or _("See %(page)s", page=target)
     if request.method == "GET":
         return _step_up(title, target)
-    return base.act(
-        base.require_fresh,
+    return acting.act(
+        acting.require_fresh,
         done=lambda _nothing: redirect(target, 303),
         again=lambda errors: _step_up(title, target, errors),
         title=title,
@@ -89,7 +89,7 @@ def step_up() -> ResponseReturnValue:
 
 
 def _step_up(title: str, target: str, errors: Mapping[str, str] | None = None) -> str:
-    return base.step_up(
+    return acting.step_up(
         title, cancel="/", fields=[("next", target)], target="/step-up", errors=errors, back=target
     )
 
@@ -113,11 +113,11 @@ def half_filled(form_id: str) -> ResponseReturnValue:
     with guard.database().reading() as session:
         form = sessions.kept(session, form_id, by=by)
         try:
-            base.require_fresh(session, by)
+            acting.require_fresh(session, by)
             fresh = True
         except errors.FreshFactorRequired:
             fresh = False
-    return base.step_up(
+    return acting.step_up(
         form.title, cancel=form.cancel, target=form.target, fields=form.fields, fresh=fresh,
         back=request.path,
     )  # fmt: skip

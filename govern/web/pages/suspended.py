@@ -17,7 +17,7 @@ from govern.audit import reading
 from govern.audit.events import SENTENCES
 from govern.signals import mail
 from govern.web import guard
-from govern.web.pages import base, words
+from govern.web.pages import acting, base, words
 from govern.web.pages.pause import BETWEEN
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         part for part in standing.parts if part.ended_at is None or part.ended_at == row.ended_at
     ]
     whole = found.whole
-    acting = (
+    may_act = (
         standing.is_open
         and whole
         and all(base.may("suspension:lift", part.client) for part in parts)
@@ -172,13 +172,13 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         waiting=SimpleNamespace(url=f"/requests/{waiting.id}", title=words.asked(waiting, title))
         if waiting
         else None,
-        acting=acting,
+        acting=may_act,
         lifting=any(item.kind == "lift" for item in found.waiting),
         resume=resume,
         just_opened="opened" in request.args,
         may_read_log=base.may_anywhere("log:read"),
         moved=_moved(standing),
-        take_back_until=found.take_back_until if acting else None,
+        take_back_until=found.take_back_until if may_act else None,
         other_modes=[
             (mode.value, not tighter(mode, standing.mode))
             for mode in reversed(Mode)
@@ -192,7 +192,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         unread=max(standing.people - (read or 0), 0),
         form=request.form,
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
     )
 
 
@@ -235,7 +235,7 @@ def _act(
         names = fields or {}
         return _page(suspension_id, {names.get(name, name): text for name, text in wrong.items()})
 
-    return base.act(
+    return acting.act(
         on_it, done=done, again=again, title=title, cancel=f"/suspensions/{suspension_id}"
     )
 

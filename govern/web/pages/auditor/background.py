@@ -13,7 +13,7 @@ from govern.audit import exports
 from govern.audit.exports import State
 from govern.web import exports as files
 from govern.web import guard
-from govern.web.pages import base
+from govern.web.pages import acting
 from govern.web.pages.auditor.filters import blueprint
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def exports_progress() -> ResponseReturnValue:
 @blueprint.post("/log/exports/<export_id>/file")
 def export_fetched(export_id: str) -> ResponseReturnValue:
     """Send the file, after its row is in the access log."""
-    return base.act(
+    return acting.act(
         lambda session, by: exports.take(session, export_id, by=by),
         done=lambda taken: files.sent(taken[1], taken[0].form, taken[0].asked_at),
         again=_page,

@@ -16,7 +16,7 @@ from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
 from govern.web import exports, guard, problems, verifying
 from govern.web import receipts as answers
-from govern.web.pages import base
+from govern.web.pages import acting, base
 from govern.web.pages.auditor.filters import FILTERS, asked_for, blueprint
 
 _DIGITS = 16  # no log has so many entries
@@ -67,7 +67,7 @@ def export_done() -> ResponseReturnValue:
             return redirect("/log/exports?asked=yes", 303)
         return exports.answer(files[-1], form)
 
-    return base.act(
+    return acting.act(
         work,
         before=write,
         done=done,
@@ -121,7 +121,7 @@ def _export_page(given: Mapping[str, str], wrong: Mapping[str, str]) -> str:
         ],
         form={name: given[name] for name in (*FILTERS, "format", "when") if given.get(name)},
         errors=wrong,
-        code_needed=base.code_needed(),
+        code_needed=acting.code_needed(),
         vkey=Signer(guard.database().settings).key,
         checkpoints=[
             {

@@ -12,7 +12,7 @@ from govern import clock, errors, permissions
 from govern.access import clients, entitlements, evaluation, exposure
 from govern.audit import reading
 from govern.web import guard, problems
-from govern.web.pages import base
+from govern.web.pages import base, times
 from govern.web.pages.auditor.filters import blueprint, instant
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
         "asked": True,
         "question": _(
             "Who could look at %(target)s at %(at)s UTC",
-            target=f"{kind}:{code}", at=base.exact(asked),
+            target=f"{kind}:{code}", at=times.exact(asked),
         ),
         "log": place.code,
         "as_of": size,
