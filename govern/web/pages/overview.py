@@ -10,7 +10,15 @@ from flask_babel import format_decimal, ngettext
 from flask_babel import gettext as _
 
 from govern import clock, errors
-from govern.access import asking, entitlements, needing, overview, requests, suspensions
+from govern.access import (
+    asking,
+    awaiting,
+    entitlements,
+    needing,
+    overview,
+    requests,
+    suspensions,
+)
 from govern.access.needing import Need, What
 from govern.access.requests import RequestKind
 from govern.audit import reading
@@ -41,7 +49,7 @@ def page() -> str:
         shown = standings[: overview.SUSPENSIONS_SHOWN]
         told = suspensions.reading.glance(session, shown, most=overview.HELD_COUNTED, by=by)
         lines = overview.tree(session, standings, by=by)
-        waiting = overview.waiting(session, standings, by=by)
+        waiting = awaiting.waiting(session, standings, by=by)
         lost = {What.MAIL: mail.lost()} if base.may("subject:read", None) else {}
         news = overview.news(session, also=lost, by=by)
         silent = mail.trouble(session)
@@ -138,7 +146,7 @@ def _need(one: Need) -> SimpleNamespace:
     return SimpleNamespace(text=words_, url=url)
 
 
-def _waiting(item: overview.Waiting) -> SimpleNamespace:
+def _waiting(item: awaiting.Waiting) -> SimpleNamespace:
     row = item.request
     return SimpleNamespace(
         id=row.id,
@@ -164,7 +172,7 @@ def listing() -> ResponseReturnValue:
     by = guard.principal()
     with guard.database().reading() as session:
         standings = suspensions.reading.open_ones(session, by=by)
-        waiting = overview.waiting(session, standings, by=by)
+        waiting = awaiting.waiting(session, standings, by=by)
     base.know_calling(item.may_approve for item in waiting)
     return render_template(
         "admin/requests.html",
@@ -230,7 +238,7 @@ def _subject_url(row: Request) -> str:
 def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
     by = guard.principal()
     with guard.database().reading() as session:
-        item, standing = overview.explained(session, request_id, by=by)
+        item, standing = awaiting.explained(session, request_id, by=by)
         row = item.request
         reason = requests.reason_of(session, row)
         compared = _difference(session, row, standing, by=by)
@@ -283,7 +291,7 @@ def _difference(
     return difference_context(session, standing, supposing, groups_url=url, by=by)
 
 
-def _access(session: OrmSession, item: overview.Waiting) -> SimpleNamespace:
+def _access(session: OrmSession, item: awaiting.Waiting) -> SimpleNamespace:
     """What access that is asked for would allow, who approved it, and what it takes yet."""
     row = item.request
     means = entitlements.meanings(session).get(row.details["entitlement"], ("", ()))
@@ -317,7 +325,7 @@ def _at(instant: str | None) -> str:
     return f"{times.exact(clock.parse(instant, field='until'))} UTC" if instant else ""
 
 
-def _facts(item: overview.Waiting) -> list[tuple[str, str]]:
+def _facts(item: awaiting.Waiting) -> list[tuple[str, str]]:
     row, names = item.request, item.names
     if row.kind == RequestKind.GRANT:
         return [

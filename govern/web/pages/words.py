@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.access import overview
+    from govern.access import awaiting, overview
     from govern.access.requests import Request
     from govern.access.suspensions import ScheduledResume
 
@@ -114,7 +114,7 @@ def asked(request: Request, about: str) -> str:
     return str(_("A request"))
 
 
-def request(waiting: overview.Waiting) -> str:
+def request(waiting: awaiting.Waiting) -> str:
     """A request in words, with the names of all it speaks of."""
     row, names = waiting.request, waiting.names
     person = names.get(row.subject_id or "", "")
