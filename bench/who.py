@@ -88,7 +88,8 @@ def _measured(kind: str, database: Database) -> Iterator[Figure]:
             own = select(Grant.id, Grant.starts_at, Grant.ends_at).where(column == row.id)
             workers.look()
             first()  # as of a server that was asked before
-            number, floor = count(), _taken(workers, lambda: session.execute(own).all())[0]  # noqa: B023 - at once
+            number = count()
+            floors = _taken(workers, lambda: session.execute(own).all())  # noqa: B023 - at once
             asked = {
                 "first page of": _taken(workers, first),
                 "how many of": _taken(workers, count),
@@ -96,7 +97,7 @@ def _measured(kind: str, database: Database) -> Iterator[Figure]:
                 "CSV of": _taken(workers, lambda: sum(map(len, exposure.sheet.rows(every())))),  # noqa: B023 - at once
             }
         for part, seconds in asked.items():
-            for word, value in zip(("", ", processor"), seconds, strict=True):
+            for word, value, floor in zip(("", ", processor"), seconds, floors, strict=True):
                 yield Figure(
                     bench="who", name=f"{part} {name}{word}", database=kind, value=value, unit="s",
                     floor=floor, n=number,

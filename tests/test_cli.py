@@ -26,6 +26,7 @@ from govern import cli, clock, errors
 from govern.access import suspensions
 from govern.access.suspensions import particulars
 from govern.audit import EventType, exporting, sealing
+from govern.audit.decisions import Access
 from govern.audit.log import Checkpoint, Entry, Log
 from govern.cli import access, docs, followers
 from govern.identity import activation, integrations, sessions
@@ -602,6 +603,9 @@ def test_who_streams_every_page_as_one_document(
     assert {line["subject"] for line in done.json["who"]} == {each.external_id for each in people}
     assert done.json["grants"] == 5
     assert len(run("who", f"project:{project.code}").out.splitlines()) == 5
+    with world.store.access_reading() as session:  # so that client's evidence tells of it
+        asked_of = select(Access.client_id).where(Access.action == "who")
+        assert set(session.execute(asked_of).scalars()) == {project.client_id}
 
     with clock.at(clock.utcnow() + timedelta(seconds=1)):
         world.suspend(f"project:{project.code}")

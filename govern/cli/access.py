@@ -195,6 +195,7 @@ def who(
         raise click.UsageError("--at is one instant, --from and --to are a range: say one of them.")
     with desk.database.reading() as session:
         head: dict[str, Any] = {"resource": f"{kind}:{code}", "action": action}
+        client = exposure.placed(session, kind, code, by=desk.by).client
         if begin is None:
             head |= {"at": _text(at)}
             pages = _pages(partial(
@@ -214,14 +215,14 @@ def who(
             total = exposure.count(
                 session, kind, code, begin=begin, end=end, action=action, by=desk.by
             )
-            reading.note(desk.database, "who", detail={"kind": kind, "count": True} | {
-                name: head[name] for name in ("from", "to")
+            reading.note(desk.database, "who", client=client, detail={
+                "kind": kind, "count": True, "from": head["from"], "to": head["to"],
             }, by=desk.by)  # fmt: skip
             desk.tell(head | {"grants": total}, number(total, "grant"))
             return
         first = next(found, None)  # what may not be asked is refused before it is noted
         noted = {name: value for name, value in head.items() if name in {"at", "from", "to"}}
-        reading.note(desk.database, "who", detail=noted | {"kind": kind}, by=desk.by)
+        reading.note(desk.database, "who", client=client, detail=noted | {"kind": kind}, by=desk.by)
         every = () if first is None else chain([first], found)
         if as_csv:
             sys.stdout.writelines(exposure.sheet.rows([every]))

@@ -127,6 +127,7 @@ def _asked(
         )
         reading.note(
             guard.database(), "timeline", subject=person.id if person else None,
+            client=found.place.client or None,
             detail={"kind": kind, "from": clock.text(found.begin), "to": clock.text(found.end)},
             by=by,
         )  # fmt: skip
