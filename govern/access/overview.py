@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, literal, or_, select, text
+from sqlalchemy import and_, case, exists, func, literal, or_, select, text
 
 from govern import permissions
 from govern.access import demands, grants, needing, places, questions
@@ -45,6 +45,8 @@ DEMANDS_SHOWN = 5
 EVENTS_SHOWN = 12
 # Grants that are grouped and counted for one look; of more, a project's own page tells.
 GRANTS_COUNTED = 20_000
+# People of a firm that are counted where firms are listed.
+PEOPLE_COUNTED = 500
 # Grants of one suspension whose people are counted for the list of the open ones.
 HELD_COUNTED = 2_000
 # How far back in a log the last acts are looked for: first a glance, then past a long pause's
@@ -163,18 +165,22 @@ def _project_line(standings: list[Standing], client: Client, project: Project) -
 
 def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
     """Grants and people, in force or held, for each client or project."""
-    query = (
-        grants.facts(
-            column.label("id"),
-            func.count(Grant.id).label("grants"),
-            func.count(Grant.subject_id.distinct()).label("people"),
-        )
-        .where(_few(clients), grants.all_of(grants.standing()))
-        .group_by(column)
+    standing = grants.facts(column.label("id"), Grant.subject_id.label("subject_id")).where(
+        grants.all_of(grants.standing())
     )
     if clients is not None:
-        query = query.where(Grant.client_id.in_(clients))
-    return query.subquery()
+        standing = standing.where(Grant.client_id.in_(clients))
+    # By a limit, for SQLite would read them all and ask of each whether they are few.
+    each = standing.limit(case((_few(clients), GRANTS_COUNTED), else_=0)).subquery()
+    return (
+        select(
+            each.c.id,
+            func.count().label("grants"),
+            func.count(each.c.subject_id.distinct()).label("people"),
+        )
+        .group_by(each.c.id)
+        .subquery()
+    )
 
 
 def _few(clients: frozenset[str] | None) -> Any:
@@ -206,15 +212,25 @@ def add_datasets(session: OrmSession, lines: list[ClientLine], standings: list[S
 
 
 def organisations(session: OrmSession, *, by: Principal) -> list[tuple[str, int]]:
-    """Firms with how many people belong to each; none for who is admitted to some clients alone."""
+    """Firms with how many people belong to each; none for who is admitted to some clients alone.
+
+    No more people of each are counted than one over `PEOPLE_COUNTED`.
+    """
     if permissions.scope(by, "suspension:open") is not None:
         return []
+    theirs = (
+        select(Membership.id)
+        .where(Membership.organisation_id == Organisation.id, Membership.ended_at.is_(None))
+        .limit(PEOPLE_COUNTED + 1)
+        .correlate(Organisation)
+        .subquery()
+    )
+    number = select(func.count()).select_from(theirs).scalar_subquery()
+    anybody = exists().where(
+        Membership.organisation_id == Organisation.id, Membership.ended_at.is_(None)
+    )
     rows = session.execute(
-        select(Organisation.name, func.count(Membership.id))
-        .join(Membership, Membership.organisation_id == Organisation.id)
-        .where(Membership.ended_at.is_(None))
-        .group_by(Organisation.name)
-        .order_by(Organisation.name)
+        select(Organisation.name, number).where(anybody).order_by(Organisation.name)
     )
     return [(name, number) for name, number in rows]
 

@@ -14,7 +14,7 @@ from govern.access import asking, entitlements, questions, suspensions
 from govern.access.clients import Client, Project
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Suspension
-from govern.access.suspensions import notices
+from govern.access.suspensions import keeping, notices
 from govern.audit.signer import Signer
 from govern.identity import subjects
 from govern.identity.subjects import Subject
@@ -190,7 +190,8 @@ def addresses(app: Flask, things: Things) -> Iterator[Page]:
 
 
 def costs(seat: Visitor, page: Page) -> list[str]:
-    """The statements of a page; none where it is no page, or not theirs."""
+    """The statements of a page that nobody looked at before; none where it is not theirs."""
+    keeping._kept.clear()
     with counted() as sent:
         answer = seat.client.get(page.path)
     assert answer.status_code < 500, page

@@ -29,8 +29,9 @@ from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect, Mode
 from govern.access.requests import RequestItem
 from govern.access.suspension_tables import Scope, Suspension, SuspensionMode, SuspensionTarget
+from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.previewing import chain
-from govern.access.suspensions.targets import within
+from govern.access.suspensions.targets import covered, within
 from govern.audit import EventType
 from govern.audit.log import HOUSE, Entry, positions
 from govern.clock import Utc
@@ -215,6 +216,8 @@ def returning_digest(session: OrmSession, suspension: Suspension, how: Way | Non
     """
     supposing = Supposing(suspension=suspension.id)
     query = back(supposing, how or way(session, supposing)).with_only_columns(Grant.id)
+    # Told once more by name: else SQLite would walk every grant that there is, in their order.
+    query = query.where(covered(targets_of(session, suspension.id)))
     ordered = query.order_by(Grant.id).execution_options(yield_per=5000)
     digest = ""
     for grant_id in _run(session, ordered, supposing).scalars():
@@ -248,7 +251,7 @@ def _unlisted(supposing: Supposing, now: Way, then: Way) -> Select[str]:
 # --- under the locks ---------------------------------------------------------------------------
 
 # What can change nobody's return, however often it is recorded.
-_INDIFFERENT = frozenset(
+INDIFFERENT = frozenset(
     {
         *(kind for kind in EventType if kind.partition(".")[0] in {
             "integration", "key", "role", "activation", "password", "totp", "passkey",
@@ -322,7 +325,7 @@ def _stirred(session: OrmSession, log_id: str, since: int, over: ColumnElement[b
     """Whether a log holds, from a position on, what may change which grants `over` come back."""
     newer = and_(Entry.log_id == log_id, Entry.seq >= since)
     kinds = set(session.execute(select(Entry.type).where(newer).distinct()).scalars())
-    if not kinds <= _INDIFFERENT | _OF_ONE:
+    if not kinds <= INDIFFERENT | _OF_ONE:
         return True
     named = select(Entry.subject_id).where(newer, Entry.type.in_(sorted(_OF_ONE)))
     theirs = select(Grant.id).where(Grant.subject_id.in_(named), over).limit(1)

@@ -33,11 +33,14 @@ from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect
 from govern.access.requests import RequestItem
+from govern.access.suspension_tables import Scope
 from govern.access.suspensions import reading
-from govern.access.suspensions.admission import Way, back, goes, way
+from govern.access.suspensions.admission import Way, back, goes, returning_digest, way
+from govern.access.suspensions.keeping import kept
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
 from govern.clock import Utc
+from govern.db import listed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -96,7 +99,27 @@ def counts(
 
     `how` is the act's `way`, where the caller has asked for it already.
     """
-    how = how or way(session, supposing)
+    by_way = how or way(session, supposing)
+    if standing is None or not _is_lift(standing, supposing):
+        return _counted(session, standing, supposing, by_way)
+    return kept(
+        session, standing, ("counts", by_way),
+        lambda: _counted(session, standing, supposing, by_way),
+    )  # fmt: skip
+
+
+def digest(session: OrmSession, standing: Standing, how: Way | None = None) -> str:
+    """The digest of what a lift would bring back now: see `admission.returning_digest`."""
+    by_way = how or way(session, Supposing(suspension=standing.suspension.id))
+    return kept(
+        session, standing, ("digest", by_way),
+        lambda: returning_digest(session, standing.suspension, by_way),
+    )  # fmt: skip
+
+
+def _counted(
+    session: OrmSession, standing: Standing | None, supposing: Supposing, how: Way
+) -> Counts:
     outlined, values = _bound(standing, supposing)
     interest = _of_interest(standing, outlined)
     returns = back(outlined, how).where(interest).subquery()
@@ -150,12 +173,24 @@ def page(
         first = returns.order_by(Grant.id).limit(limit + 1).subquery()
         query = query.join(first, first.c.id == Grant.id)
     else:
-        query = query.where(
+        stays = grants.facts(Grant.id).where(
             _of_interest(standing, outlined),
             _stays(outlined, how),
             _touched(standing, outlined),
             _group(outlined, how) == literal(group),
         )
+        stays = stays.where(Grant.id > after).order_by(Grant.id).limit(limit + 1)
+
+        def find() -> list[str]:
+            return list(session.execute(stays, values).scalars())
+
+        if after or standing is None or not _is_lift(standing, supposing):
+            ids = find()
+        else:  # the first ones may be far apart, and are looked at most
+            ids = kept(session, standing, ("first", group, limit, how), find)
+        if not ids:
+            return [], None, {}
+        query = query.where(Grant.id.in_(select(listed(session, ids).c.value)))
     query = (
         query.join(Entitlement, Entitlement.id == Grant.entitlement_id)
         .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
@@ -176,6 +211,10 @@ def page(
     return lines, lines[-1].grant_id if len(rows) > limit else None, holders
 
 
+def _is_lift(standing: Standing, supposing: Supposing) -> bool:
+    return supposing == Supposing(suspension=standing.suspension.id)
+
+
 def _bound(standing: Standing | None, supposing: Supposing) -> tuple[Supposing, dict[str, Any]]:
     """The act in outline, of which clauses are kept, and what to bind when they are asked."""
     outlined, values = supposing.outline()
@@ -190,7 +229,10 @@ def _of_interest(standing: Standing | None, supposing: Supposing) -> ColumnEleme
     if standing is None:
         return Grant.subject_id == supposing.moved
     parts = [part.target for part in standing.parts]
-    return or_(covered(parts), covered(parts, _OPENING))
+    now = covered(parts)
+    # Only a firm covers others than then; told once, a client's grants come in the order of a page.
+    then = [part for part in parts if part.kind is Scope.ORGANISATION]
+    return or_(now, covered(then, _OPENING)) if then else now
 
 
 @lru_cache(maxsize=64)

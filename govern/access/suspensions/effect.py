@@ -109,7 +109,7 @@ def _answer(answer: Answer | None) -> dict[str, Any] | None:
 def time_to_effect(session: Session, suspension_id: str, *, by: Principal) -> TimeToEffect:
     """Measure one suspension, as far as the caller may see it; `Unknown` where they may not."""
     found = reading.find(session, suspension_id, by=by)
-    reading.measure(session, [found.standing], by=by)
+    reading.measure(session, [found.standing], people=False, by=by)
     return TimeToEffect(
         found=found,
         effect=effect(session, found),

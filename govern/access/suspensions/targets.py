@@ -108,6 +108,7 @@ def under(kind: Scope) -> Any:
 def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnElement[bool]:
     """Which grants some targets cover; a firm covers those who belong to it at the moment."""
     tests: list[ColumnElement[bool]] = []
+    alike: dict[Scope, list[str]] = {}
     for item in targets:
         if item.kind is Scope.ORGANISATION:
             tests.append(
@@ -122,7 +123,12 @@ def covered(targets: Iterable[Target], moment: Moment = grants.NOW) -> ColumnEle
         elif item.kind is Scope.PEOPLE:
             tests.append(listed_in(item.id, Grant.subject_id))
         else:
-            tests.append(_COLUMNS[item.kind] == item.id)
+            alike.setdefault(item.kind, []).append(item.id)
+    # One alone by itself: its grants then come in the order of an index.
+    tests += [
+        _COLUMNS[kind].in_(ids) if len(ids) > 1 else _COLUMNS[kind] == ids[0]
+        for kind, ids in alike.items()
+    ]
     return or_(false(), *tests)
 
 

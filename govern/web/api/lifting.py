@@ -107,7 +107,6 @@ class Narrowing(Targets):
 def difference(session: OrmSession, suspension: str, *, by: Principal) -> Difference:
     """The difference that a lift would make now, counted."""
     found = suspensions.reading.find(session, suspension, by=by)
-    row = found.standing.suspension
     counts = suspensions.difference.counts(
         session, found.standing, Supposing(suspension=suspension)
     )
@@ -115,7 +114,7 @@ def difference(session: OrmSession, suspension: str, *, by: Principal) -> Differ
         returns=counts.returns, returns_people=counts.returns_people, expired=counts.expired,
         revoked=counts.revoked, offboarded=counts.offboarded,
         held_elsewhere=counts.held_elsewhere,
-        digest=suspensions.returning_digest(session, row) if found.whole else None,
+        digest=suspensions.difference.digest(session, found.standing) if found.whole else None,
     )  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def _returning(
     supposing = Supposing(suspension=standing.suspension.id)
     how = suspensions.way(session, supposing)
     shown = difference_context(session, standing, supposing, how, groups_url=groups_url, by=by)
-    return shown | {"digest": suspensions.returning_digest(session, standing.suspension, how)}
+    return shown | {"digest": suspensions.difference.digest(session, standing, how)}
 
 
 def difference_context(

@@ -146,7 +146,13 @@ def _scope_page(wrong: Mapping[str, str], *, typed: str = "", nobodys: int = 0) 
         nobodys=nobodys,
         clients=lines,
         organisations=[
-            SimpleNamespace(code=name, name=name, people=people) for name, people in firms
+            SimpleNamespace(
+                code=name,
+                name=name,
+                people=min(people, overview.PEOPLE_COUNTED),
+                more=people > overview.PEOPLE_COUNTED,
+            )
+            for name, people in firms
         ],
         errors=wrong,
     )

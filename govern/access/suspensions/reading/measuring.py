@@ -18,6 +18,7 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.access.suspensions import touching
+from govern.access.suspensions.keeping import kept
 from govern.access.suspensions.notices import version
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.reading.standings import Progress, Standing, may_see
@@ -42,20 +43,17 @@ def measure(
 ) -> None:
     """Fill in how many people each suspension holds now, and how far its latest act is recorded.
 
-    None are counted unless `people`. Two statements for all. What is left of an unfinished record
-    is counted, not guessed; where it is long, by who writes it.
+    None are counted unless `people`. What is left of an unfinished record is counted, not guessed;
+    where it is long, by who writes it.
     """
     if not standings:
         return
     clients = may_see(by)
     tasks = _tasks(session, standings, clients)
-    questions = [
-        _held_people(standing, clients) for standing in standings if people and standing.is_open
-    ]
-    questions += _remaining(tasks)
-    counted = _counted(session, questions)
+    counted = _counted(session, _remaining(tasks))
     for standing in standings:
-        standing.people = counted.get(standing.suspension.id, 0)
+        if people and standing.is_open:
+            standing.people = _held_people(session, standing, clients)
         _fill(standing, tasks.get(standing.suspension.id, []), counted)
 
 
@@ -179,19 +177,19 @@ def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
     return digest_of({task.log_id: task.digest for task in opening if task.written})
 
 
-def _held_people(standing: Standing, clients: frozenset[str] | None) -> Any:
+def _held_people(session: OrmSession, standing: Standing, clients: frozenset[str] | None) -> int:
     """How many people a suspension holds."""
     parts = [part.target for part in standing.parts if part.ended_at is None]
-    held = grants.facts(
-        literal(standing.suspension.id), func.count(Grant.subject_id.distinct())
-    ).where(
+    held = grants.facts(func.count(Grant.subject_id.distinct())).where(
         covered(parts),
         grants.all_of(grants.standing()),
         grants.unreleased(standing.suspension.id, grants.NOW),
     )
     if clients is not None:
         held = held.where(Grant.client_id.in_(clients))
-    return held
+    return kept(
+        session, standing, ("people", clients), lambda: int(session.execute(held).scalar_one())
+    )
 
 
 def _first_held(suspension_id: Any, clients: frozenset[str] | None, most: int) -> Any:

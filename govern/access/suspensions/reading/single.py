@@ -90,10 +90,13 @@ def detail(
     """Everything about one suspension, with one page of the grants that its opening touched."""
     found = progress(session, suspension_id, by=by)
     rows, next_after = held(session, found.standing, after=after, limit=limit, by=by)
+    let_out, events = together(
+        session, releases_of(suspension_id, by=by), _events(suspension_id, by=by)
+    )
     return Detail(
         **vars(found),
-        releases=releases(session, suspension_id, by=by),
-        events=_events(session, suspension_id, by=by),
+        releases=let_out,
+        events=events,
         held=rows,
         next_after=next_after,
     )
@@ -142,12 +145,12 @@ def releases_of(suspension_id: str, *, by: Principal) -> Inquiry[list[Released]]
     return Inquiry(query, told)
 
 
-def _events(session: OrmSession, suspension_id: str, *, by: Principal) -> list[Happened]:
+def _events(suspension_id: str, *, by: Principal) -> Inquiry[list[Happened]]:
     """Acts on a suspension, each once though it has an entry in every log concerned."""
     clients = may_see(by)
     name = func.coalesce(Subject.full_name, Entry.actor)
     query = (
-        select(Entry.at, Entry.type, name)
+        select(Entry.at, Entry.type, name.label("who"))
         .outerjoin(Subject, Subject.id == Entry.actor)
         .where(Entry.suspension_id == suspension_id, text(ACTS))
         .group_by(Entry.at, Entry.type, name)
@@ -156,10 +159,14 @@ def _events(session: OrmSession, suspension_id: str, *, by: Principal) -> list[H
     )
     if clients is not None:
         query = query.where(Entry.log_id.in_(clients))
-    return [
-        Happened(at=at, type=EventType(type_), by="" if who == "system" else who)
-        for at, type_, who in session.execute(query)
-    ]
+
+    def told(rows: list[tuple[Any, ...]]) -> list[Happened]:
+        return [
+            Happened(at=at, type=EventType(type_), by="" if who == "system" else who)
+            for at, type_, who in sorted(rows, reverse=True)
+        ]
+
+    return Inquiry(query, told)
 
 
 def held(
