@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import accumulate, repeat
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import TIMESTAMP, BigInteger, bindparam, func, literal_column, select
@@ -173,7 +174,8 @@ def text(when: datetime) -> str:
 
 def ticks(first: datetime, count: int) -> tuple[list[datetime], list[str]]:
     """So many instants a tick apart, one at least, and their texts."""
-    instants = [first + n * TICK for n in range(count)]
+    later: Iterator[Any] = accumulate(repeat(TICK, count - 1), initial=first)
+    instants: list[datetime] = list(later)
     micro, prefix = first.microsecond, text(first)[:-7]
     if not text(instants[-1]).startswith(prefix):  # a second passes among them
         return instants, [text(at) for at in instants]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # Seconds that a server process has for the answers under way.
 _GRACE = 10
 # Seconds that a thread may keep the interpreter when another wants it. A decision asks for it some
-# ten times: at Python's own 0.005 it would wait for a page that is drawn beside it each time.
+# ten times: at Python's own 0.005 it would wait for a page that is drawn beside it each time, as a
+# pause's entries would for those that are found meanwhile.
 _TURN = 0.0005
 # Questions that wait together are answered together, so more threads than cores make less work.
 _THREADS = 16
@@ -78,18 +79,18 @@ def load(target: str) -> Callable[..., object]:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Callable[..., object] = pkgutil.resolve_name(target)()
-    sys.setswitchinterval(_TURN)
     passwords.hash_apart()
     settle()
     return application
 
 
 def settle() -> None:
-    """Look for lost objects seldom from now on, and not among those that there are by now.
+    """Let threads have their turn soon, and look for lost objects seldom and among new ones alone.
 
-    These last as long as the process, and little of what an answer or an entry leaves is a cycle:
-    to look for lost ones at Python's own pace would cost more than it finds.
+    Those that there are by now last as long as the process, and little of what an answer or an
+    entry leaves is a cycle: to look at Python's own pace would cost more than it finds.
     """
+    sys.setswitchinterval(_TURN)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Seconds for which a chunk is to hold its log's head, or SQLite's one writer; and how many times
 # less or more than the first it may be for that.
-_HELD, _LESS, _MORE = 0.04, 8, 2
+_HELD, _LESS, _MORE = 0.045, 8, 2
 # While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
 # of so many times its own duration. On SQLite others look once a millisecond if they may write.
 _LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
@@ -36,15 +36,20 @@ class Pace:
         self._full = self._first
         self._busy, self._looked = False, -_LOOK_EVERY
 
+    def fitting(self, size: int) -> int:
+        """So many at once, or fewer while others ask."""
+        now = time.perf_counter()
+        if now - self._looked >= _LOOK_EVERY:
+            self._busy, self._looked = _others_ask(self._database), now
+        return max(1, size // _SMALLER) if self._busy else size
+
     def kept(self, write: Callable[[int], tuple[int, bool]]) -> tuple[int, bool]:
         """Let it write at most so many and tell how many it did, and whether more are left."""
+        size, busy = self.fitting(self._full), self._busy
         began = time.perf_counter()
-        if began - self._looked >= _LOOK_EVERY:
-            self._busy, self._looked = _others_ask(self._database), began
-            began = time.perf_counter()
-        written, more = write(max(1, self._full // _SMALLER) if self._busy else self._full)
+        written, more = write(size)
         took = time.perf_counter() - began
-        if self._busy:
+        if busy:
             time.sleep(_REST * took)
             return written, more
         if more:

@@ -7,6 +7,7 @@ doubles nothing, and no transaction holds a log's head for long.
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from govern import clock
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions.pacing import Pace
 from govern.access.suspensions.previewing import digest_of
-from govern.access.suspensions.touching import Ahead, look_ahead, remaining
+from govern.access.suspensions.touching import MOST, Ahead, look_ahead, remaining
 from govern.audit import EventType
 from govern.audit.record import Line, append_alike, append_many
 from govern.principal import SYSTEM
@@ -83,11 +84,12 @@ def _written(
 ) -> Iterator[int]:
     """Write a task's entries, chunk by chunk, and tell of each how many it has."""
     began, counting = time.monotonic(), None
-    ahead = _look(database, task_id)
+    ahead = _look(database, task_id, pace.fitting(MOST))
     while ahead is not None:
         following = None
         if ahead.opened is None:
-            following = meanwhile.submit(_look, database, task_id, after=ahead)
+            most = pace.fitting(MOST)
+            following = meanwhile.submit(_look, database, task_id, most, after=ahead)
             if counting is None and time.monotonic() - began >= LONG:
                 counting = meanwhile.submit(_count, database, task_id)
         more = True
@@ -112,11 +114,17 @@ def _oldest(database: Database, suspension: str | None, but: Collection[str] = (
         return found
 
 
-def _look(database: Database, task_id: str, *, after: Ahead | None = None) -> Ahead | None:
+def _look(
+    database: Database, task_id: str, most: int, *, after: Ahead | None = None
+) -> Ahead | None:
     """The next grants of a task, or those after others; None when all is written."""
     with database.reading() as session:
         task = session.get_one(Particulars, task_id)
-        return None if task.finished_at is not None else look_ahead(session, task, after=after)
+        return (
+            None
+            if task.finished_at is not None
+            else look_ahead(session, task, after=after, most=most)
+        )
 
 
 def _count(database: Database, task_id: str) -> None:
@@ -141,7 +149,7 @@ def rehearse(session: Session, suspension: str) -> tuple[int, float]:
     if task_id is None:
         return 0, 0.0
     began = time.perf_counter()
-    most = None if session.database.is_postgresql else REHEARSED
+    most = MOST if session.database.is_postgresql else REHEARSED
     task = session.get_one(Particulars, task_id)
     ahead = replace(look_ahead(session, task, most=most), opened=None)
     found = time.perf_counter()
@@ -167,7 +175,7 @@ def _chunk(session: Session, ahead: Ahead, size: int) -> tuple[int, bool]:
     if task.finished_at is not None:
         return 0, False
     begin = bisect_right(ahead.ids, task.cursor)
-    end = min(begin + size, len(ahead.ids))
+    end = begin + _share(len(ahead.ids) - begin, size)
     if begin < end:
         append_alike(session, task.log_id, ahead.alike[begin:end])
         task.digest = ahead.digests[end]
@@ -178,6 +186,11 @@ def _chunk(session: Session, ahead: Ahead, size: int) -> tuple[int, bool]:
         _finish(session, task, ahead.opened)
     session.flush()
     return end - begin, more
+
+
+def _share(left: int, size: int) -> int:
+    """About so many of those that are left, so that no last few cost a transaction of their own."""
+    return math.ceil(left / max(1, math.ceil(left / size - 0.25)))
 
 
 @cache

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
     from govern.access.grants import SomeId
 
-# Grants found by one statement: few at first, so that writing begins soon; then many, for to plan
-# such a statement takes as long as to find some.
-FIRST, _MOST = 2500, 10_000
+# Grants found by one statement: few at first, so that writing begins soon; then ever more, for it
+# takes a while to plan.
+FIRST, MOST = 2500, 10_000
 # Rows read in one go.
 _PART = 1000
 
@@ -80,15 +80,15 @@ class Ahead:
 
 
 def look_ahead(
-    session: OrmSession, task: Particulars, *, after: Ahead | None = None, most: int | None = None
+    session: OrmSession, task: Particulars, *, after: Ahead | None = None, most: int = MOST
 ) -> Ahead:
-    """The next grants that a task has to write, few at first, or those after others."""
+    """At most so many of the next grants that a task has to write, or of those after others."""
     if after is None:
-        count = FIRST if most is None else most
+        count = min(most, FIRST)
         wanted, last, digest = _next(task.event, _kinds(session, task)), task.cursor, task.digest
     else:
         wanted, last, digest = after.next, after.ids[-1], after.digests[-1]
-        count = min(_MOST, 2 * len(after.ids))
+        count = min(most, 2 * len(after.ids))
     # By the connection: what the ORM does with each row would cost as much as to find it.
     result = session.connection().execute(
         wanted,
