@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Index, Integer, func, select
+from sqlalchemy import BigInteger, Index, Integer, bindparam, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -29,6 +30,7 @@ from govern.db import Base, Code, Id, Inquiry, new_id, text_column, together
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.config import Settings
@@ -178,11 +180,17 @@ def news(session: OrmSession, *, by: Principal) -> bool:
 
 def unfetched(*, by: Principal) -> Inquiry[bool]:
     """The same, to be asked along with others."""
+    return Inquiry(_unfetched(), bool, {"whose_export": by.id})
+
+
+@cache
+def _unfetched() -> Select[str]:
+    """Built once, since every page asks it."""
     query = select(LogExport.id).where(
-        LogExport.asked_by == by.id, LogExport.state == State.READY,
+        LogExport.asked_by == bindparam("whose_export"), LogExport.state == State.READY,
         LogExport.fetched_at.is_(None), LogExport.expires_at > clock.instant(),
     )  # fmt: skip
-    return Inquiry(query.limit(1), bool)
+    return query.limit(1)
 
 
 def take(session: Session, export_id: str, *, by: Principal) -> tuple[LogExport, Path]:

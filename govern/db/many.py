@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from psycopg.types.string import BytesBinaryDumper
@@ -26,9 +26,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from govern.clock import Utc, micros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, FromClause, SelectBase, Table
+    from sqlalchemy import CompoundSelect, Connection, FromClause, SelectBase, Table
     from sqlalchemy.orm import DeclarativeBase
     from sqlalchemy.orm import Session as OrmSession
 
@@ -127,16 +127,32 @@ def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
 class Inquiry(Generic[T]):
     """Something to ask along with others: what to select, and what its rows tell.
 
-    The rows are tuples of plain columns, and come in no order.
+    The rows are tuples of plain columns, and come in no order. `given` are the values of the
+    query's parameters, where it is built once for all who ask it; no others asked with it may have
+    parameters of these names.
     """
 
     query: SelectBase
     read: Callable[[list[tuple[Any, ...]]], T]
+    given: Mapping[str, Any] | None = None
 
 
 def together(session: OrmSession, *inquiries: Inquiry[Any]) -> list[Any]:
     """What some inquiries find, asked in one statement."""
-    parts = [each.query.subquery() for each in inquiries]
+    queries = [each.query for each in inquiries]
+    lasting = all(each.given is not None for each in inquiries)
+    joined, widths = (_joined_once if lasting else _joined)(*queries)
+    given = {name: value for each in inquiries for name, value in (each.given or {}).items()}
+    found: list[list[tuple[Any, ...]]] = [[] for _ in inquiries]
+    for place, *values in session.execute(joined, given):
+        begin = sum(widths[:place])
+        found[place].append(tuple(values[begin : begin + widths[place]]))
+    return [each.read(rows) for each, rows in zip(inquiries, found, strict=True)]
+
+
+def _joined(*queries: SelectBase) -> tuple[CompoundSelect[Any], list[int]]:
+    """One statement of several, whose rows begin with the place of theirs; how wide each is."""
+    parts = [query.subquery() for query in queries]
     arms = []
     for place, part in enumerate(parts):
         # Each has columns of its own, which are empty in the rows of the others.
@@ -147,12 +163,10 @@ def together(session: OrmSession, *inquiries: Inquiry[Any]) -> list[Any]:
         ]
         named = (column.label(f"c{number}") for number, column in enumerate(columns))
         arms.append(select(literal(place).label("place"), *named).select_from(part))
-    found: list[list[tuple[Any, ...]]] = [[] for _ in parts]
-    widths = [len(part.c) for part in parts]
-    for place, *values in session.execute(union_all(*arms)):
-        begin = sum(widths[:place])
-        found[place].append(tuple(values[begin : begin + widths[place]]))
-    return [each.read(rows) for each, rows in zip(inquiries, found, strict=True)]
+    return union_all(*arms), [len(part.c) for part in parts]
+
+
+_joined_once = cache(_joined)
 
 
 def _plain(kind: Any) -> Any:

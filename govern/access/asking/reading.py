@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import String, bindparam, func, or_, select
 
 from govern import clock, permissions
 from govern.access import entitlements
@@ -21,6 +22,7 @@ from govern.db import Inquiry, together
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.asking.approving import Approval, Given
@@ -185,19 +187,9 @@ def calls(*, by: Principal) -> Inquiry[int]:
     request is shown.
     """
     clients = permissions.scope(by, "request:approve")
-    mine = select(RequestApproval.id).where(
-        RequestApproval.request_id == Request.id, RequestApproval.approved_by == signature(by)
-    )
-    asked: Any = select(Request.project_id, Request.client_id, *policies.NEAREST)
-    query = policies.nearest(asked).where(
-        Request.ended_at.is_(None),
-        Request.asked_by != signature(by),
-        or_(Request.subject_id.is_(None), Request.subject_id != by.id),
-        ~mine.exists(),
-    )
-    if clients is not None:
-        query = query.where(Request.client_id.in_(clients))
-    query = query.order_by(Request.recorded_at).limit(COUNTED)
+    query = _calls(limited=clients is not None)
+    given = {"called": signature(by), "called_person": by.id}
+    within = {} if clients is None else {"called_within": list(clients)}
     names = [str(column.key) for column in query.selected_columns]
 
     def read(rows: list[tuple[Any, ...]]) -> int:
@@ -208,4 +200,23 @@ def calls(*, by: Principal) -> Inquiry[int]:
             for row in each
         )
 
-    return Inquiry(query, read)
+    return Inquiry(query, read, given | within)
+
+
+@cache
+def _calls(*, limited: bool) -> Select[Any]:
+    """Open requests of others that the caller has not approved; built once: every page asks it."""
+    me = bindparam("called", type_=String())
+    mine = select(RequestApproval.id).where(
+        RequestApproval.request_id == Request.id, RequestApproval.approved_by == me
+    )
+    asked: Any = select(Request.project_id, Request.client_id, *policies.NEAREST)
+    query = policies.nearest(asked).where(
+        Request.ended_at.is_(None),
+        Request.asked_by != me,
+        or_(Request.subject_id.is_(None), Request.subject_id != bindparam("called_person")),
+        ~mine.exists(),
+    )
+    if limited:
+        query = query.where(Request.client_id.in_(bindparam("called_within", expanding=True)))
+    return query.order_by(Request.recorded_at).limit(COUNTED)
