@@ -21,7 +21,7 @@ from govern import clock
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions.pacing import Pace
 from govern.access.suspensions.previewing import digest_of
-from govern.access.suspensions.touching import MOST, Ahead, look_ahead, remaining
+from govern.access.suspensions.touching import MOST, Ahead, count_next, look_ahead
 from govern.audit import EventType
 from govern.audit.record import Line, append_alike, append_many
 from govern.principal import SYSTEM
@@ -91,7 +91,7 @@ def _written(
             most = pace.fitting(MOST)
             following = meanwhile.submit(_look, database, task_id, most, after=ahead)
             if counting is None and time.monotonic() - began >= LONG:
-                counting = meanwhile.submit(_count, database, task_id)
+                counting = meanwhile.submit(_count, database, task_id, pace)
         more = True
         while more:
             written, more = pace.kept(partial(_committed, database, ahead))
@@ -127,13 +127,22 @@ def _look(
         )
 
 
-def _count(database: Database, task_id: str) -> None:
-    """Note how large a task's set is, so that who watches need not count it again and again."""
+def _count(database: Database, task_id: str, pace: Pace) -> None:
+    """Note how large a task's set is, so that who watches need not count it again and again.
+
+    Part by part with a rest after each, for in one go it would keep others waiting.
+    """
     with database.reading() as session:
         task = session.get_one(Particulars, task_id)
         if task.total is not None:
             return
-        total = task.written + session.execute(remaining(task)).one()[1]
+    total, last, more = task.written, task.cursor, 1
+    while more:
+        began = time.perf_counter()
+        with database.reading() as session:
+            more, last = count_next(session, task, last, pace.fitting(MOST))
+        total += more
+        time.sleep(time.perf_counter() - began)
     size = update(Particulars).where(Particulars.id == task_id).values(total=total)
     database.transaction(lambda session: session.execute(size))
 

@@ -107,6 +107,20 @@ def look_ahead(
     )
 
 
+def count_next(session: OrmSession, task: Particulars, last: str, most: int) -> tuple[int, str]:
+    """How many of at most so many grants are behind one of them, and the last of these."""
+    behind = _next(task.event, _kinds(session, task)).subquery()
+    row = (
+        session.connection()
+        .execute(
+            select(func.count(), func.max(behind.c.id)),
+            _bound(task) | {_CLIENT.key: task.log_id, _CURSOR.key: last, _COUNT.key: most},
+        )
+        .one()
+    )
+    return row[0], row[1] or last
+
+
 @dataclass(frozen=True)
 class _Kinds:
     """The kinds of scope that have to be looked at to find what an act touched.
