@@ -341,8 +341,13 @@ def change(
     for name, value in changed.items():
         setattr(subject, name, value)
 
-    def found_anew(session: OrmSession) -> None:
-        words.keep(session, subject.id, subject.full_name)
+    def still_theirs(session: OrmSession) -> None:
+        # Whoever was erased meanwhile must not be named anew.
+        left = select(Subject.ended_at).where(Subject.id == subject.id)
+        if session.execute(left).scalar_one() is not None:
+            raise errors.Stale("This person left just now.")
+        if "full_name" in changed:
+            words.keep(session, subject.id, subject.full_name)
 
     record(
         session,
@@ -354,7 +359,7 @@ def change(
         private=dict(changed),
         about=subject.id,
         covers=[subject],
-        recheck=found_anew if "full_name" in changed else None,
+        recheck=still_theirs,
     )
 
 

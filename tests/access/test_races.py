@@ -19,6 +19,7 @@ from govern.access.evaluation import Question
 from govern.access.grants import Grant
 from govern.access.modes import Mode
 from govern.audit.decisions import Access
+from govern.identity import subjects
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR, SECOND, World, roster_file, row, together
 
@@ -365,6 +366,28 @@ def test_a_grant_and_an_offboarding_at_once_leave_no_grant_open(world: World) ->
                 select(Grant.id).where(Grant.subject_id == subject.id, Grant.ended_at.is_(None))
             ).all()
         assert left == []
+
+
+def test_a_change_and_an_offboarding_at_once_change_nobody_who_has_left(world: World) -> None:
+    for number in range(3):
+        subject = world.subject()
+        changed, left = together(
+            world.store,
+            lambda s, u=subject, n=number: subjects.change(
+                s, s.get_one(Subject, u.id), full_name=f"Named Anew {n}", by=OPERATOR
+            ),
+            lambda s, u=subject: offboarding.offboard(
+                s, s.get_one(Subject, u.id), reason="left", by=OPERATOR
+            ),
+        )  # fmt: skip
+        only_domain_errors([changed])
+        assert not isinstance(left, Exception)
+        entries = [
+            entry["type"]
+            for entry in world.entries("house")
+            if entry["refs"].get("subject") == subject.id
+        ]
+        assert entries[-1] == "subject.offboarded"
 
 
 # --- a pause in the middle of an import --------------------------------------------------------

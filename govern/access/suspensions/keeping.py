@@ -95,8 +95,8 @@ def _standing(
     else:
         one = replace(one, sizes=sizes)
     memory[name] = one
-    if len(memory) > _MOST:
-        memory.pop(next(iter(memory)))
+    for old in list(memory)[:-_MOST]:  # of a copy, and once: other threads keep things too
+        memory.pop(old, None)
     return one
 
 
