@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
 # by who asks.
-_MOST_ROWS = 12_000
+_MOST_ROWS = 40_000
 # Things covered that rows are compared with, and how many of these are looked up one by one.
 _MOST_THINGS = 2_000
 _MOST_WAYS = 50
