@@ -42,10 +42,11 @@ _numbers = count()
 
 
 def stream(
-    connection: Connection, statement: Executable, *, size: int
+    connection: Connection, statement: Executable, *, size: int, first: int | None = None
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows of a statement as the driver gives them, `size` at a time, in constant memory.
+    """The rows of a statement as the driver gives them, in constant memory.
 
+    They come `size` at a time, or `first` and then ever more, so that the first of all come soon.
     Nothing is converted: what needs it is not to be asked for this way.
     """
     failure = connection.dialect.loaded_dbapi.Error
@@ -55,8 +56,10 @@ def stream(
     try:
         with closing(_cursor(driver, connection.dialect)) as cursor:
             cursor.execute(told, values)
-            while rows := cursor.fetchmany(size):
+            number = first or size
+            while rows := cursor.fetchmany(number):
                 yield rows
+                number = min(number * 4, size)
     except failure as error:
         raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
 

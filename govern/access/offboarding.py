@@ -22,6 +22,8 @@ from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -66,7 +68,7 @@ def offboard(
     record(
         session,
         EventType.SUBJECT_OFFBOARDED,
-        logs=sorted({HOUSE, *(grant.client_id for grant in held)}),
+        logs=sorted({HOUSE, *(grant.client_id for grant in held), *_governed(rows)}),
         by=by,
         refs={"subject": subject.id},
         data={"grants": len(held)},
@@ -76,6 +78,11 @@ def offboard(
         recheck=recheck,
     )
     return len(held)
+
+
+def _governed(rows: Iterable[object]) -> set[str]:
+    """The clients over which someone held a role that ends with them, grants or none."""
+    return {row.client_id for row in rows if isinstance(row, RoleAssignment) and row.client_id}
 
 
 def _held(session: OrmSession, subject: Subject) -> list[Grant]:

@@ -104,6 +104,7 @@ class EventType(StrEnum):
     QUESTION_ANSWERED = "question.answered"
 
     ROSTER_IMPORTED = "roster.imported"
+    HOUSE_TOLD = "house.told"
 
     WITNESS_ADDED = "witness.added"
     WITNESS_ENDED = "witness.ended"
@@ -205,6 +206,7 @@ SENTENCES: dict[EventType, str] = {
     EventType.QUESTION_ASKED: "A person asked about a project, or about their own access.",
     EventType.QUESTION_ANSWERED: "A question was answered.",
     EventType.ROSTER_IMPORTED: "A file of people and grants was read in.",
+    EventType.HOUSE_TOLD: "What the house did for all clients alike, told in each one's log.",
     EventType.WITNESS_ADDED: "Checkpoints go to a witness from here, for it to cosign.",
     EventType.WITNESS_ENDED: "Checkpoints no longer go to a witness.",
     EventType.HOLD_SET: "A client came under legal hold: nothing expires meanwhile.",

@@ -18,8 +18,7 @@ from sqlalchemy import BigInteger, Index, Integer, bindparam, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
-from govern.audit import decisions, export, leaf
-from govern.audit.decisions import AccessKind
+from govern.audit import export, leaf
 from govern.audit.events import EventType
 from govern.audit.export import Filter
 from govern.audit.log import HOUSE, Entry
@@ -216,15 +215,10 @@ def take(session: Session, export_id: str, *, by: Principal) -> tuple[LogExport,
     found = folder(session.database.settings) / str(row.file)
     if not found.is_file():
         raise errors.Unavailable("Its file is not on this node.")
-    decisions.write(session.database, [{
-        "at": now, "kind": AccessKind.EXPORT, "principal": by.id, "session_id": by.session,
-        "client_id": row.client_id, "subject_id": row.where.subject,
-        "resource_id": row.where.project,
-        "detail": leaf.canonical({
-            "export": row.id, "form": row.form, "filter": fields["filter"],
-            "logs": [head["log"] for head in fields["logs"]],
-        }).decode(),
-    }])  # fmt: skip
+    export.note(
+        session.database, [head["log"] for head in fields["logs"]],
+        {"export": row.id, "form": row.form}, where=row.where, at=now, by=by,
+    )  # fmt: skip
     row.fetched_at = now
     return row, found
 

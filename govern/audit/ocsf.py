@@ -78,6 +78,7 @@ TABLE: dict[str, tuple[int, int]] = {
     EventType.WITNESS_ADDED: (_ENTITY, _CREATE),
     EventType.REQUEST_OPENED: (_ENTITY, _CREATE),
     EventType.ENTITLEMENT_DEFINED: (_ENTITY, _UPDATE),
+    EventType.HOUSE_TOLD: (_ENTITY, _UPDATE),
     EventType.CLIENT_ENDED: (_ENTITY, _DELETE),
     EventType.PROJECT_ENDED: (_ENTITY, _DELETE),
     EventType.PROVIDER_ENDED: (_ENTITY, _DELETE),

@@ -19,7 +19,7 @@ from govern.audit.decisions import AccessKind
 from govern.audit.log import ACTS, HOUSE, Checkpoint, Entry, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Select
@@ -167,12 +167,44 @@ def note(
     `RecordFailed` when it cannot be written: then nothing may be shown. Nothing in `detail` may be
     a personal value.
     """
-    decisions.write(database, [{
+    decisions.write(database, [_row(what, subject, client, detail, by=by)])
+
+
+def note_each(
+    database: Database, what: str, details: Mapping[str, dict[str, Any]], *,
+    subject: str | None = None, by: Principal,
+) -> None:  # fmt: skip
+    """The same of several logs, each with the detail that is its own; none: of no client's.
+
+    So every client's evidence has who read of it, and nothing of what was read of others with it.
+    """
+    rows = [
+        _row(what, subject, None if log_id == HOUSE else log_id, detail, by=by)
+        for log_id, detail in (details or {HOUSE: {}}).items()
+    ]
+    decisions.write(database, rows)
+
+
+def note_page(
+    database: Database, what: str, logs: Collection[str], page: Page, *, where: Filter,
+    by: Principal,
+) -> None:  # fmt: skip
+    """The same of a page of these logs: of a single one asked for, else of those it shows."""
+    shown = sorted({row.log for row in page.entries}) if len(logs) > 1 else logs
+    told = {"filter": where.words()}
+    note_each(database, what, dict.fromkeys(shown, told), subject=where.subject, by=by)
+
+
+def _row(
+    what: str, subject: str | None, client: str | None, detail: dict[str, Any] | None, *,
+    by: Principal,
+) -> dict[str, Any]:  # fmt: skip
+    return {
         "at": clock.utcnow(), "kind": AccessKind.READ, "principal": by.id, "session_id": by.session,
         "subject_id": subject, "client_id": client, "resource_id": None, "action": what,
         "permit": None, "reason": None, "as_of": None, "house_as_of": None, "worked_at": None,
         "detail": leaf.canonical(detail).decode() if detail else None,
-    }])  # fmt: skip
+    }  # fmt: skip
 
 
 def _may_read(by: Principal, log_id: str) -> None:

@@ -36,6 +36,7 @@ _MODULES = {
     "audit/verify/events": "events",
     "audit/verify/receipt": "receipt",
     "audit/verify/tally": "tally",
+    "audit/verify/governing": "governing",
     "audit/verify/pack": "pack",
     "audit/verify/alone": "alone",
 }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from govern.access import asking, bulk, ending, suspensions, tokens
+from govern.access import asking, bulk, concerning, ending, suspensions, tokens
 from govern.audit import expiry, exporting, sealing
 from govern.audit.signer import Signer
 from govern.identity import recovery, resets, sessions, throttle
@@ -48,6 +48,7 @@ MAIL_EVERY = 2.0
 WITNESS_EVERY = 1.0
 STREAM_EVERY = 1.0
 EXPORT_EVERY = 1.0
+HOUSE_EVERY = 2.0
 LONGEST_WAIT = 30.0
 # But what one pause owes is not to wait long for what is wrong with another's.
 LONGEST_BETWEEN_PARTICULARS = 1.0
@@ -131,6 +132,7 @@ class Followers:
                 ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),
+                ("house", lambda: concerning.follow(database, progress=go_on), HOUSE_EVERY),
                 ("requests", tend, TEND_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),

@@ -9,7 +9,6 @@ import click
 
 from govern import clock, errors
 from govern.access import histories
-from govern.audit import reading
 from govern.audit.log import HOUSE
 from govern.cli.evidence import log
 from govern.cli.frame import Desk, govern, instant, json_option, number, pass_desk
@@ -47,7 +46,7 @@ def history(
     with desk.database.reading() as session:
         part = histories.Part(begin=begin, end=end, after=after, limit=limit)
         found = histories.of_person(session, person, part, by=desk.by)
-        reading.note(desk.database, "history", subject=found.subject.id, by=desk.by)
+        histories.note(desk.database, found, by=desk.by)
         told = histories.person(session, found)
     words = [f"{found.subject.external_id}  {found.subject.full_name}"]
     for grant in told["grants"]:
@@ -107,7 +106,7 @@ def acts_(
     with desk.database.reading() as session:
         part = histories.Part(begin=begin, end=end, after=after, limit=limit)
         found = histories.of_actor(session, actor, part, by=desk.by)
-        reading.note(desk.database, "acts", detail={"actor": found.actor}, by=desk.by)
+        histories.note(desk.database, found, by=desk.by)
         told = histories.acts(session, found)
     desk.tell(told, *(_entries(told) or ["Nothing is recorded of them."]))
 
@@ -123,9 +122,7 @@ def suspension_(desk: Desk, /, *, suspension_id: str) -> None:
     """
     with desk.database.reading() as session:
         found = histories.of_suspension(session, suspension_id, by=desk.by)
-        reading.note(
-            desk.database, "suspension.record", detail={"suspension": suspension_id}, by=desk.by
-        )
+        histories.note(desk.database, found, by=desk.by)
         told = histories.record(session, found)
     effect = told["effect"]
     words = [f"{told['id']}  {told['state']}, opened {told['opened_at']} by {told['opened_by']}"]
@@ -170,10 +167,7 @@ def changes(
         found = histories.since(
             session, code=code, after=after, limit=limit, by=desk.by, **_since(since)
         )
-        reading.note(
-            desk.database, "changes", client=found.client,
-            detail={"begins": found.begins}, by=desk.by,
-        )  # fmt: skip
+        histories.note(desk.database, found, by=desk.by)
         told = histories.changes(session, found)
     words = [f"{each['log']}: entries {each['begin']} to {each['size']}" for each in told["logs"]]
     if found.kept is not None:

@@ -37,7 +37,7 @@ def effect(desk: Desk, /, *, id: str) -> None:
     """
     with desk.database.reading() as session:
         seen = suspensions.time_to_effect(session, id, by=desk.by)
-    reading.note(desk.database, "suspension.effect", detail={"suspension": id}, by=desk.by)
+    suspensions.reading.note(desk.database, "suspension.effect", seen.found, by=desk.by)
     row, progress = seen.found.standing.suspension, seen.found.standing.progress
     desk.tell(
         seen.told(),

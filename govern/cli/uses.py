@@ -89,7 +89,9 @@ def access_(
 def _access(row: Row, called: dict[str, str]) -> str:
     """One row in a line."""
     outcome = {None: row.kind, True: "permit", False: "deny"}[row.permit]
-    told = [called.get(one or "", one) for one in (row.subject_id, row.resource_id)]
+    told = [
+        called.get(one or "", one) for one in (row.subject_id, row.resource_id or row.client_id)
+    ]
     asked = f"by {called.get(row.principal, row.principal)}"
     parts = [clock.text(row.at), outcome, row.action, *told, row.reason, asked]
     return " ".join(part for part in parts if part)

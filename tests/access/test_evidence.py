@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from govern import clock, errors
-from govern.access import clients, evidence
+from govern.access import clients, concerning, evidence
 from govern.audit import single, verify
 from govern.audit.signer import Signer
 from govern.audit.verify import plain, tally
@@ -46,6 +46,11 @@ def fill(world: World) -> None:
     world.write_particulars()
     world.revoke(held[0])
     world.drill("client:ASTER")
+    world.entitlement("annotator", "read", "annotate", "log_hours", "export")
+    world.entitlement(f"{CANARY}-only", "read")
+    world.staff("admin")
+    world.staff("auditor", client=aster)
+    world.staff("auditor", client=rival)
 
 
 @pytest.fixture
@@ -55,6 +60,7 @@ def beginning() -> Callable[[World], None]:
 
 def made(world: World, client: str = "ASTER", by: Any = OPERATOR) -> tuple[bytes, str]:
     signer = Signer(world.store.settings)
+    concerning.follow(world.store)
     signer.sign(world.store)
     out = io.BytesIO()
     now = clock.utcnow()
@@ -127,6 +133,13 @@ def test_a_pack_is_proved_by_a_bare_python_and_answers_what_it_is_asked(
     assert {each["entitlement"] for each in meant} == {"annotator"}
     assert {each["action"] for each in meant} >= {"read", "log_hours"}
     assert all(each["from"] and each["to"] is None for each in meant)
+    (late,) = [each["from"] for each in meant if each["action"] == "export"]
+    assert late == max(each["from"] for each in meant) > min(each["from"] for each in meant)
+    held = [json.loads(line) for line in parts["roles.jsonl"].splitlines()]
+    assert [(each["as"], each["over"]) for each in held] == [
+        ("auditor", "client"), ("admin", "all"),
+    ]  # fmt: skip
+    assert "Who held a role over it" in html
     # A pack says nothing of another client, though a stop and a person concerned both.
     assert not [name for name, part in parts.items() if CANARY.encode() in part]
 

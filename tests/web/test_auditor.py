@@ -243,7 +243,6 @@ def test_each_opening_leaves_one_row_in_the_access_log(
     person = two_clients["ASTER-person"]
     for path, action in [
         ("/log?log=ASTER", "log"),
-        (f"/people/{person.id}/history", "history"),
         ("/who?target=project:Kingfisher", "who"),
         ("/log/access?outcome=deny", "access"),
     ]:
@@ -253,9 +252,37 @@ def test_each_opening_leaves_one_row_in_the_access_log(
         assert len(rows) == before + 1
         assert rows[-1].action == action
         assert rows[-1].session_id
-    assert rows[-3].subject_id == person.id
-    assert rows[-4].client_id == two_clients["ASTER"].id
+    assert rows[-3].client_id == two_clients["ASTER"].id
     assert person.email not in "".join(row.detail or "" for row in rows)
+
+
+def test_reading_of_several_clients_leaves_a_row_for_each_which_names_no_other(
+    world: World, app: Flask, two_clients: dict[str, Any]
+) -> None:
+    """So each client's evidence has who read of it, and nothing of what was read of others."""
+    auditor = desk(app, world, "auditor")
+    person = two_clients["ASTER-person"]
+    world.grant(person, two_clients["Cinnabar"])
+    stop = world.suspend("project:Kingfisher", "project:Cinnabar")
+    clients = {two_clients[code].id for code in ("ASTER", "BOREAL")}
+    for path, action, of in [
+        ("/log", "log", {None, *clients}),
+        (f"/people/{person.id}/history", "history", {None, *clients}),
+        (f"/suspensions/{stop.id}", "suspension", clients),
+        (f"/suspensions/{stop.id}/effect", "suspension.effect", clients),
+        (f"/suspensions/{stop.id}/effect.json", "suspension.effect", clients),
+        (f"/suspensions/{stop.id}/record", "suspension.record", clients),
+        (f"/suspensions/{stop.id}/record.json", "suspension.record", clients),
+        ("/log/changes?from=2020-01-01T00:00", "changes", {None, *clients}),
+    ]:
+        before = len(_reads(world))
+        assert auditor.get(path).status_code == 200
+        rows = _reads(world)[before:]
+        assert {row.client_id for row in rows} == of, path
+        assert (len(rows), {row.action for row in rows}) == (len(of), {action}), path
+        for row in rows:
+            (own,) = {row.client_id} & clients or {""}
+            assert not [other for other in clients - {own} if other in str(row.detail)], path
 
 
 def test_nothing_is_shown_when_the_reading_cannot_be_recorded(
@@ -348,7 +375,7 @@ def test_an_export_proves_itself_with_the_key_that_the_page_shows(
     assert "ASTER" in page
     with world.store.access_reading() as session:
         kinds = session.execute(select(Access.kind)).scalars().all()
-    assert kinds.count(AccessKind.EXPORT) == 4
+    assert kinds.count(AccessKind.EXPORT) == 3 * 3 + 1  # a row for each log that went out
 
 
 @pytest.mark.asvs("7.5.3")

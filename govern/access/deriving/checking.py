@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, text
 
 from govern import clock
-from govern.access import asking, suspensions
+from govern.access import asking, concerning, suspensions
 from govern.access.clients import Client
 from govern.access.demand_table import FactorDemand
 from govern.access.deriving import people, spanning
@@ -79,7 +79,7 @@ def differences(database: Database) -> list[fsck.Damage]:
         for log_id in session.execute(select(Client.id).order_by(Client.id)).scalars().all():
             _grants(session, log_id, found)
         _things(session, found)
-        for part in (spanning, people, asking):
+        for part in (spanning, people, asking, concerning):
             for words in part.differences(session):
                 found.name(words)
         _lists(session, found)

@@ -11,7 +11,7 @@ from sqlalchemy import exists, func, select
 
 from govern import clock
 from govern.access import entitlements, evaluation, exposure, names, suspensions
-from govern.access.entitlements import Entitlement, EntitlementAction
+from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.suspensions import drilling
 from govern.audit import EventType, decisions, leaf
@@ -20,7 +20,7 @@ from govern.audit.log import Checkpoint, Entry
 from govern.audit.witnessing import Cosignature, LogWitness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from govern.access.clients import Client
     from govern.db import Database, Session
@@ -140,22 +140,23 @@ def drills(session: Session, begin: datetime, end: datetime, *, by: Principal) -
                 yield asdict(row) | {"at": clock.text(row.at)}
 
 
-def meant(session: Session, client: Client, begin: datetime, end: datetime) -> Iterator[Any]:
-    """What each entitlement that the client's grants name permitted in the period, and when."""
-    action, entitlement = EntitlementAction, Entitlement
-    given = exists().where(Grant.client_id == client.id, Grant.entitlement_id == entitlement.id)
-    for name, permitted, recorded, ended in session.execute(
-        select(entitlement.name, action.action, action.recorded_at, action.ended_at)
-        .join(action, action.entitlement_id == entitlement.id)
-        .where(
-            given, action.recorded_at < end, action.ended_at.is_(None) | (action.ended_at > begin)
-        )
-        .order_by(entitlement.name, action.action, action.recorded_at)
-    ):  # fmt: skip
-        yield {
-            "entitlement": name, "action": permitted, "from": clock.text(recorded),
-            "to": clock.text(ended) if ended else None,
-        }  # fmt: skip
+def meant(session: Session, client: Client, rows: Iterable[dict[str, Any]]) -> Iterator[Any]:
+    """What each entitlement that the client's grants name permitted, and when; with its name."""
+    given = exists().where(Grant.client_id == client.id, Grant.entitlement_id == Entitlement.id)
+    named = {
+        row.id: row.name
+        for row in session.execute(select(Entitlement.id, Entitlement.name).where(given))
+    }
+    for row in rows:
+        if row["id"] in named:
+            yield {"entitlement": named[row["id"]], **row}
+
+
+def called(session: Session, rows: Sequence[dict[str, Any]]) -> Iterator[Any]:
+    """Roles, each with the name of who held it."""
+    people = names.of(session, {row["subject"] for row in rows})
+    for row in rows:
+        yield {"full_name": people.get(row["subject"], ""), **row}
 
 
 def reads(database: Database, client: Client, begin: datetime, end: datetime) -> Iterator[Any]:

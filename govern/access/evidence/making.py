@@ -21,6 +21,7 @@ from govern.audit.decisions import AccessKind
 from govern.audit.export import Filter
 from govern.audit.signer import Signer
 from govern.audit.verify import pack, tally
+from govern.audit.verify.governing import TYPES, Governing
 from govern.permissions import NEEDS_FRESH, ROLES
 from govern.principal import RoleHeld
 
@@ -98,19 +99,18 @@ def write(
     )
 
 
-class _Counted:
-    """A part to which an export is written, and whose entries are counted as they pass."""
+class _Passing:
+    """A part to which an export is written, and whose entries are looked at as they pass."""
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
-        self.tally = tally.Tally()
+    def __init__(self, part: Part, look: Callable[[dict[str, Any]], None]) -> None:
+        self._part, self._look = part, look
 
     def write(self, data: bytes) -> int:
         for line in data.splitlines(keepends=True):  # an export is written by whole lines
             parts = lines.ENTRY.fullmatch(line)
             fields = leaf.parse(parts[4]) if parts else None
             if fields is not None:
-                self.tally.add(fields)
+                self._look(fields)
         return self._part.write(data)
 
 
@@ -139,25 +139,29 @@ class _Pack:
             return archive.rows(f"{name}.jsonl", _seen(found, shown[name]))
 
         heads = rows("checkpoints", answers.heads(session, client.id, begin, end))
-        with archive.part(pack.EXPORT) as part:
-            counted = _Counted(part)
-            export.write(
-                session,
-                counted,  # type: ignore[arg-type]  # of a file, an export needs `write` alone
-                form="jsonl", logs=[client.id],
-                where=Filter(begin=begin, end=end), progress=progress,
-            )  # fmt: skip
+        counted, governing = tally.Tally(), Governing()
+        for name, look, where in (
+            (pack.EXPORT, counted.add, Filter(begin=begin, end=end)),
+            (pack.GOVERNING, governing.add, Filter(types=TYPES)),
+        ):
+            with archive.part(name) as part:
+                export.write(
+                    session,
+                    _Passing(part, look),  # type: ignore[arg-type]  # of a file, an export needs `write` alone
+                    form="jsonl", logs=[client.id], where=where, progress=progress,
+                )  # fmt: skip
+        period = clock.text(begin), clock.text(end)
         people: set[str] = set()
-        reach = tally.Reach(clock.text(begin), clock.text(end))
+        reach = tally.Reach(*period)
         readers: Counter[str] = Counter()
         report: dict[str, Any] = {
             "govern": "report/1",
             "client": {"id": client.id, "code": client.code, "name": client.name},
-            "from": clock.text(begin),
-            "to": clock.text(end),
+            "from": period[0],
+            "to": period[1],
             "complete_through": clock.text(replica.as_of(session)),
             "made_by": by.name or by.id,
-            "log": counted.tally.numbers(),
+            "log": counted.numbers(),
             "heads": heads,
             "cosignatures": rows(
                 "cosignatures", answers.cosignatures(session, client.id, begin, end)
@@ -169,7 +173,10 @@ class _Pack:
             ),
             "people_who_reached": len(people),
             "suspensions": rows("suspensions", answers.stops(session, client, begin, end, by=by)),
-            "meanings": rows("entitlements", answers.meant(session, client, begin, end)),
+            "meanings": rows(
+                "entitlements", answers.meant(session, client, governing.meanings(*period))
+            ),
+            "roles": rows("roles", answers.called(session, governing.roles(*period))),
             "drills": rows("drills", answers.drills(session, begin, end, by=by)),
             "reads": rows("reads", _counted(answers.reads(self.database, client, begin, end),
                                             readers)),

@@ -174,6 +174,17 @@ def document(report: dict[str, Any], shown: dict[str, list[Any]], table: dict[st
         "<h2>Who may do what</h2>",
         _rows(("Role", "Permissions"), ((role, ", ".join(held)) for role, held in table.items()
                                         if role in {"admin", "auditor", "approver"})),
+        "<h2>Who held a role over it</h2>",
+        _rows(
+            ("Person", "As", "Over", "From", "Until"),
+            (
+                (each["full_name"] or each["subject"], each["as"],
+                 "every client" if each["over"] == "all" else "this client", _at(each["from"]),
+                 _at(each["ended"] or each["until"], "taken back"))
+                for each in shown["roles"]
+            ),
+            of=report["roles"], file="roles.jsonl",
+        ),
         "<h2>What was meant by a grant</h2>",
         _rows(
             ("As", "Permits", "From", "Until"),

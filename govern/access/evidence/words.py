@@ -40,6 +40,9 @@ WHAT IS HERE
    who-at-end.jsonl     the same at the end
    reach.jsonl          who could at any moment between, by which grant, and when
    suspensions.jsonl    each stop in the period, its time to effect, its reviews
+   governing.jsonl      of the client's whole log: who was given a role and lost it, and what the
+                        house did for every client, such as what entitlements permit
+   roles.jsonl          who held a role over the client or over every one, and when
    entitlements.jsonl   what each entitlement that the client's grants name permitted, and when
    drills.jsonl         each stop that was rehearsed
    reads.jsonl          who read the client's records, took them away, or was refused
@@ -53,15 +56,19 @@ WHAT IS PROVEN, if verify.py says so
    - that the signed heads agree with these entries, and, with a checkpoint that you kept, that
      nothing before it was changed or cut off since;
    - that the report's counts, instants and digests under "log" follow from these entries;
+   - that roles.jsonl and entitlements.jsonl follow, but for names, from the entries of
+     governing.jsonl (the log is told what the house does for every client within seconds), and
+     that this has all of them that log.jsonl has;
    - that each file is the one that govern signed.
 
 WHAT IS NOT PROVEN
 
    - that nothing happened after the newest head: keep it, and compare it with the next pack;
    - that what was recorded is true, or that everything that happened was recorded;
-   - that the answers (who-at-*, reach, suspensions, entitlements, drills, reads) are complete. They
-     are what govern answered, signed; the log shows the grants and stops that they rest on. The
-     state at the beginning rests on entries before the period, which are here as hashes alone;
+   - that the other answers (who-at-*, reach, suspensions, drills, reads) are complete. They are
+     what govern answered, signed; the log shows the grants and stops that they rest on. The
+     state at the beginning rests on entries before the period, which are here as hashes alone, but
+     for those of governing.jsonl: that it leaves out none of them is signed, and not proved;
    - who holds the key.
 """
 

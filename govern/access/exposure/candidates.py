@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from govern.access.exposure.places import Place
 
-CHUNK = 20_000  # grants looked at together at most
+FIRST, CHUNK = 500, 20_000  # grants looked at together, at first and at most
 
 
 class Candidates:
@@ -82,7 +82,7 @@ class Candidates:
         connection = self.session.connection()
         statement = self.statement.order_by(Grant.id)
         window, read = _Instants(), clock.from_micros
-        for rows in prepared.stream(connection, statement, size=CHUNK):
+        for rows in prepared.stream(connection, statement, size=CHUNK, first=FIRST):
             if connection.dialect.name == "postgresql":
                 yield rows
                 continue

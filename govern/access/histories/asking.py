@@ -17,7 +17,7 @@ from govern.access.suspensions import TimeToEffect
 from govern.audit import log, reading
 from govern.audit.decisions import Access, AccessKind
 from govern.audit.export import Filter
-from govern.audit.log import HOUSE, Entry, Log
+from govern.audit.log import Entry, Log
 from govern.audit.signer import Signer
 from govern.audit.verify import open_checkpoint, read_keys
 from govern.db import together
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from govern.access.suspensions.reading import Found, Released
     from govern.access.timeline import Timeline
     from govern.audit.reading import Page, Shown
-    from govern.db import Session
+    from govern.db import Database, Session
     from govern.principal import Principal
 
 # What is counted at most: beyond it the answer says “or more”.
@@ -114,12 +114,6 @@ class Changes:
     kept: int | None
     types: dict[str, int] | None
     page: Page
-
-    @property
-    def client(self) -> str | None:
-        """The one client whose log it is, if it is one's."""
-        (only,) = self.sizes if len(self.sizes) == 1 else (HOUSE,)
-        return only if only != HOUSE else None
 
     @property
     def number(self) -> int:
@@ -263,6 +257,21 @@ def since(
             session, logs, where=Filter(), first=begins, after=after, limit=limit, by=by
         ),
     )  # fmt: skip
+
+
+def note(database: Database, found: Person | Acts | Record | Changes, *, by: Principal) -> None:
+    """Leave rows in the access log, by client, of what was found, before it is shown."""
+    if isinstance(found, Record):
+        suspensions.reading.note(database, "suspension.record", found.found, by=by)
+    elif isinstance(found, Changes):
+        begins = {log_id: {"begin": begin} for log_id, begin in found.begins.items()}
+        reading.note_each(database, "changes", begins, by=by)
+    elif isinstance(found, Person):
+        where = Filter(subject=found.subject.id)
+        reading.note_page(database, "history", found.logs, found.page, where=where, by=by)
+    else:
+        where = Filter(actor=found.actor)
+        reading.note_page(database, "acts", found.logs, found.page, where=where, by=by)
 
 
 def _place(session: Session, log_id: str, size: int | None, begin: datetime | None) -> int:

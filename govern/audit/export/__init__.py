@@ -7,10 +7,10 @@ which entries to show, and `file` the forms that a file may have.
 from govern.audit.export.file import FORMS, File, check_form
 from govern.audit.export.filters import Filter, accounting
 from govern.audit.export.heading import header
-from govern.audit.export.making import Summary, allowed, run, write
+from govern.audit.export.making import Summary, allowed, note, run, write
 from govern.audit.export.pieces import write_log
 
 __all__ = [
-    "FORMS", "File", "Filter", "Summary", "accounting", "allowed", "check_form", "header", "run",
-    "write", "write_log",
+    "FORMS", "File", "Filter", "Summary", "accounting", "allowed", "check_form", "header", "note",
+    "run", "write", "write_log",
 ]  # fmt: skip

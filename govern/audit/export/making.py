@@ -7,16 +7,16 @@ snapshot and in constant memory, and no one gets one without a row in the access
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from govern import clock, permissions, replica
-from govern.audit import decisions, lines, log
+from govern.audit import decisions, leaf, lines, log
 from govern.audit.decisions import AccessKind
 from govern.audit.export.file import File, check_form
 from govern.audit.export.heading import header
 from govern.audit.export.pieces import write_log
+from govern.audit.log import HOUSE
 from govern.audit.signer import Signer
 
 if TYPE_CHECKING:
@@ -62,26 +62,32 @@ def run(
         now = clock.now(session)
     with replica.reading(database) as session:
         chosen, withheld = allowed(session, client, now=now, by=by)
-        detail = {"form": form, "filter": where.words(), "logs": chosen}
-        decisions.write(
-            database,
-            [
-                {
-                    "at": now,
-                    "kind": AccessKind.EXPORT,
-                    "principal": by.id,
-                    "session_id": by.session,
-                    "client_id": client,
-                    "subject_id": where.subject,
-                    "resource_id": where.project,
-                    "detail": json.dumps(detail, ensure_ascii=False, sort_keys=True),
-                }
-            ],
-        )
+        note(database, chosen, {"form": form}, where=where, at=now, by=by)
         return write(
             session, out, form=form, logs=chosen, where=where,
             withheld=withheld, progress=progress,
         )  # fmt: skip
+
+
+def note(
+    database: Database, logs: Iterable[str], detail: dict[str, str], *, where: Filter,
+    at: datetime, by: Principal,
+) -> None:  # fmt: skip
+    """Leave a row in the access log for each log that goes out, before its first byte does.
+
+    So every client's evidence has who took it, and names no other that went out with it.
+    """
+    decisions.write(database, [
+        {
+            "at": at, "kind": AccessKind.EXPORT, "principal": by.id, "session_id": by.session,
+            "client_id": None if log_id == HOUSE else log_id, "subject_id": where.subject,
+            "resource_id": where.project,
+            "detail": leaf.canonical(
+                detail | {"filter": where.words(), "logs": [log_id]}
+            ).decode(),
+        }
+        for log_id in logs
+    ])  # fmt: skip
 
 
 def allowed(

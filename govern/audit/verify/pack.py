@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from govern.audit.verify import tally, whole
+from govern.audit.verify import governing, tally, whole
 from govern.audit.verify.keys import read_keys
 from govern.audit.verify.report import Damage, Report
 from govern.tlog import note
@@ -27,6 +27,7 @@ FORMAT = "govern evidence/1"
 MANIFEST, SIGNED = "manifest.json", "manifest.note"
 EXPORT, REPORT, HEADS = "log.jsonl", "report.json", "checkpoints.jsonl"
 REACH = "reach.jsonl"
+GOVERNING, ROLES, MEANINGS = "governing.jsonl", "roles.jsonl", "entitlements.jsonl"
 _MOST_BYTES = 1 << 26
 _MOST_PARTS = 100
 _BLOCK = 1 << 20
@@ -36,6 +37,13 @@ _NOT_PROVEN = (
         "signature says that govern gave them, and the log can be held against them."
     ),
     "The drawings and words of report.html: each number in it stands in report.json too.",
+)
+
+_GOVERNED = (
+    (
+        "Who held a role over the client or over every client, and what each entitlement named "
+        "permitted, is what the log's entries in the pack say."
+    ),
 )
 
 
@@ -76,6 +84,7 @@ def check(
     trusted = read_keys(keys)
     damage: list[Damage] = []
     found: Report | None = None
+    told: Report | None = None
 
     def name(kind: str, message: str) -> None:
         damage.append(Damage(kind=kind, message=message))
@@ -92,6 +101,13 @@ def check(
                 )  # fmt: skip
             damage += found.damage
             _compare_report(archive, found, name)
+            if GOVERNING in files:  # made before there was one, a pack has none
+                with archive.open(GOVERNING) as export:
+                    told = whole.check(
+                        export, keys=keys, kept=kept, witnesses=witnesses, listed=heads
+                    )  # fmt: skip
+                damage += told.damage
+                _compare_governing(archive, found, told, name)
     except (zipfile.BadZipFile, KeyError, EOFError, OSError, NotImplementedError, RuntimeError,
             ValueError, zlib.error) as error:  # fmt: skip
         name("pack", f"This is no evidence pack, or it is damaged: {error}.")
@@ -103,8 +119,10 @@ def check(
                 "The numbers that report.json gives of the log follow from the entries in the "
                 "pack, and those of its charts from the answers in it."
             ),
+            *(_GOVERNED if GOVERNING in files else ()),
         ]
-    doubts = [*_NOT_PROVEN, *(found.does_not_prove if found else ())]
+    doubts = [each for part in (found, told) if part for each in part.does_not_prove]
+    doubts = [*_NOT_PROVEN, *dict.fromkeys(doubts)]
     return PackReport(not damage, tuple(damage), found, tuple(proves), tuple(doubts))
 
 
@@ -187,6 +205,48 @@ def _compare_report(archive: zipfile.ZipFile, found: Report, name: Any) -> None:
             if act["entries"] == act["grants"] and act["digest"] != act["derived"]:
                 name("report", f"The grants of {suspension} are not those whose digest the log "
                      "holds.")  # fmt: skip
+
+
+def _compare_governing(archive: zipfile.ZipFile, found: Report, told: Report, name: Any) -> None:
+    """Hold roles, and what entitlements permitted, against the entries that say so."""
+    if [(each.log, each.size) for each in told.logs] != [
+        (each.log, each.size) for each in found.logs
+    ]:
+        name("report", f"{GOVERNING} is not of the same log, or not as far.")
+    try:
+        report = json.loads(_read(archive, REPORT))
+        period = report["from"], report["to"]
+        said, within = governing.Governing(), []
+        with archive.open(GOVERNING) as export:
+            if json.loads(export.readline())["filter"] != {"types": sorted(governing.TYPES)}:
+                name("report", f"{GOVERNING} leaves out what it should hold.")
+            for fields in governing.entries(export):
+                said.add(fields)
+                if period[0] <= fields["time"] < period[1]:
+                    within.append(fields["seq"])
+        with archive.open(EXPORT) as export:
+            if within != [fields["seq"] for fields in governing.entries(export)]:
+                name("report", f"{GOVERNING} does not hold what the period's entries do.")
+        roles = [_without(row, "full_name") for row in _rows(archive, ROLES)]
+        meant = [_without(row, "entitlement") for row in _rows(archive, MEANINGS)]
+        named = {row["id"] for row in meant}
+        wrong = tally.differences(roles, said.roles(*period), ROLES)
+        wrong += tally.differences(
+            meant, [row for row in said.meanings(*period) if row["id"] in named], MEANINGS
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        wrong = ["who held a role, and what entitlements permitted, cannot be read"]
+    for each in wrong:
+        name("report", f"The pack's answers are not what the log says: {each}.")
+
+
+def _rows(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
+    with archive.open(name) as part:
+        return [json.loads(line) for line in part]
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in row.items() if each != name}
 
 
 def _compare_charts(archive: zipfile.ZipFile, told: dict[str, Any], name: Any) -> None:

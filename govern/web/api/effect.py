@@ -8,6 +8,7 @@ from pydantic import Field
 
 from govern.access import suspensions
 from govern.access.modes import Mode
+from govern.web import guard
 from govern.web.api.routes import Routes
 from govern.web.api.shapes import Instant, Told
 
@@ -61,4 +62,6 @@ class TimeToEffect(Told):
 @routes.get("/suspensions/<suspension>/effect", TimeToEffect)
 def effect(session: Session, suspension: str, *, by: Principal) -> TimeToEffect:
     """How fast a suspension took effect, and which integrations are known to have heard of it."""
-    return TimeToEffect(**suspensions.time_to_effect(session, suspension, by=by).told())
+    seen = suspensions.time_to_effect(session, suspension, by=by)
+    suspensions.reading.note(guard.database(), "suspension.effect", seen.found, by=by)
+    return TimeToEffect(**seen.told())

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from govern.access import histories
 from govern.access.modes import Mode
-from govern.audit import reading
 from govern.web import guard
 from govern.web.api.effect import TimeToEffect
 from govern.web.api.log import Entry
@@ -183,7 +182,7 @@ def history(session: Session, subject: str, *, asked: Ranged, by: Principal) -> 
         begin=asked.since, end=asked.until, after=asked.after, limit=asked.limit
     )  # fmt: skip
     found = histories.of_person(session, subject, part, by=by)
-    reading.note(guard.database(), "history", subject=found.subject.id, by=by)
+    histories.note(guard.database(), found, by=by)
     return History(**histories.person(session, found))
 
 
@@ -194,9 +193,7 @@ def changes(session: Session, *, asked: Since, by: Principal) -> Changes:
         session, code=asked.log, size=asked.size, checkpoint=asked.checkpoint, begin=asked.since,
         after=asked.after, limit=asked.limit, by=by,
     )  # fmt: skip
-    reading.note(
-        guard.database(), "changes", client=found.client, detail={"begins": found.begins}, by=by
-    )
+    histories.note(guard.database(), found, by=by)
     return Changes(**histories.changes(session, found))
 
 
@@ -204,5 +201,5 @@ def changes(session: Session, *, asked: Since, by: Principal) -> Changes:
 def record(session: Session, suspension: str, *, by: Principal) -> Record:
     """Everything about one suspension, in one answer."""
     found = histories.of_suspension(session, suspension, by=by)
-    reading.note(guard.database(), "suspension.record", detail={"suspension": suspension}, by=by)
+    histories.note(guard.database(), found, by=by)
     return Record(**histories.record(session, found))

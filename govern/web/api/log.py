@@ -90,14 +90,10 @@ def find(session: Session, *, asked: Entries, by: Principal) -> Page[Entry]:
     if len(ids) > reading.MOST:
         raise errors.Invalid("There are too many logs to read as one: choose one.", field="log")
     found = where(session, asked, by=by)
-    reading.note(
-        guard.database(), "log", subject=found.subject,
-        client=ids[0] if len(ids) == 1 and ids[0] != HOUSE else None,
-        detail={"filter": found.words(), "logs": len(ids)}, by=by,
-    )  # fmt: skip
     page = reading.entries(
         session, ids, where=found, after=asked.after, limit=asked.limit, by=by
     )  # fmt: skip
+    reading.note_page(guard.database(), "log", ids, page, where=found, by=by)
     codes = names.of(session, ids)
     items = [_entry(row, codes) for row in page.entries]
     return Page[Entry](items=items, next=page.after)
@@ -217,10 +213,9 @@ def stream(session: Session, *, asked: Following, ready: Principal, by: Principa
     runs, after = streaming.news(session, places, limit=asked.limit, by=by)
     ids = [run.log for run in runs]
     if runs:
-        reading.note(
+        reading.note_each(
             guard.database(), "log.stream",
-            client=ids[0] if len(ids) == 1 and ids[0] != HOUSE else None,
-            detail={"runs": {run.log: [run.begin, run.end] for run in runs}}, by=by,
+            {run.log: {"begin": run.begin, "end": run.end} for run in runs}, by=by,
         )  # fmt: skip
     codes = names.of(session, ids)
     return Stream(runs=[_run(run, codes) for run in runs], next=streaming.cursor(after))

@@ -140,9 +140,7 @@ def _measured(suspension_id: str) -> tuple[TimeToEffect, list[tuple[str, str]]]:
         seen = suspensions.time_to_effect(session, suspension_id, by=by)
         readable = base.may_anywhere("log:read")
         clients = sorted(seen.found.concerned.values()) if readable else []
-    reading.note(
-        guard.database(), "suspension.effect", detail={"suspension": suspension_id}, by=by
-    )  # fmt: skip
+    suspensions.reading.note(guard.database(), "suspension.effect", seen.found, by=by)
     return seen, clients
 
 

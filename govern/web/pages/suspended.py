@@ -13,7 +13,6 @@ from govern import clock, errors
 from govern.access import suspensions
 from govern.access.modes import Mode, tighter
 from govern.access.suspension_tables import Scope
-from govern.audit import reading
 from govern.audit.events import SENTENCES
 from govern.signals import mail
 from govern.web import guard
@@ -91,7 +90,7 @@ def _page(suspension_id: str, wrong: Mapping[str, str]) -> str:
         mailed = mail.told(session, suspension_id) if found.whole else None
         last = found.resume if found.whole else None
         resume = words.resume(session, last, clock.utcnow()) if last else None
-    reading.note(guard.database(), "suspension", detail={"suspension": suspension_id}, by=by)
+    suspensions.reading.note(guard.database(), "suspension", found, by=by)
     standing, row = found.standing, found.standing.suspension
     read = told[0].readers if told else None
     parts = [

@@ -317,6 +317,30 @@ def _in_log(change: Callable[[list[bytes]], object]) -> Change:
     return make
 
 
+def _answer(name: str, change: Callable[[list[Any]], object]) -> Change:
+    def make(scene: Scene) -> bytes:
+        parts = opened(scene.pack)
+        rows = [json.loads(line) for line in parts[name].splitlines()]
+        change(rows)
+        body = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        return signed_anew(scene, parts | {name: body})
+
+    return make
+
+
+def _other_filter(scene: Scene) -> bytes:
+    parts = opened(scene.pack)
+    return signed_anew(scene, parts | {pack.GOVERNING: parts[pack.EXPORT]})
+
+
+def _governing_dropped(scene: Scene) -> bytes:
+    parts = opened(scene.pack)
+    rows = parts[pack.GOVERNING].splitlines(keepends=True)[:-1]
+    rows.pop(next(at for at, row in enumerate(rows) if b'"type":"house.told"' in row))
+    count = sum(row.startswith(b'{"seq":') for row in rows)
+    return signed_anew(scene, parts | {pack.GOVERNING: files.finish(rows, count)})
+
+
 def _heads(note_of: Callable[[Scene], str]) -> Change:
     def make(scene: Scene) -> bytes:
         head = json.dumps({"note": note_of(scene)}).encode() + b"\n"
@@ -397,6 +421,20 @@ PACKS = (
         "no signed head"),
     Kind("no report, and signed", lambda scene: signed_anew(
         scene, opened(scene.pack) | {pack.REPORT: b"[]"}), "The report", "is no JSON"),
+    Kind("a role is left out, and signed", _answer(pack.ROLES, lambda rows: rows.pop()),
+         pack.ROLES, "the entries make it"),
+    Kind("who held a role is edited, and signed",
+         _answer(pack.ROLES, lambda rows: rows[0].update(subject="sub_x")), "roles.jsonl.0.subject",
+         "is told as 'sub_x'"),
+    Kind("what an entitlement permitted is edited, and signed",
+         _answer(pack.MEANINGS, lambda rows: rows[0].update(action="export")),
+         "entitlements.jsonl.0.action", "is told as 'export'"),
+    Kind("when it did is edited, and signed",
+         _answer(pack.MEANINGS, lambda rows: rows[0].update(to="2026-01-01T00:00:00.000000Z")),
+         "entitlements.jsonl.0.to", "is told as '2026-01-01"),
+    Kind("its entries are those of another filter, and signed", _other_filter,
+         "governing.jsonl", "leaves out what it should hold"),
+    Kind("one of its entries is dropped, and signed", _governing_dropped, "Entry", "is missing"),
     Kind("the log is shorter than it was", lambda scene: scene.pack, "its tail was cut off",
          "", kept="later"),
 )  # fmt: skip

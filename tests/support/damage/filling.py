@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from govern import clock
-from govern.access import ending, questions, suspensions
+from govern.access import concerning, ending, questions, suspensions
 from govern.access.grants import Supposing
 from govern.access.suspensions import Suspension
 from govern.audit import EventType, decisions, holding, record, retention, sealing
@@ -44,6 +44,8 @@ def fill(world: World) -> None:
     decide(store, project, *people[:3], permit=True)
     sealing.seal(store)
     append(store, aster.id, CROWD)
+    world.staff("admin")
+    concerning.follow(store)
     signer.sign(store)
     stands = world.suspend("subject:K4", "dataset:kingfisher-audio", note="We look into it.")
     out = world.do(lambda s: suspensions.ask_release(

@@ -5,7 +5,7 @@ of a suspension only what it does to those, and nothing of one that leaves them 
 """
 
 from govern.access.suspensions.reading.choosing import chosen, released
-from govern.access.suspensions.reading.found import INSIDE, Found, find
+from govern.access.suspensions.reading.found import INSIDE, Found, find, note
 from govern.access.suspensions.reading.measuring import glance, measure
 from govern.access.suspensions.reading.single import (
     Detail,
@@ -44,6 +44,7 @@ __all__ = [
     "held",
     "may_see",
     "measure",
+    "note",
     "open_ones",
     "page",
     "progress",

@@ -23,8 +23,8 @@ from govern.access.suspension_tables import (
 from govern.access.suspensions.opening import TAKE_BACK_WITHIN
 from govern.access.suspensions.parts import named, part_of
 from govern.access.suspensions.reading.standings import Standing, may_see
-from govern.audit import EventType
-from govern.audit.log import ACTS, Entry
+from govern.audit import EventType, reading
+from govern.audit.log import ACTS, HOUSE, Entry
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.db import Database
     from govern.principal import Principal
 
 # Datasets of its projects that are named; one more tells that there are more.
@@ -102,6 +103,12 @@ def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
             if row.client_code is not None and (clients is None or row.own in clients)
         },
     )
+
+
+def note(database: Database, what: str, found: Found, *, by: Principal) -> None:
+    """Leave a row in the access log for each client that it concerns, before it is shown."""
+    told = {"suspension": found.standing.suspension.id}
+    reading.note_each(database, what, dict.fromkeys(found.concerned or (HOUSE,), told), by=by)
 
 
 _BEFORE_PARTS = 11

@@ -77,9 +77,7 @@ def _since(
         session, code=form["log"], size=int(size) if size else None, checkpoint=form["checkpoint"],
         begin=begin, after=request.args.get("after", ""), limit=PAGE, by=by,
     )  # fmt: skip
-    reading.note(
-        guard.database(), "changes", client=found.client, detail={"begins": found.begins}, by=by
-    )
+    histories.note(guard.database(), found, by=by)
     return found
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from govern.db import Session
     from govern.principal import Principal
 
-# Seals change nothing, and come every few seconds: who chooses their type sees them.
-_CHANGES = tuple(each for each in EventType if each is not EventType.ACCESS_SEALED)
+# What who chooses their type sees: seals change nothing, and come every few seconds.
+_SEALS = (EventType.ACCESS_SEALED,)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{20,28}")
 
@@ -45,18 +45,18 @@ def log() -> ResponseReturnValue:
     by = guard.principal()
     with base.showing() as session:
         asked = asked_for(session, request.args, by=by)
+        # What each client's log was told stands in the house's as well, once.
+        over = (*_SEALS, EventType.HOUSE_TOLD) if HOUSE in asked.logs else _SEALS
         page = None
         if not asked.errors:
-            reading.note(
-                guard.database(), "log",
-                subject=asked.where.subject,
-                client=asked.logs[0] if len(asked.logs) == 1 and asked.logs[0] != HOUSE else None,
-                detail={"filter": asked.where.words(), "logs": len(asked.logs)}, by=by,
-            )  # fmt: skip
-            where = replace(asked.where, types=asked.where.types or _CHANGES)
+            changes = tuple(each for each in EventType if each not in over)
+            where = replace(asked.where, types=asked.where.types or changes)
             page = reading.entries(
                 session, asked.logs, where=where, after=request.args.get("after", ""),
                 limit=PAGE, by=by,
+            )  # fmt: skip
+            reading.note_page(
+                guard.database(), "log", asked.logs, page, where=asked.where, by=by
             )  # fmt: skip
         shown = listing(session, page)
     may_export = base.may_anywhere("log:export")
@@ -64,6 +64,7 @@ def log() -> ResponseReturnValue:
         "auditor/log.html",
         logs=asked.readable,
         types=sorted(EventType),
+        passed_over=", ".join(over),
         filter=asked.typed,
         errors=asked.errors,
         redacted=_redacted(by, asked),
@@ -159,7 +160,6 @@ def history(subject_id: str) -> ResponseReturnValue:
             raise errors.Unknown(_("There is no such person, or you may not know of them."))
         subject = subjects.find(session, subject_id)
         codes = names.of(session, ids)
-        reading.note(guard.database(), "history", subject=subject_id, by=by)
         wrong: dict[str, str] = {}
         where = Filter(
             subject=subject_id,
@@ -173,6 +173,7 @@ def history(subject_id: str) -> ResponseReturnValue:
             session, ids[: reading.MOST], where=where, after=request.args.get("after", ""),
             limit=PAGE, by=by,
         )  # fmt: skip
+        reading.note_page(guard.database(), "history", ids, page, where=where, by=by)
         shown = listing(session, page)
         decided = histories.decided(session, subject_id, begin=where.begin, end=where.end, by=by)
     read = [codes.get(one, _("the house") if one == HOUSE else one) for one in ids]

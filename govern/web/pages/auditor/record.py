@@ -9,7 +9,6 @@ from flask import Response, render_template
 from flask_babel import gettext as _
 
 from govern.access import histories, names
-from govern.audit import reading
 from govern.web import guard
 from govern.web.pages import words
 from govern.web.pages.auditor.entries import named_in, told
@@ -26,7 +25,7 @@ def record(suspension_id: str) -> ResponseReturnValue:
     with guard.database().reading() as session:
         found = histories.of_suspension(session, suspension_id, by=by)
         called = names.of(session, named_in(found.entries))
-    _note(suspension_id)
+    histories.note(guard.database(), found, by=by)
     detail = found.found
     row = detail.standing.suspension
     return render_template(
@@ -59,17 +58,11 @@ def record(suspension_id: str) -> ResponseReturnValue:
 @blueprint.get("/suspensions/<suspension_id>/record.json")
 def record_as_json(suspension_id: str) -> ResponseReturnValue:
     """The same as the API tells it."""
+    by = guard.principal()
     with guard.database().reading() as session:
-        found = histories.of_suspension(session, suspension_id, by=guard.principal())
+        found = histories.of_suspension(session, suspension_id, by=by)
         said = histories.record(session, found)
-    _note(suspension_id)
+    histories.note(guard.database(), found, by=by)
     return Response(
         json.dumps(said, ensure_ascii=False, indent=2), content_type="application/json"
-    )  # fmt: skip
-
-
-def _note(suspension_id: str) -> None:
-    reading.note(
-        guard.database(), "suspension.record", detail={"suspension": suspension_id},
-        by=guard.principal(),
     )  # fmt: skip
