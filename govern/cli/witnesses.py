@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from govern import clock
-from govern.access import clients
+from govern.access import clients, names
 from govern.audit import witnessing
 from govern.audit.witness import Witness
-from govern.cli.frame import Desk, day, govern, json_option, pass_desk
+from govern.cli.frame import Desk, day, govern, json_option, number, pass_desk
 
 if TYPE_CHECKING:
     from govern.audit.witnessing import LogWitness
@@ -94,6 +94,7 @@ def list_(desk: Desk, /) -> None:
     """How far each witness has followed each log."""
     with desk.database.reading() as session:
         found = witnessing.following(session)
+        codes = names.of(session, {each.log for each in found})
     desk.tell(
         {"witnesses": [
             {"id": each.witness.id, "name": each.witness.name, "log": each.log,
@@ -102,7 +103,8 @@ def list_(desk: Desk, /) -> None:
             for each in found
         ]},
         *(
-            f"{each.witness.name}  {each.log}  {each.cosigned} of {each.signed} entries"
+            f"{each.witness.name}  {codes.get(each.log, each.log)}  {each.cosigned:,} of "
+            f"{number(each.signed, 'entry', 'entries')}"
             + (f", seen {day(each.seen_at)}" if each.seen_at else ", never seen")
             for each in found
         ),

@@ -243,7 +243,7 @@ def test_only_who_asked_may_fetch_it_while_they_may_export_what_is_in_it(world: 
     assert b"sub_1" in file
     with world.store.access_reading() as session:
         noted = session.execute(select(Access).where(Access.kind == "export")).scalar_one()
-    assert (noted.principal, noted.client_id, noted.subject_id) == ("sub_auditor", None, "sub_1")
+    assert (noted.principal, noted.client_id, noted.subject_id) == ("sub_auditor", aster, "sub_1")
     assert row.id in str(noted.detail)
     with world.store.reading() as session:
         assert not exports.news(session, by=auditor(aster))
