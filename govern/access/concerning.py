@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, and_, func, select
+from sqlalchemy import BigInteger, and_, exists, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.access.clients import Client
@@ -168,27 +168,24 @@ def _acts(
     session: OrmSession, *within: ColumnElement[bool]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The entries of the house's log that concern every client, each with its place."""
+    with_it = exists().where(
+        RoleAssignment.subject_id == Entry.subject_id,
+        RoleAssignment.client_id.is_(None),
+        RoleAssignment.ended_at == Entry.at,
+    )
     rows = session.execute(
-        select(Entry.seq, Entry.at, Entry.leaf)
+        select(Entry.seq, Entry.leaf)
         .where(Entry.log_id == HOUSE, Entry.type.in_(_TOLD), *within)
+        # Of those who left, who held a role over everything until then.
+        .where(or_(Entry.type != EventType.SUBJECT_OFFBOARDED, with_it))
         .order_by(Entry.seq)
     ).all()
-    for seq, at, body in rows:
+    for seq, body in rows:
         fields = leaf.parse(body) or {}
-        if fields.get("type") in _TOLD and _of_all(session, fields, at):
+        refs, data = fields.get("refs", {}), fields.get("data", {})
+        limited = refs.get("client") or any(data.get(f"{kind}s") for kind in LimitKind)
+        if fields.get("type") in _TOLD and not limited:
             yield seq, fields
-
-
-def _of_all(session: OrmSession, fields: dict[str, Any], at: Any) -> bool:
-    refs, data = fields.get("refs", {}), fields.get("data", {})
-    if fields["type"] == EventType.SUBJECT_OFFBOARDED:
-        ended = select(RoleAssignment.id).where(
-            RoleAssignment.subject_id == refs.get("subject"),
-            RoleAssignment.client_id.is_(None),
-            RoleAssignment.ended_at == at,
-        )
-        return session.execute(ended.limit(1)).first() is not None
-    return not refs.get("client") and not any(data.get(f"{kind}s") for kind in LimitKind)
 
 
 # --- that it was told as it is

@@ -16,7 +16,7 @@ from urllib.parse import quote, urljoin
 import pytest
 
 from govern import clock
-from govern.access import asking, evaluation
+from govern.access import asking, concerning, evaluation
 from govern.access.clients import Client, Project
 from govern.access.evaluation import Question
 from govern.audit import streams
@@ -134,6 +134,7 @@ def stir(world: World, cast: Cast) -> None:
     for _ in range(3):
         asked_about(world, cast.b)
     world.ask_lift(paused, by=OPERATOR)
+    concerning.follow(world.store)
 
 
 def asked_about(world: World, things: Things) -> None:
@@ -155,6 +156,7 @@ def test_no_name_code_count_or_instant_of_another_client_reaches_who_is_limited_
         seats = rehearsing.seats(app, world, begun, *people)
         for things in (begun.a, begun.b) * 6:
             asked_about(world, things)
+        concerning.follow(world.store)
         Signer(world.store.settings).sign(world.store)  # a stream tells what is signed
         # What one reads now is recorded after this, so that it is no row of one's own reading.
         past = quote(clock.text(clock.utcnow() + timedelta(seconds=1)))
