@@ -1,4 +1,4 @@
-"""Argon2, here or by processes of their own that give way to everything else.
+"""Argon2, here or by a process of its own that gives way to everything else.
 
 A thread that gives way would have to wait for a processor with the interpreter's lock in its hand,
 and everybody in its process would wait with it; a process that gives way holds up nobody.
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
+import threading
+from collections import deque
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
@@ -47,48 +49,66 @@ def answer(asked: Question) -> Any:
         return False
 
 
-class Processes:
-    """Processes that hash, each one question at a time; begun when needed, they end with this."""
+class Process:
+    """A process that hashes what it is asked, one after the other; begun anew should it end.
 
-    def __init__(self, number: int) -> None:
-        self._idle = queue.LifoQueue["subprocess.Popen[bytes] | None"]()
-        for _ in range(number):
-            self._idle.put(None)
+    Whatever waits is in its pipe already, so that it never waits for those that ask, who have to
+    take turns at an interpreter. It ends with this process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: _Begun | None = None
 
     def answer(self, asked: Question) -> Any:
-        """The same, by the first that is idle; `Unavailable` where one after the other dies."""
-        process = self._idle.get()
-        try:
-            told = _told(process, asked)
-            if not told:
-                if process is not None:
-                    process.kill()
-                    process.wait()
-                process = _started()
-                told = _told(process, asked)
-        finally:
-            self._idle.put(process)
+        """The answer; `Unavailable` where one process after the other dies of it."""
+        told = self._ask(asked) or self._ask(asked)
         if not told:
             raise errors.Unavailable("No password can be checked just now. Try again in a moment.")
         return json.loads(told)
 
+    def _ask(self, asked: Question) -> bytes:
+        with self._lock:
+            if self._begun is None or self._begun.over:
+                self._begun = _Begun()
+            answer = self._begun.ask(json.dumps(asked).encode() + b"\n")
+        return answer.result()
 
-def _started() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "govern.hashing"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ourselves
 
+class _Begun:
+    """A process under way, and those that wait for its answers, which come in their order."""
 
-def _told(process: subprocess.Popen[bytes] | None, asked: Question) -> bytes:
-    """The answer's line; empty where the process is not there, or no more."""
-    if process is None or process.stdin is None or process.stdout is None:
-        return b""
-    given, told = process.stdin, process.stdout
-    try:
-        given.write(json.dumps(asked).encode() + b"\n")
-        given.flush()
-        return told.readline()
-    except OSError:
-        return b""
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "govern.hashing"]
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._lock = threading.Lock()
+        self._waiting = deque[Future[bytes]]()
+        self.over = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def ask(self, line: bytes) -> Future[bytes]:
+        """Where the answer's line will be; an empty one if the process ends before."""
+        answer: Future[bytes] = Future()
+        with self._lock:
+            if self.over:
+                answer.set_result(b"")
+                return answer
+            self._waiting.append(answer)
+            with suppress(OSError):  # it is gone, as who reads is told as well
+                self._process.stdin.write(line)  # type: ignore[union-attr]  # it was asked for
+                self._process.stdin.flush()  # type: ignore[union-attr]  # the same
+        return answer
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._waiting.popleft().set_result(line)
+        with self._lock:
+            self.over = True
+        self._process.wait()
+        for answer in self._waiting:
+            answer.set_result(b"")
 
 
 def _serve(asked: IO[bytes], told: IO[bytes]) -> None:

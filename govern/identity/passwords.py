@@ -171,17 +171,16 @@ def _common() -> frozenset[str]:
 
 # --- who computes ------------------------------------------------------------------------------
 
-AT_ONCE = 2
 # Half of the threads that answer: the others go on answering whatever comes to the door.
 WAITING = 8
 _room = threading.BoundedSemaphore(WAITING)
-_processes: hashing.Processes | None = None
+_process: hashing.Process | None = None
 
 
 def hash_apart() -> None:
-    """From now on have processes of their own hash, which give way: for who answers others."""
-    global _processes  # noqa: PLW0603 - of this process, for as long as it lasts
-    _processes = hashing.Processes(AT_ONCE)
+    """From now on have a process of its own hash, which gives way: for who answers others."""
+    global _process  # noqa: PLW0603 - of this process, for as long as it lasts
+    _process = hashing.Process()
 
 
 def _computed(password: str, stored: str | None) -> Any:
@@ -196,6 +195,6 @@ def _computed(password: str, stored: str | None) -> Any:
     if not _room.acquire(blocking=False):
         raise errors.Unavailable("Too many people sign in just now. Try again in a moment.")
     try:
-        return hashing.answer(asked) if _processes is None else _processes.answer(asked)
+        return hashing.answer(asked) if _process is None else _process.answer(asked)
     finally:
         _room.release()

@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 
 SHIPPED = """
 import os, sys
+from concurrent.futures import ThreadPoolExecutor
 from govern.identity import passwords
 print(passwords.hashed("correct horse battery"))
 print(passwords.hash_random("0123456789abcdef"))
 passwords.hash_apart()  # as `serve` does
 words = "zwölf Boxkämpfer"
 print(passwords.matches(passwords.hashed(words), words), passwords.matches(None, words))
-(process,) = [one for one in passwords._processes._idle.queue if one]
+process = passwords._process._begun._process
 print(os.getpriority(os.PRIO_PROCESS, process.pid), os.getpriority(os.PRIO_PROCESS, 0))
 process.kill()
-print(passwords.matches(passwords.hashed(words), words), flush=True)
+print(passwords.matches(passwords.hashed(words), words))
+with ThreadPoolExecutor(passwords.WAITING) as askers:
+    stored = list(askers.map(passwords.hashed, map("correct horse {:04}".format, range(8))))
+    pairs = [(each, "correct horse {:04}".format(n)) for each in stored for n in range(8)]
+    told = list(askers.map(lambda pair: passwords.matches(*pair), pairs))
+print(told == [n % 9 == 0 for n in range(64)], flush=True)
 os.kill(os.getpid(), 9)
 """
 WHOSE = ("Zoë Ångström", "zoe.angstrom@people.example")
@@ -50,6 +56,7 @@ def test_hashes_are_argon2id_at_the_cost_that_the_field_asks_and_give_way_to_the
     apart, here = map(int, told[3].split())
     assert apart > here or sys.platform == "win32"
     assert told[4] == "True", "another takes the place of one that died"
+    assert told[5] == "True", "each of those that ask together gets their own answer"
 
 
 @pytest.mark.parametrize(
