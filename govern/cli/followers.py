@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SIGN_EVERY = 0.5
 # A pause of 10,000 grants is to be complete a quarter of a second after the click.
 WRITE_EVERY = 0.025
+# What ended denies from its commit; the entries that follow are not for anyone who waits.
+END_EVERY = 0.25
 # What was ordered over a whole list goes on in a thread of its own, so that no pause waits for it.
 ACT_EVERY = 0.25
 CLEAR_EVERY = 60.0
@@ -103,10 +105,6 @@ class Followers:
             if self._stopping.is_set():
                 raise _Stopped
 
-        def write() -> None:
-            suspensions.particulars.write(database, progress=go_on)
-            ending.write(database, progress=go_on)
-
         def resume() -> None:
             suspensions.resume_due(database, progress=go_on)
 
@@ -128,7 +126,12 @@ class Followers:
             threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
             for name, work, pause in (
                 ("signer", lambda: signer.sign(database), SIGN_EVERY),
-                ("particulars", write, WRITE_EVERY),
+                (
+                    "particulars",
+                    lambda: suspensions.particulars.write(database, progress=go_on),
+                    WRITE_EVERY,
+                ),
+                ("endings", lambda: ending.write(database, progress=go_on), END_EVERY),
                 ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),

@@ -132,6 +132,11 @@ def become(new_token: str) -> None:
         raise errors.Unauthenticated("Please sign in.")
     # Where Flask-Login keeps the caller of this request; its `login_user` would use a cookie.
     g._login_user = user or current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]  # noqa: SLF001 - as said
+    hand_over(new_token)
+
+
+def hand_over(new_token: str) -> None:
+    """Hand the browser a session token for its next request; who calls in this one stays."""
     g.session_token = new_token
 
 

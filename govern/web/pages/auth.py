@@ -71,7 +71,7 @@ def sign_in_done() -> ResponseReturnValue:
     except (errors.SignInFailed, errors.TooManyAttempts) as error:
         return acting.refusal(error, _sign_in_page({"": problems.in_words(error)}))
     end_present()
-    guard.become(token)
+    guard.hand_over(token)
     return redirect(url_for(".code", next=_next()), 303)
 
 
