@@ -11,6 +11,7 @@ import hmac
 import threading
 import weakref
 from base64 import b32hexencode
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -22,11 +23,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, config, errors
 from govern.clock import Utc
-from govern.db import AccessBase, Code, Id, insert_rows, new_id
+from govern.db import AccessBase, Code, Id, insert_rows, new_id, written_at_once
 from govern.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Table
@@ -101,12 +102,12 @@ class Writer:
         self._id, self._next, self._until = new_id("wri"), 0, clock.utcnow() + LIVES
 
     def write(
-        self, rows: Sequence[tuple[Any, ...]], connection: Connection | None = None
+        self, rows: Sequence[tuple[Any, ...]], kept: Callable[[], Connection] | None = None
     ) -> list[str]:
         """Make rows durable, given as the table's columns after the number; returns their ids.
 
-        `connection` is one of `Database.asking`, if there is one already: on PostgreSQL the access
-        log is there too. `RecordFailed` when they cannot be written.
+        `kept` gives a connection of `Database.access_asking` that is there already.
+        `RecordFailed` when they cannot be written.
         """
         if not rows:
             return []
@@ -117,20 +118,22 @@ class Writer:
             numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
             ids = _row_ids(self._key, writer, range(first, first + len(rows)))
             try:
-                if not self._database.is_postgresql:
-                    with self._database.access_writer.begin() as own:
-                        insert_rows(own, _TABLE, numbered)
-                elif connection is not None:
-                    _INSERT.rows(connection, numbered)
-                else:
-                    with self._database.asking() as own:
-                        _INSERT.rows(own, numbered)
+                self._insert(numbered, kept)
             except (sa_exc.SQLAlchemyError, errors.RecordFailed) as error:
                 # Whether the rows arrived is unknown: their numbers are not used again.
                 self._renew()
                 raise errors.RecordFailed("The access log cannot be written.") from error
             self._next += len(rows)
         return ids
+
+    def _insert(self, rows: list[tuple[Any, ...]], kept: Callable[[], Connection] | None) -> None:
+        with ExitStack() as own:
+            connection = kept() if kept else own.enter_context(self._database.access_asking())
+            if self._database.is_postgresql:
+                _INSERT.rows(connection, rows)
+            else:
+                own.enter_context(written_at_once(connection))
+                insert_rows(connection, _TABLE, rows)
 
 
 def row_id(settings: Settings, writer: str, number: int) -> str:

@@ -8,7 +8,7 @@ its own on SQLite, so that decisions never make a pause wait; on PostgreSQL it i
 of work and its commit, `many` the statements that carry many rows or several questions.
 """
 
-from govern.db.engines import is_transient
+from govern.db.engines import is_transient, written_at_once
 from govern.db.many import Inquiry, insert_if_absent, insert_many, insert_rows, listed, together
 from govern.db.tables import (
     PERSONAL,
@@ -49,4 +49,5 @@ __all__ = [
     "references",
     "text_column",
     "together",
+    "written_at_once",
 ]

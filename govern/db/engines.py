@@ -5,6 +5,7 @@ from __future__ import annotations
 import select as waiting
 import sqlite3
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -13,6 +14,8 @@ from sqlalchemy import exc as sa_exc
 from govern import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -30,9 +33,7 @@ def main_engine(url: str) -> Engine:
     """For units of work on either database; what each begins with, its execution options say."""
     if url.startswith("postgresql"):
         return _postgresql(create_engine(url, pool_size=20, max_overflow=20, pool_use_lifo=True))
-    wait = {"timeout": _SQLITE_WAIT}
-    engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
-    event.listen(engine, "connect", _prepare_sqlite)
+    engine = _sqlite(url)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -40,10 +41,14 @@ def main_engine(url: str) -> Engine:
 def asking_engine(url: str) -> Engine:
     """For statements that are prepared once and sent thousands of times a second.
 
+    Each is a transaction of its own, so that a connection can be kept from one to the next.
+
     Left to itself PostgreSQL would plan each anew: it takes a longer list of questions to be
     dearer, and forgets that planning costs more than all the rest. Nothing that is asked waits for
     a lock, but for one on the log of the answers.
     """
+    if not url.startswith("postgresql"):
+        return _sqlite(url)
     return _postgresql(
         create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20),
         plan_cache_mode="force_generic_plan",
@@ -86,6 +91,13 @@ def _still_there(connection: Any, *_: Any) -> None:
         raise sa_exc.InvalidatePoolError("the server ended the connection")
 
 
+def _sqlite(url: str) -> Engine:
+    wait = {"timeout": _SQLITE_WAIT}
+    engine = create_engine(url, pool_size=20, max_overflow=20, connect_args=wait)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
 def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
     # Python's own transaction handling would commit behind our back: we say BEGIN ourselves.
     connection.isolation_level = None
@@ -108,10 +120,14 @@ def _begin_sqlite(connection: Connection) -> None:
     if driver is None or begin == "BEGIN":
         connection.exec_driver_sql(begin)
         return
+    _begin_writing(driver, begin, options.get("govern_wait", _SQLITE_WAIT))
+
+
+def _begin_writing(driver: Any, begin: str, wait: float) -> None:
     # SQLite's own wait looks ever more seldom, up to every 0.1 s, and misses the moment between
     # two chunks of an import: a pause would wait for the last one.
     driver.execute("PRAGMA busy_timeout = 0")
-    deadline = time.monotonic() + options.get("govern_wait", _SQLITE_WAIT)
+    deadline = time.monotonic() + wait
     try:
         while True:
             try:
@@ -126,3 +142,19 @@ def _begin_sqlite(connection: Connection) -> None:
                 return
     finally:
         driver.execute(f"PRAGMA busy_timeout = {1000 * _SQLITE_WAIT}")
+
+
+@contextmanager
+def written_at_once(connection: Connection) -> Iterator[None]:
+    """One transaction of an asking connection on SQLite, without what SQLAlchemy does for each."""
+    driver: Any = connection.connection.driver_connection
+    _begin_writing(driver, "BEGIN IMMEDIATE", _SQLITE_WAIT)
+    try:
+        yield
+        driver.commit()
+    except sqlite3.Error as error:
+        driver.rollback()
+        raise sa_exc.DBAPIError.instance(None, None, error, sqlite3.Error) from error
+    except BaseException:
+        driver.rollback()
+        raise

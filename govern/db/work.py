@@ -81,7 +81,12 @@ class Database:
         if self.is_postgresql:
             snapshot |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self.reader = self._main.execution_options(**snapshot)
-        self._asker = engines.asking_engine(settings.url) if self.is_postgresql else self.reader
+        self._asker = engines.asking_engine(settings.url)
+        self._access_asker = (
+            self._asker
+            if self._access is self._main
+            else engines.asking_engine(settings.access_url)
+        )
         # Only `replica` reads from it, and only what no decision and no write depends on.
         self.copy = engines.copying_engine(settings.replica_url) if settings.replica_url else None
         self.access_writer = self._access.execution_options(govern_begin="BEGIN IMMEDIATE")
@@ -165,8 +170,7 @@ class Database:
     @contextmanager
     def access_asking(self) -> Iterator[Connection]:
         """The same of the access log."""
-        asker = self._asker if self.is_postgresql else self.access_reader
-        with asker.connect() as connection:
+        with self._access_asker.connect() as connection:
             yield connection
 
     @contextmanager
@@ -182,7 +186,7 @@ class Database:
             look(connection)
             connection.rollback()
 
-        for engine in (self._main, self._asker) if self.is_postgresql else (self._main,):
+        for engine in (self._main, self._asker):
             event.listen(engine, "connect", shown)
 
     def at_dispose(self, give_back: Callable[[], None]) -> None:
@@ -196,6 +200,7 @@ class Database:
         self._main.dispose()
         self._access.dispose()
         self._asker.dispose()
+        self._access_asker.dispose()
         if self.copy is not None:
             self.copy.dispose()
 

@@ -186,8 +186,6 @@ def _serve(owner: weakref.ref[Database], desk: _Desk) -> None:
         with closing(_Line(database)) as line:
             while isinstance(job, _Job):
                 _answer(line, writer, known, _waiting(job, desk))
-                if not database.is_postgresql:
-                    line.close()  # its snapshot would grow old
                 try:
                     job = desk.get(timeout=_LULL)
                 except queue.Empty:
@@ -214,22 +212,34 @@ def _waiting(job: _Job, desk: _Desk) -> list[_Asked]:
 
 
 class _Line:
-    """The connection that questions are answered by: had when needed, kept while there are more."""
+    """The connections that questions are answered by: had when needed, kept while there are more.
+
+    On PostgreSQL the access log is where all the rest is, and one does for both.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held = ExitStack()
-        self._connection: Connection | None = None
+        self._asking: Connection | None = None
+        self._recording: Connection | None = None
 
-    def connection(self) -> Connection:
+    def asking(self) -> Connection:
         """The one there is, or another."""
-        if self._connection is None:
-            self._connection = self._held.enter_context(self._database.asking())
-        return self._connection
+        if self._asking is None:
+            self._asking = self._held.enter_context(self._database.asking())
+        return self._asking
+
+    def recording(self) -> Connection:
+        """The same to the access log."""
+        if self._database.is_postgresql:
+            return self.asking()
+        if self._recording is None:
+            self._recording = self._held.enter_context(self._database.access_asking())
+        return self._recording
 
     def close(self) -> None:
-        """Give it back; whatever happens to it then is no asker's matter."""
-        self._connection = None
+        """Give them back; whatever happens to them then is no asker's matter."""
+        self._asking = self._recording = None
         with suppress(sa_exc.SQLAlchemyError):
             self._held.close()
 
@@ -248,11 +258,11 @@ def _answer(line: _Line, writer: Writer, known: Known, asked: list[_Asked]) -> N
         return
     try:
         try:
-            found = _together(line.connection(), writer, known, asked)
+            found = _together(line, writer, known, asked)
         except sa_exc.DBAPIError:
             # It may have died since it was last used. What fails here has recorded nothing.
             line.close()
-            found = _together(line.connection(), writer, known, asked)
+            found = _together(line, writer, known, asked)
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
         line.close()
         if len(asked) == 1:
@@ -281,9 +291,10 @@ def _outcome(asked: _Asked, who: _Caller | Exception, decisions: list[Decision])
 
 
 def _together(
-    connection: Connection, writer: Writer, known: Known, asked: list[_Asked]
+    line: _Line, writer: Writer, known: Known, asked: list[_Asked]
 ) -> list[tuple[_Asked, _Caller | Exception, list[Decision]]]:
     """Find out who asks, answer and record: three statements at most for all."""
+    connection = line.asking()
     callers = _callers(connection, known, asked)
     questions: list[Question] = []
     for one, who in zip(asked, callers, strict=True):
@@ -315,8 +326,9 @@ def _together(
             counted.append(decision)
             rows.append(_row(question, decision, who.by))
     try:
-        ids = iter(writer.write(rows, connection))
+        ids = iter(writer.write(rows, line.recording))
     except errors.RecordFailed:
+        line.close()
         return [(one, who, _all_denied(one)) for one, who, _ in found]
     return [
         (

@@ -126,7 +126,7 @@ def test_while_the_disk_is_full_nothing_is_permitted(tool: Asker, database: str,
     if database == "sqlite":
         store = tool.app.extensions["govern"]
         store.dispose()
-        engine = store.access_writer.engine
+        engine = store._access_asker
 
         def full(connection: sqlite3.Connection, _: Any) -> None:
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
