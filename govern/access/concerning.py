@@ -89,6 +89,23 @@ def follow(database: Database, *, progress: Callable[[int], None] | None = None)
     return told
 
 
+class Rounds:
+    """The same, round after round: one small question where the house did nothing meanwhile."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: Any = None
+
+    def follow(self, *, progress: Callable[[int], None] | None = None) -> None:
+        """Tell what there is to be told."""
+        clients = select(func.count(Client.id)).scalar_subquery()
+        with self._database.reading() as session:
+            news = session.execute(select(position(HOUSE), clients)).one()
+        if news != self._known:
+            follow(self._database, progress=progress)
+            self._known = news
+
+
 def _gather(database: Database) -> bool:
     """Note which of the next entries of the house concern all; whether there may be more of them.
 

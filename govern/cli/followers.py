@@ -99,7 +99,7 @@ class Followers:
     def __init__(self, database: Database) -> None:
         self._log = _logger()
         self._stopping = threading.Event()
-        signer = Signer(database.settings)
+        signer, house = Signer(database.settings), concerning.Rounds(database)
 
         def go_on(_: int) -> None:
             if self._stopping.is_set():
@@ -135,7 +135,7 @@ class Followers:
                 ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),
-                ("house", lambda: concerning.follow(database, progress=go_on), HOUSE_EVERY),
+                ("house", lambda: house.follow(progress=go_on), HOUSE_EVERY),
                 ("requests", tend, TEND_EVERY),
                 ("seals", seal, SEAL_EVERY),
                 ("expiry", expire, EXPIRE_EVERY),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from govern.access import concerning, deriving, ending, offboarding
 from govern.audit import follower, log
 from govern.audit.follower import FollowerCursor
 from govern.audit.signer import Signer
+from govern.cli.followers import Followers
 from govern.identity import roles
 from govern.identity.roles import RoleAssignment
 from tests.audit.test_export import auditor, checked, exported
@@ -176,3 +178,20 @@ def test_what_is_of_one_client_alone_moves_nothing_in_anothers_log(world: World)
     assert len(world.entries(aster.id)) == size + 1
     with world.store.reading() as session:
         assert follower.behind(session, "nobody")  # the house's log moved on all the while
+
+
+def test_the_followers_tell_it_within_seconds(world: World) -> None:
+    aster = world.client("ASTER")
+    world.entitlement()
+    following, waiting = Followers(world.store), threading.Event()
+    following.start()
+    try:
+        for count, do in ((1, lambda: None), (2, lambda: world.staff("admin"))):
+            do()
+            for _ in range(80):
+                if len(events(world, aster)) == count:
+                    break
+                waiting.wait(0.1)
+            assert len(events(world, aster)) == count
+    finally:
+        following.stop()
