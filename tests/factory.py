@@ -306,8 +306,10 @@ class World:
         self.approve(request, by=SECOND)
 
     def write_particulars(self) -> int:
-        """All outstanding entries of suspensions, one a grant."""
-        return suspensions.particulars.write(self.store)
+        """All outstanding entries of suspensions, one a grant; and how many people these are."""
+        written = suspensions.particulars.write(self.store)
+        suspensions.tallying.tally(self.store)
+        return written
 
     # --- many at a time
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Waiting:
     """A request, the names of all it speaks of, and why the caller may not approve it.
 
-    `wish` tells who approved access that is asked for, and how many it takes.
+    `wish` tells who approved access that is asked for, and how many it takes; `reason` why one that
+    is looked at by itself was asked for.
     """
 
     request: Request
@@ -42,6 +43,7 @@ class Waiting:
     may_withdraw: bool
     mine: bool
     wish: asking.Wish | None = None
+    reason: str = ""
 
 
 def waiting(session: OrmSession, standings: Iterable[Standing], *, by: Principal) -> list[Waiting]:
@@ -82,11 +84,12 @@ def _explained(
     missing = {row.suspension_id for row in rows if row.suspension_id} - known.keys()
     titles = known | reading.titles(session, missing, by=by)
     access = [row for row in rows if row.kind == RequestKind.GRANT and row.project_id]
-    (names, named), over, given = together(
+    (names, named), over, given, *reasons = together(
         session,
         _names(session, rows, items_of),
         asking.of_places({str(row.project_id): str(row.client_id) for row in access}),
         asking.approvals([row.id for row in access]),
+        *([requests.reason_asked(rows[0])] if items_of else []),
     )
     approved = [one for each in given.values() for one in each]
     names |= {one.by: one.name for one in approved}
@@ -114,6 +117,7 @@ def _explained(
                 may_withdraw=mine or allowed,
                 mine=mine,
                 wish=wish,
+                reason=reasons[0] if reasons else "",
             )
         )
     return found

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, literal, not_, or_, select, union_all
+from sqlalchemy import String, and_, bindparam, exists, func, literal, not_, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from govern import clock, permissions
@@ -42,11 +43,12 @@ from govern.identity.subjects import Subject
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Select, SelectBase
 
     from govern.principal import Principal
 
 MOST = 1000
+_ME = bindparam("needed_by", type_=String())
 SOON = timedelta(days=7)
 # A witness may be away for so long before anybody need look.
 PATIENCE = timedelta(minutes=15)
@@ -85,14 +87,33 @@ def needs(*, also: Mapping[What, Select[Any]] | None = None, by: Principal) -> I
 
     `also`: what is told by floors above this one, of which the caller may know.
     """
+    sorts = tuple(
+        (what, clients)
+        for what, (permission, _) in _SORTS.items()
+        if (clients := permissions.scope(by, permission)) is None or clients
+    )
+    query = _needed(sorts, tuple((also or {}).items()))
+    return Inquiry(query, _told, given={_ME.key: requests.signature(by)})
+
+
+@lru_cache(maxsize=64)
+def _needed(
+    sorts: tuple[tuple[What, frozenset[str] | None], ...],
+    also: tuple[tuple[What, Select[Any]], ...],
+) -> SelectBase:
+    """What to count of each sort, of those alone that the caller may see to: made once for many.
+
+    Of some clients, or of all (None).
+    """
+    asked = {what: _SORTS[what][1](clients) for what, clients in sorts} | dict(also)
     parts = [
         select(literal(what.value).label("what"), func.count().label("number")).select_from(
             query.limit(MOST + 1).subquery()
         )
-        for what, query in (_asked(by) | dict(also or {})).items()
+        for what, query in asked.items()
     ]
     nothing = select(literal("").label("what"), literal(0).label("number"))
-    return Inquiry(union_all(*parts) if parts else nothing, _told)
+    return union_all(*parts) if parts else nothing
 
 
 def _told(rows: list[tuple[Any, ...]]) -> list[Need]:
@@ -104,24 +125,12 @@ def _told(rows: list[tuple[Any, ...]]) -> list[Need]:
     ]
 
 
-def _asked(by: Principal) -> dict[What, Select[Any]]:
-    """What to count of each sort, of those alone that the caller may see to."""
-    found: dict[What, Select[Any]] = {}
-    for what, (permission, asked) in _SORTS.items():
-        clients = permissions.scope(by, permission)
-        if clients is None or clients:
-            found[what] = asked(by, clients)
-    return found
-
-
 def _within(query: Select[Any], column: Any, clients: frozenset[str] | None) -> Select[Any]:
     return query if clients is None else query.where(column.in_(clients))
 
 
-def _approve(by: Principal, clients: frozenset[str] | None) -> Select[Any]:
-    asked = select(Request.id).where(
-        Request.ended_at.is_(None), Request.asked_by != requests.signature(by)
-    )
+def _approve(clients: frozenset[str] | None) -> Select[Any]:
+    asked = select(Request.id).where(Request.ended_at.is_(None), Request.asked_by != _ME)
     return _within(asked, Request.client_id, clients)
 
 
@@ -170,11 +179,11 @@ def review_late() -> ColumnElement[bool]:
 
 def _due(
     condition: Callable[[], ColumnElement[bool]],
-) -> Callable[[Principal, frozenset[str] | None], Select[Any]]:
-    return lambda _, clients: _open(clients).where(condition())
+) -> Callable[[frozenset[str] | None], Select[Any]]:
+    return lambda clients: _open(clients).where(condition())
 
 
-def _question(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+def _question(clients: frozenset[str] | None) -> Select[Any]:
     asked = (
         select(Question.id)
         .join(Subject, Subject.id == Question.subject_id)
@@ -183,7 +192,7 @@ def _question(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
     return _within(asked, Question.client_id, clients)
 
 
-def _factor(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+def _factor(clients: frozenset[str] | None) -> Select[Any]:
     """Demands that somebody does not meet yet; not looked for where there are many grants."""
     place = or_(
         Grant.client_id == FactorDemand.target_id, Grant.project_id == FactorDemand.target_id
@@ -214,7 +223,7 @@ def _lacks(subject_id: Any) -> ColumnElement[bool]:
     )
 
 
-def _stream(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+def _stream(clients: frozenset[str] | None) -> Select[Any]:
     failing = (
         select(LogStream.id)
         .join(LogStreamState, LogStreamState.stream_id == LogStream.id)
@@ -223,10 +232,10 @@ def _stream(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
     return _within(failing, LogStream.client_id, clients)
 
 
-def _witness(*, refuses: bool) -> Callable[[Principal, frozenset[str] | None], Select[Any]]:
+def _witness(*, refuses: bool) -> Callable[[frozenset[str] | None], Select[Any]]:
     """Witnesses that saw another history than ours, or follow some log no more for a while."""
 
-    def asked(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+    def asked(clients: frozenset[str] | None) -> Select[Any]:
         counts: ColumnElement[bool] = WitnessFailure.refuses.is_(True)
         if not refuses:
             late = WitnessFailure.since < clock.before(clock.instant(), PATIENCE)
@@ -238,7 +247,7 @@ def _witness(*, refuses: bool) -> Callable[[Principal, frozenset[str] | None], S
     return asked
 
 
-def _secrets(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+def _secrets(clients: frozenset[str] | None) -> Select[Any]:
     """Integrations whose every secret ends soon, or has: they will be heard of no more."""
     soon = clock.after(clock.instant(), SOON)
     lasting = exists().where(
@@ -253,7 +262,7 @@ def _secrets(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
     return ending.where(own, ~own.where(IntegrationLimit.client_id.not_in(clients)))
 
 
-def _ends(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
+def _ends(clients: frozenset[str] | None) -> Select[Any]:
     now = clock.instant()
     ending = select(Grant.id).where(
         Grant.ends_at >= now, Grant.ends_at < clock.after(now, SOON), Grant.ended_at.is_(None)
@@ -261,7 +270,7 @@ def _ends(_: Principal, clients: frozenset[str] | None) -> Select[Any]:
     return _within(ending, Grant.client_id, clients)
 
 
-_SORTS: dict[What, tuple[str, Callable[[Principal, frozenset[str] | None], Select[Any]]]] = {
+_SORTS: dict[What, tuple[str, Callable[[frozenset[str] | None], Select[Any]]]] = {
     What.APPROVE: ("request:approve", _approve),
     What.CONFIRM: ("suspension:lift", _due(confirm_due)),
     What.UPDATE: ("suspension:open", _due(update_late)),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, exists, func, literal, or_, select, text
+from sqlalchemy import and_, case, func, literal, or_, select, text
 
 from govern import permissions
 from govern.access import demands, grants, needing, places, questions
@@ -45,6 +46,8 @@ DEMANDS_SHOWN = 5
 EVENTS_SHOWN = 12
 # Grants that are grouped and counted for one look; of more, a project's own page tells.
 GRANTS_COUNTED = 20_000
+# Grants of one project that its own page counts.
+PROJECT_COUNTED = 5_000
 # People of a firm that are counted where firms are listed.
 PEOPLE_COUNTED = 500
 # Grants of one suspension whose people are counted for the list of the open ones.
@@ -66,7 +69,10 @@ class DatasetLine:
 
 @dataclass(kw_only=True)
 class ProjectLine:
-    """A project, how it stands and since when, and how many hold something (None: not counted)."""
+    """A project, how it stands and since when, and how many hold something (None: not counted).
+
+    `at_least`: there are more than were counted.
+    """
 
     id: str
     code: str
@@ -75,6 +81,7 @@ class ProjectLine:
     since: datetime | None
     people: int | None = None
     grants: int | None = None
+    at_least: bool = False
     datasets: list[DatasetLine] = field(default_factory=list)
 
 
@@ -226,13 +233,8 @@ def organisations(session: OrmSession, *, by: Principal) -> list[tuple[str, int]
         .subquery()
     )
     number = select(func.count()).select_from(theirs).scalar_subquery()
-    anybody = exists().where(
-        Membership.organisation_id == Organisation.id, Membership.ended_at.is_(None)
-    )
-    rows = session.execute(
-        select(Organisation.name, number).where(anybody).order_by(Organisation.name)
-    )
-    return [(name, number) for name, number in rows]
+    rows = session.execute(select(Organisation.name, number).order_by(Organisation.name))
+    return [(name, number) for name, number in rows if number]
 
 
 # --- one project -------------------------------------------------------------------------------
@@ -266,11 +268,16 @@ def project_page(session: OrmSession, code: str, *, by: Principal) -> ProjectPag
         id=client.id, code=client.code, name=client.name, state="", since=None, projects=[line]
     )  # fmt: skip
     add_datasets(session, [owner], covering)
-    line.grants, line.people = session.execute(
-        grants.facts(func.count(Grant.id), func.count(Grant.subject_id.distinct())).where(
-            Grant.project_id == project.id, grants.all_of(grants.standing())
-        )
-    ).one()
+    standing = (
+        grants.facts(Grant.subject_id.label("subject_id"))
+        .where(Grant.project_id == project.id, grants.all_of(grants.standing()))
+        .limit(PROJECT_COUNTED + 1)
+        .subquery()
+    )
+    numbers = func.count(), func.count(standing.c.subject_id.distinct())
+    found = session.execute(select(*numbers).select_from(standing)).one()
+    line.grants, line.people = (min(number, PROJECT_COUNTED) for number in found)
+    line.at_least = found[0] > PROJECT_COUNTED
     names = session.execute(select(Entitlement.name).order_by(Entitlement.name)).scalars()
     return ProjectPage(
         project=project, client=client, line=line, covering=covering, entitlements=list(names)
@@ -332,7 +339,11 @@ def _recent(by: Principal) -> Inquiry[list[Recent]]:
     Only the logs that changed last are looked at, and of each only its end: the last few entries
     of all are among the last few of those.
     """
-    clients = permissions.require_some(by, "log:read")
+    return Inquiry(_newest(permissions.require_some(by, "log:read")), _latest, given={})
+
+
+@lru_cache(maxsize=64)
+def _newest(clients: frozenset[str] | None) -> Select[Any]:
     heads = select(Log.id, Log.size).where(Log.last_at.is_not(None))
     if clients is not None:
         heads = heads.where(Log.id.in_(clients))
@@ -355,7 +366,7 @@ def _recent(by: Principal) -> Inquiry[list[Recent]]:
         Entry.at, Entry.type, func.coalesce(actor.c.full_name, Entry.actor),
         Subject.full_name, Project.code, Entry.suspension_id,
     )  # fmt: skip
-    query = (
+    found: Select[Any] = (
         at_end(query, case((enough, near), else_=far))
         .outerjoin(actor, actor.c.id == Entry.actor)
         .outerjoin(Subject, Subject.id == Entry.subject_id)
@@ -363,7 +374,7 @@ def _recent(by: Principal) -> Inquiry[list[Recent]]:
         .order_by(Entry.at.desc())
         .limit(EVENTS_SHOWN * 5)
     )
-    return Inquiry(query, _latest)
+    return found
 
 
 def _latest(rows: list[tuple[Any, ...]]) -> list[Recent]:

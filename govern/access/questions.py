@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Index, Integer, UniqueConstraint, and_, func, or_, select, text
@@ -297,9 +298,7 @@ def awaited(
 ) -> Inquiry[tuple[list[Line], str | None]]:
     """The same, to be asked along with others."""
     clients = permissions.require_some(by, "question:answer")
-    query = _listed().where(Question.waiting_since.is_not(None), Subject.ended_at.is_(None))
-    if clients is not None:
-        query = query.where(Question.client_id.in_(clients))
+    query = _awaited(clients, limit)
     if after:
         since, last = _behind(after)
         query = query.where(
@@ -317,8 +316,15 @@ def awaited(
         assert last_shown.waiting_since is not None  # noqa: S101 - the query's own condition
         return found[:limit], f"{clock.micros(last_shown.waiting_since)}.{last_shown.id}"
 
-    oldest = query.order_by(Question.waiting_since, Question.id).limit(limit + 1)
-    return Inquiry(oldest, read)
+    return Inquiry(query, read, given=None if after else {})
+
+
+@lru_cache(maxsize=64)
+def _awaited(clients: frozenset[str] | None, limit: int) -> Select[Any]:
+    query = _listed().where(Question.waiting_since.is_not(None), Subject.ended_at.is_(None))
+    if clients is not None:
+        query = query.where(Question.client_id.in_(clients))
+    return query.order_by(Question.waiting_since, Question.id).limit(limit + 1)
 
 
 def _behind(after: str) -> tuple[datetime, str]:

@@ -224,11 +224,15 @@ class Particulars(Base):
 
     `as_at` is the act's instant: the set is a function of it. `cursor` is the last grant written,
     `digest` the chain over those written so far (hex). `total`, the size of the set, is counted
-    once for a long one while it is written, and is empty before.
+    once for a long one while it is written, and is empty before. `people` are those whom an opening
+    touched, counted once all of its entries are there (`tallying`).
     """
 
     __tablename__ = "particulars"
-    __table_args__ = (Index("ix_particulars_open", "finished_at", "suspension_id"),)
+    __table_args__ = (
+        Index("ix_particulars_open", "finished_at", "suspension_id"),
+        Index("ix_particulars_suspension", "suspension_id", "as_at"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     suspension_id: Mapped[Id] = mapped_column(references("suspension.id"))
@@ -239,6 +243,7 @@ class Particulars(Base):
     cursor: Mapped[Id]
     written: Mapped[int] = mapped_column(BigInteger, default=0)
     total: Mapped[int | None] = mapped_column(BigInteger)
+    people: Mapped[int | None] = mapped_column(BigInteger)
     digest: Mapped[str] = mapped_column(text_column(64))
     finished_at: Mapped[datetime | None] = mapped_column(Utc())
 

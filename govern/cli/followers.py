@@ -35,6 +35,8 @@ SIGN_EVERY = 0.5
 WRITE_EVERY = 0.025
 # What ended denies from its commit; the entries that follow are not for anyone who waits.
 END_EVERY = 0.25
+# How many people that concerned can wait, and goes on in a thread of its own.
+TALLY_EVERY = 1.0
 # What was ordered over a whole list goes on in a thread of its own, so that no pause waits for it.
 ACT_EVERY = 0.25
 CLEAR_EVERY = 60.0
@@ -122,6 +124,7 @@ class Followers:
         def tell() -> None:
             mail.work(database, progress=go_on)
 
+        tally = suspensions.tallying.tally
         self._threads = [
             threading.Thread(target=self._round, args=(name, work, pause), name=name, daemon=True)
             for name, work, pause in (
@@ -132,6 +135,7 @@ class Followers:
                     WRITE_EVERY,
                 ),
                 ("endings", lambda: ending.write(database, progress=go_on), END_EVERY),
+                ("tallies", lambda: tally(database, progress=go_on), TALLY_EVERY),
                 ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
                 ("resumes", resume, RESUME_EVERY),

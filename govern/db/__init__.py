@@ -9,7 +9,15 @@ of work and its commit, `many` the statements that carry many rows or several qu
 """
 
 from govern.db.engines import is_transient, written_at_once
-from govern.db.many import Inquiry, insert_if_absent, insert_many, insert_rows, listed, together
+from govern.db.many import (
+    Inquiry,
+    insert_if_absent,
+    insert_many,
+    insert_rows,
+    listed,
+    listing,
+    together,
+)
 from govern.db.tables import (
     PERSONAL,
     AccessBase,
@@ -45,6 +53,7 @@ __all__ = [
     "insert_rows",
     "is_transient",
     "listed",
+    "listing",
     "new_id",
     "references",
     "text_column",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from psycopg.types.string import BytesBinaryDumper
@@ -28,7 +28,7 @@ from govern.clock import Utc, micros
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import CompoundSelect, Connection, FromClause, SelectBase, Table
+    from sqlalchemy import BindParameter, CompoundSelect, Connection, FromClause, SelectBase, Table
     from sqlalchemy.orm import DeclarativeBase
     from sqlalchemy.orm import Session as OrmSession
 
@@ -118,7 +118,12 @@ def _inserting(table: Table) -> tuple[str, list[int]]:
 def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
     """Many values as a table with one column `value`, bound as a single JSON parameter."""
     given = bindparam(None, json.dumps(values), type_=String())
-    if session.get_bind().dialect.name == "postgresql":
+    return listing(given, postgresql=session.get_bind().dialect.name == "postgresql")
+
+
+def listing(given: BindParameter[str], *, postgresql: bool) -> FromClause:
+    """The same of a parameter that holds a JSON list whenever it is asked."""
+    if postgresql:
         return func.jsonb_array_elements_text(cast(given, JSONB)).table_valued("value")
     return func.json_each(given).table_valued("value")
 
@@ -166,7 +171,7 @@ def _joined(*queries: SelectBase) -> tuple[CompoundSelect[Any], list[int]]:
     return union_all(*arms), [len(part.c) for part in parts]
 
 
-_joined_once = cache(_joined)
+_joined_once = lru_cache(maxsize=256)(_joined)
 
 
 def _plain(kind: Any) -> Any:

@@ -83,7 +83,7 @@ def test_what_is_kept_is_not_asked_again_until_something_moves(world: World) -> 
     row = world.suspend(f"project:{project.code}")
     first = told(world, row)[0]
     world.activate(world.subject())
-    world.write_particulars()
+    suspensions.particulars.write(world.store)
     assert told(world, row)[0] is first
     world.revoke(grant)
     assert told(world, row)[0] is not first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
@@ -25,6 +25,21 @@ class Grant(Audited, Base):
         Index("ix_access_grant_reach", "project_id", "subject_id"),
         Index("ix_access_grant_client", "client_id", "id"),
         Index("ix_access_grant_ends", "ends_at", "id"),
+        Index("ix_access_grant_ends_there", "project_id", "ends_at", "id"),
+        *(
+            # The few that a project's other grants would have to be read for.
+            Index(
+                f"ix_access_grant_{name}",
+                *columns,
+                sqlite_where=text(which),
+                postgresql_where=text(which),
+            )
+            for name, columns, which in (
+                ("dataset", ("dataset_id", "id"), "dataset_id IS NOT NULL"),
+                ("revoked", ("project_id", "ended_at"), "ended_at IS NOT NULL"),
+                ("later", ("project_id", "starts_at"), "starts_at > recorded_at"),
+            )
+        ),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)

@@ -166,7 +166,8 @@ def decided(
         Access.subject_id == subject_id, Access.kind == AccessKind.DECISION
     )
     if clients is not None:
-        newest = newest.where(Access.client_id.in_(clients))
+        # Of the person's decisions, and not of all of the client's, which its index has in order.
+        newest = newest.where((Access.client_id + "").in_(clients))
     if begin is not None:
         newest = newest.where(Access.at >= begin)
     if end is not None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, literal, not_, or_
+from sqlalchemy import and_, case, func, literal, not_, or_, select
 
 from govern import clock, errors, permissions
 from govern.access import grants
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from govern.principal import Principal
 
+LOOKED_AT = 5_000  # grants that a page goes through to find some
 STATUSES = ("in_force", "held", "scheduled", "expired", "revoked", "ended")
 SORTS = ("", "ends")  # oldest first unless told
 # What a grant's failing clause is called in one word.
@@ -78,6 +79,12 @@ class Where:
     entitlement: str = ""
     ends: tuple[datetime, datetime] | None = None
 
+    @property
+    def narrows(self) -> bool:
+        """Whether each grant of a project has to be looked at to tell; of who is sought few."""
+        sought = bool(self.query) or self.project is None
+        return not sought and bool(self.status or self.entitlement)
+
     def conditions(self, session: OrmSession, *, by: Principal) -> list[ColumnElement[bool]]:
         """What to ask of each, that the caller may see it first; `Forbidden` who may see none."""
         if self.status and self.status not in STATUSES:
@@ -118,29 +125,44 @@ def search(
     sort: str = "",
     after: str = "",
     limit: int = PAGE,
+    looked_at: int | None = None,
     by: Principal,
 ) -> Page:
     """The grants that the caller may see, oldest first: of a project, of a person's id, or all.
 
     `query` finds people as `people` does; `status` and `entitlement` are words that a page shows.
     `ends` are those that end by their window from one instant until another, and were not revoked.
+    No more than `looked_at` grants are looked at, where told: the page ends there, full or not.
     """
     where = Where(
         project=project.id if project else None, subject=subject, query=query, status=status,
         entitlement=entitlement, ends=ends,
     )  # fmt: skip
-    wanted = _holdings().where(*where.conditions(session, by=by))
-    if sort == "ends":
-        wanted = _behind(wanted.order_by(Grant.ends_at, Grant.id), after)
-    else:
-        wanted = wanted.where(Grant.id > after).order_by(Grant.id)
-    found = session.execute(wanted.limit(limit + 1)).all()
+    order = (Grant.ends_at, Grant.id) if sort == "ends" else (Grant.id,)
+
+    def ordered(wanted: Select[Any]) -> Select[Any]:
+        ways = wanted.order_by(*order)
+        return _behind(ways, after) if sort == "ends" else ways.where(Grant.id > after)
+
+    def key(ends_at: datetime, id_: str) -> str:
+        return f"{clock.text(ends_at)}~{id_}" if sort == "ends" else id_
+
+    wanted, last = _holdings().where(*where.conditions(session, by=by)), None
+    if looked_at is not None and where.narrows:
+        columns: tuple[Any, ...] = (Grant.id, Grant.ends_at)
+        first = ordered(select(*columns).where(Grant.project_id == where.project))
+        window = first.limit(looked_at).subquery()
+        behind = select(window).order_by(window.c.ends_at.desc(), window.c.id.desc())
+        if sort != "ends":
+            behind = select(window).order_by(window.c.id.desc())
+        number = select(func.count()).select_from(window).scalar_subquery()
+        last = session.execute(behind.where(number >= looked_at).limit(1)).first()
+        wanted = wanted.where(Grant.id.in_(select(window.c.id)))
+    found = session.execute(ordered(wanted).limit(limit + 1)).all()
     rows = [_holding(row) for row in found[:limit]]
-    if len(found) <= limit:
-        return Page(rows=rows, after=None)
-    last = rows[-1]
-    key = f"{clock.text(last.ends_at)}~{last.id}" if sort == "ends" else last.id
-    return Page(rows=rows, after=key)
+    if len(found) > limit:
+        return Page(rows=rows, after=key(rows[-1].ends_at, rows[-1].id))
+    return Page(rows=rows, after=None if last is None else key(last.ends_at, last.id))
 
 
 def _behind(wanted: Select[Any], after: str) -> Select[Any]:

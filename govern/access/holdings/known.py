@@ -35,12 +35,18 @@ class Page:
 
 
 def known_to(clients: frozenset[str]) -> ColumnElement[bool]:
-    """Whoever holds or held a grant of some clients, or a role over one of them."""
+    """Whoever holds or held a grant of some clients, or a role over one of them.
+
+    The first one of each is looked up: of EXISTS PostgreSQL would read all that the clients have.
+    """
     return or_(
         *(
-            exists()
+            select(table.id)
             .where(table.subject_id == Subject.id, table.client_id.in_(clients))
             .correlate(Subject)
+            .limit(1)
+            .scalar_subquery()
+            .is_not(None)
             for table in (Grant, RoleAssignment)
         )
     )

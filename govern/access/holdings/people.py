@@ -15,6 +15,7 @@ from govern.access.grants import Grant
 from govern.access.holdings.known import (
     PAGE,
     Page,
+    few,
     few_known,
     known_ids,
     known_to,
@@ -81,8 +82,8 @@ def people(
         .limit(limit + 1)
     )  # fmt: skip
     if clients is not None:
-        few = few_known(session, clients)
-        wanted = wanted.where(Subject.id.in_(known_ids(clients)) if few else known_to(clients))
+        walked = few_known(session, clients)
+        wanted = wanted.where(Subject.id.in_(known_ids(clients)) if walked else known_to(clients))
     if query:
         wanted = wanted.where(matching(query, paged=session))
     if kind:
@@ -93,6 +94,9 @@ def people(
         if state not in STATES:
             raise errors.Invalid(f"“{state}” is no state of a person.", field="state")
         wanted = wanted.where(in_state(state))
+        left = select(Subject.id).where(Subject.ended_at.is_not(None))
+        if state == "offboarded" and few(session, left):
+            wanted = wanted.where(Subject.id.in_(left))
     found = session.execute(wanted).all()
     rows = [
         Person(

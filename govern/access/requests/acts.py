@@ -19,7 +19,7 @@ from govern.audit import EventType, log
 from govern.audit.log import Entry, Value
 from govern.audit.record import record
 from govern.clock import Utc
-from govern.db import Audited, Base, Code, Id, new_id, references, text_column
+from govern.db import Audited, Base, Code, Id, Inquiry, new_id, references, text_column, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -222,14 +222,18 @@ def awaiting(
 
 def reason_of(session: OrmSession, row: Request) -> str:
     """Why it was asked for, as its entry's private value says; empty once that was erased."""
-    if "reason" in row.details:
-        return str(row.details["reason"])
+    reason: str = together(session, reason_asked(row))[0]
+    return reason
+
+
+def reason_asked(row: Request) -> Inquiry[str]:
+    """The same, to be asked along with others."""
     about = (
         Entry.suspension_id == row.suspension_id
         if row.suspension_id
         else Entry.subject_id == row.subject_id
     )
-    found = session.execute(
+    query = (
         select(Value.value)
         .join(Entry, and_(Entry.log_id == Value.log_id, Entry.seq == Value.seq))
         .where(
@@ -240,8 +244,14 @@ def reason_of(session: OrmSession, row: Request) -> str:
             Value.name == "reason",
         )
         .limit(1)
-    ).scalar_one_or_none()
-    return found or ""
+    )
+
+    def read(rows: list[tuple[Any, ...]]) -> str:
+        if "reason" in row.details:
+            return str(row.details["reason"])
+        return rows[0][0] or "" if rows else ""
+
+    return Inquiry(query, read)
 
 
 def approve(

@@ -23,13 +23,13 @@ from govern.access.suspensions import (
     reading,
     receipt_file,
     receipts,
+    tallying,
     touching,
 )
 from govern.access.suspensions.acts import supposing_of
 from govern.access.suspensions.admission import (
     Way,
     returning,
-    returning_digest,
     returning_people,
     way,
 )
@@ -43,6 +43,7 @@ from govern.access.suspensions.asking import (
     take_back,
     version,
 )
+from govern.access.suspensions.difference import returning_digest
 from govern.access.suspensions.effect import Effect, TimeToEffect, effect, time_to_effect
 from govern.access.suspensions.finding import (
     OwnHold,
@@ -135,6 +136,7 @@ __all__ = [
     "subject_held",
     "supposing_of",
     "take_back",
+    "tallying",
     "target",
     "targets_of",
     "time_to_effect",

@@ -29,7 +29,6 @@ from govern.access.grants import Grant, Moment, Supposing
 from govern.access.modes import Effect, Mode
 from govern.access.requests import RequestItem
 from govern.access.suspension_tables import Scope, Suspension, SuspensionMode, SuspensionTarget
-from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.previewing import chain
 from govern.access.suspensions.targets import covered, within
 from govern.audit import EventType
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Result, Select, SQLColumnExpression
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.suspensions.targets import Target
     from govern.db import Session
 
 
@@ -209,15 +209,15 @@ def returning_people(session: OrmSession, supposing: Supposing) -> int:
     )
 
 
-def returning_digest(session: OrmSession, suspension: Suspension, how: Way | None = None) -> str:
-    """The digest of the grants that a lift would bring back now: it names the list shown.
+def chained_digest(
+    session: OrmSession, suspension: Suspension, over: Iterable[Target], how: Way
+) -> str:
+    """The chain over all grants that a lift would bring back now, asked one by one.
 
-    `how` is its `way`, where the caller has asked for it already.
+    `over` are its targets, by name: else SQLite would walk every grant there is in its order.
     """
     supposing = Supposing(suspension=suspension.id)
-    query = back(supposing, how or way(session, supposing)).with_only_columns(Grant.id)
-    # Told once more by name: else SQLite would walk every grant that there is, in their order.
-    query = query.where(covered(targets_of(session, suspension.id)))
+    query = back(supposing, how).with_only_columns(Grant.id).where(covered(over))
     ordered = query.order_by(Grant.id).execution_options(yield_per=5000)
     digest = ""
     for grant_id in _run(session, ordered, supposing).scalars():

@@ -22,7 +22,8 @@ from govern.access.modes import Mode
 from govern.access.requests import Request, RequestKind, signature
 from govern.access.suspension_tables import Scope, Suspension, SuspensionTarget
 from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, scheduled, set_mode
-from govern.access.suspensions.admission import returning, returning_digest, unmoved
+from govern.access.suspensions.admission import returning, unmoved
+from govern.access.suspensions.difference import returning_digest
 from govern.access.suspensions.finding import may_change, organisation_held
 from govern.access.suspensions.opening import TAKE_BACK_WITHIN
 from govern.access.suspensions.parts import targets_of

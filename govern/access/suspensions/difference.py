@@ -8,15 +8,14 @@ offboarded; or another suspension holds it. What was let out before is in none.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    String,
     and_,
-    bindparam,
     case,
     func,
     literal,
@@ -24,35 +23,38 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union,
     union_all,
 )
 
 from govern.access import grants
 from govern.access.clients import Dataset, Project
 from govern.access.entitlements import Entitlement
-from govern.access.grants import Grant, Moment, Supposing
+from govern.access.grants import Grant, Supposing
 from govern.access.modes import Effect
 from govern.access.requests import RequestItem
 from govern.access.suspension_tables import Scope
-from govern.access.suspensions import reading
-from govern.access.suspensions.admission import Way, back, goes, returning_digest, way
+from govern.access.suspensions import meanwhile, reading
+from govern.access.suspensions.admission import Way, back, chained_digest, goes, way
 from govern.access.suspensions.keeping import kept
+from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
-from govern.clock import Utc
 from govern.db import listed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.suspension_tables import Suspension
+    from govern.access.suspensions.meanwhile import Meanwhile
+    from govern.access.suspensions.targets import Target
     from govern.principal import Principal
 
-# Clauses are built once, and bound to the act that they are asked about when they are asked.
-_OF, _OPENED_AT = bindparam("of", type_=String()), bindparam("opened_at", type_=Utc())
-_OPENING = Moment(at=_OPENED_AT)
-
+_ONE_BY_ONE = 8  # parts that are looked through one after the other
 GROUPS = ("returns", "expired", "revoked", "offboarded", "held_elsewhere")
 # Which group a grant falls into by the first clause of the rule that it fails now.
 _FAILING = {
@@ -102,6 +104,16 @@ def counts(
     by_way = how or way(session, supposing)
     if standing is None or not _is_lift(standing, supposing):
         return _counted(session, standing, supposing, by_way)
+    row, over = standing.suspension, _targets(standing)
+    known = _since(session, row, over, by_way)
+    if known is not None:
+        then, now = _again(session, row, over, by_way, known)
+        back_now = now.pop("returns", {})
+        return Counts(
+            returns=known.grants - len(then) + len(back_now),
+            returns_people=known.people - len({*then.values()}) + len({*back_now.values()}),
+            **{group: len(held) for group, held in now.items()},
+        )
     return kept(
         session, standing, ("counts", by_way),
         lambda: _counted(session, standing, supposing, by_way),
@@ -109,19 +121,91 @@ def counts(
 
 
 def digest(session: OrmSession, standing: Standing, how: Way | None = None) -> str:
-    """The digest of what a lift would bring back now: see `admission.returning_digest`."""
-    by_way = how or way(session, Supposing(suspension=standing.suspension.id))
+    """The same of what is shown of a suspension; kept where it is made of all of the grants."""
+    row, over = standing.suspension, _targets(standing)
+    by_way = how or way(session, Supposing(suspension=row.id))
+    known = _since(session, row, over, by_way)
+    if known is not None:
+        return _digest_since(known, *_again(session, row, over, by_way, known))
     return kept(
         session, standing, ("digest", by_way),
-        lambda: returning_digest(session, standing.suspension, by_way),
+        lambda: returning_digest(session, row, by_way),
     )  # fmt: skip
+
+
+def returning_digest(session: OrmSession, suspension: Suspension, how: Way | None = None) -> str:
+    """The digest of the grants that a lift would bring back now: it names the list shown.
+
+    It is made of the opening's and of what differs from that by now, where little does; else of all
+    of them. `how` is its `way`, where the caller has asked for it already.
+    """
+    how = how or way(session, Supposing(suspension=suspension.id))
+    over = targets_of(session, suspension.id)
+    known = _since(session, suspension, over, how)
+    if known is None:
+        return chained_digest(session, suspension, over, how)
+    return _digest_since(known, *_again(session, suspension, over, how, known))
+
+
+def _digest_since(known: Meanwhile, then: dict[str, str], now: dict[str, dict[str, str]]) -> str:
+    returns = now.get("returns", {})
+    gone, more = sorted(then.keys() - returns.keys()), sorted(returns.keys() - then.keys())
+    lines = [known.digest, *(f"-{one}" for one in gone), *(f"+{one}" for one in more)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _targets(standing: Standing) -> list[Target]:
+    return [part.target for part in standing.parts]
+
+
+def _since(
+    session: OrmSession, suspension: Suspension, over: Sequence[Target], how: Way
+) -> Meanwhile | None:
+    """What was counted at the opening and what changed since, if that tells what a lift does."""
+    if how.effect is None:
+        return None
+    return meanwhile.since(session, suspension, over, how.others)
+
+
+def _again(
+    session: OrmSession,
+    suspension: Suspension,
+    over: Sequence[Target],
+    how: Way,
+    known: Meanwhile,
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Of whoever changed: what the opening touched, and what is in which group now.
+
+    Each grant with its person. Asked once in a snapshot.
+    """
+    if not known.changed:
+        return {}, {}
+    seen = session.info.setdefault("govern_again", {})
+    if (suspension.id, how) not in seen:
+        outlined, values = _bound(suspension, Supposing(suspension=suspension.id))
+        theirs = Grant.subject_id.in_(select(listed(session, known.changed).c.value))
+        interest = and_(theirs, _of_interest(over, outlined))
+        then = grants.facts(
+            literal("then"), Grant.id, Grant.subject_id, moment=meanwhile.OPENING
+        ).where(interest, meanwhile.stood())
+        returns = back(outlined, how).where(interest).subquery()
+        rest = grants.facts(_group(outlined, how).label("part"), Grant.id, Grant.subject_id)
+        rest = rest.where(interest, _stays(outlined, how), meanwhile.stood())
+        parts: dict[str | None, dict[str, str]] = {}
+        asked = union_all(then, select(literal("returns"), *returns.c), rest)
+        for part, id_, subject_id in session.execute(asked, values):
+            parts.setdefault(part, {})[id_] = subject_id
+        parts.pop(None, None)
+        seen[suspension.id, how] = parts.pop("then", {}), parts
+    found: tuple[dict[str, str], dict[str, dict[str, str]]] = seen[suspension.id, how]
+    return found[0], dict(found[1])
 
 
 def _counted(
     session: OrmSession, standing: Standing | None, supposing: Supposing, how: Way
 ) -> Counts:
-    outlined, values = _bound(standing, supposing)
-    interest = _of_interest(standing, outlined)
+    outlined, values = _bound(standing.suspension if standing else None, supposing)
+    interest = _of_interest(_targets(standing) if standing else None, outlined)
     returns = back(outlined, how).where(interest).subquery()
     group = _group(outlined, how).label("part")
     rest = (
@@ -154,9 +238,11 @@ def page(
     by: Principal,
 ) -> tuple[list[Line], str | None, dict[str, list[str]]]:
     """One page of a group by grant id, where the next begins, and the titles of who else holds."""
-    instant = Moment().instant
+    instant = grants.NOW.instant
     how = how or way(session, supposing)
-    outlined, values = _bound(standing, supposing)
+    over = _targets(standing) if standing else None
+    outlined, values = _bound(standing.suspension if standing else None, supposing)
+    lift = standing is not None and _is_lift(standing, supposing)
     query = grants.facts(
         Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Project.code,
         Dataset.code, Entitlement.name, Grant.ends_at,
@@ -169,22 +255,32 @@ def page(
         _holder(outlined, how) if group == "held_elsewhere" else null(),
     )  # fmt: skip
     if group == "returns":
-        returns = back(outlined, how).where(_of_interest(standing, outlined), Grant.id > after)
-        first = returns.order_by(Grant.id).limit(limit + 1).subquery()
-        query = query.join(first, first.c.id == Grant.id)
+        # Of each part by itself: then its grants come in the order of an index, and few are read.
+        arms = [[one] for one in over] if over and len(over) <= _ONE_BY_ONE else [over]
+        returns = back(outlined, how).where(Grant.id > after).order_by(Grant.id).limit(limit + 1)
+        first = union(
+            *(select(returns.where(_of_interest(arm, outlined)).subquery().c.id) for arm in arms)
+        ).subquery()
+        query = query.where(Grant.id.in_(select(first.c.id)))
     else:
         stays = grants.facts(Grant.id).where(
-            _of_interest(standing, outlined),
+            _of_interest(over, outlined),
             _stays(outlined, how),
             _touched(standing, outlined),
             _group(outlined, how) == literal(group),
         )
+        known = None
+        if standing is not None and over and lift:
+            known = _since(session, standing.suspension, over, how)
+        if known is not None:
+            among = select(listed(session, known.changed).c.value)
+            stays = stays.where(Grant.subject_id.in_(among))
         stays = stays.where(Grant.id > after).order_by(Grant.id).limit(limit + 1)
 
         def find() -> list[str]:
             return list(session.execute(stays, values).scalars())
 
-        if after or standing is None or not _is_lift(standing, supposing):
+        if after or standing is None or not lift or known is not None:
             ids = find()
         else:  # the first ones may be far apart, and are looked at most
             ids = kept(session, standing, ("first", group, limit, how), find)
@@ -215,24 +311,22 @@ def _is_lift(standing: Standing, supposing: Supposing) -> bool:
     return supposing == Supposing(suspension=standing.suspension.id)
 
 
-def _bound(standing: Standing | None, supposing: Supposing) -> tuple[Supposing, dict[str, Any]]:
+def _bound(suspension: Suspension | None, supposing: Supposing) -> tuple[Supposing, dict[str, Any]]:
     """The act in outline, of which clauses are kept, and what to bind when they are asked."""
     outlined, values = supposing.outline()
-    if standing is not None:
-        opened = {_OPENED_AT.key: standing.suspension.recorded_at, _OF.key: standing.suspension.id}
-        values |= opened
+    if suspension is not None:
+        values |= meanwhile.bound(suspension)
     return outlined, values
 
 
-def _of_interest(standing: Standing | None, supposing: Supposing) -> ColumnElement[bool]:
+def _of_interest(over: Sequence[Target] | None, supposing: Supposing) -> ColumnElement[bool]:
     """Grants that the act could concern: what one may see of all that it ever covered."""
-    if standing is None:
+    if over is None:
         return Grant.subject_id == supposing.moved
-    parts = [part.target for part in standing.parts]
-    now = covered(parts)
+    now = covered(over)
     # Only a firm covers others than then; told once, a client's grants come in the order of a page.
-    then = [part for part in parts if part.kind is Scope.ORGANISATION]
-    return or_(now, covered(then, _OPENING)) if then else now
+    then = [part for part in over if part.kind is Scope.ORGANISATION]
+    return or_(now, covered(then, meanwhile.OPENING)) if then else now
 
 
 @lru_cache(maxsize=64)
@@ -257,16 +351,7 @@ def _touched(standing: Standing | None, supposing: Supposing) -> ColumnElement[b
     """What stood and was covered at the opening, as far as the act names it."""
     if standing is None:
         return _named(supposing)
-    return and_(_stood(), _named(supposing))
-
-
-@cache
-def _stood() -> ColumnElement[bool]:
-    return and_(
-        _OPENING.known(Grant),
-        grants.all_of(grants.standing(_OPENING)),
-        affected(_OF, _OPENING),
-    )
+    return and_(meanwhile.stood(), _named(supposing))
 
 
 @lru_cache(maxsize=64)
@@ -282,8 +367,8 @@ def _named(supposing: Supposing) -> ColumnElement[bool]:
         )
     if supposing.narrowed is not None:
         return affected(
-            _OF,
-            _OPENING,
+            meanwhile.OF,
+            meanwhile.OPENING,
             only=select(RequestItem.item_id).where(RequestItem.request_id == supposing.narrowed),
         )
     return Grant.id.is_not(None)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import CTE, ColumnElement
+    from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
     from govern.principal import Principal
@@ -116,10 +117,14 @@ class Hearing:
 
 @dataclass(kw_only=True)
 class _Covered:
-    """What is covered, between which places of the log, in which mode; and who was released."""
+    """What is covered, between which places of the log, in which mode; and who was released.
+
+    `columns` are those of the access log in which any of it can stand.
+    """
 
     rows: list[tuple[str, bool, int, int, str]]
     ways: list[ColumnElement[bool]]
+    columns: set[str]
     released: dict[str, datetime]
     logs: list[str]
     projects: list[str]
@@ -201,8 +206,9 @@ def _covered(session: Session, found: Found) -> _Covered:
     full = len(inside) and max(map(len, inside.values())) > _MOST_THINGS
     whole = not full and len(rows) <= _MOST_THINGS
     return _Covered(
-        rows=rows[:_MOST_THINGS], ways=ways, released=released, projects=projects,
-        logs=[log_id for log_id in places if log_id != HOUSE], whole=whole,
+        rows=rows[:_MOST_THINGS], ways=ways, columns={_KINDS[part.kind].key for part in parts},
+        released=released, projects=projects, whole=whole,
+        logs=[log_id for log_id in places if log_id != HOUSE],
     )  # fmt: skip
 
 
@@ -219,48 +225,48 @@ _GROUPS = {Scope.ORGANISATION, Scope.PEOPLE}
 
 def _facts(session: Session, found: Found) -> Any:
     """Its acts' places, the datasets within, people of firms and lists, those released, at once."""
-    standing = found.standing
-    among, firm, many, owned = (
-        listed(session, [part.target_id for part in standing.parts if part.kind is kind])
-        for kind in (Scope.PROJECT, Scope.ORGANISATION, Scope.PEOPLE, Scope.DATASET)
-    )
     no_place, no_time = literal(None, BigInteger()), literal(None, Utc())
-    row = standing.suspension
+    own = SuspensionRelease.suspension_id == found.standing.suspension.id
 
-    def capped(query: Any) -> Any:
-        return select(query.limit(_MOST_THINGS + 1).subquery())
+    def told(kind: str, owner: Any, thing: Any, place: Any = no_place, at: Any = no_time) -> Any:
+        return select(
+            literal(kind).label("kind"), owner.label("owner"), thing.label("thing"),
+            place.label("place"), at.label("time"),
+        )  # fmt: skip
 
-    return union_all(
-        select(literal("entry"), Entry.log_id, literal(""), Entry.seq, Entry.at).where(
-            Entry.suspension_id == row.id, text(ACTS)
+    nobody = literal("", String())
+    asked = [
+        told("entry", Entry.log_id, nobody, Entry.seq, Entry.at).where(
+            Entry.suspension_id == found.standing.suspension.id,
+            text(f"log_entry.{ACTS}"),  # so that its index is taken
         ),
-        select(
-            literal("release"), literal(""), SuspensionRelease.target_id, no_place,
-            SuspensionRelease.recorded_at,
-        ).where(SuspensionRelease.suspension_id == row.id),
-        select(literal("release"), literal(""), Dataset.id, no_place, SuspensionRelease.recorded_at)
+        told(
+            "release", nobody, SuspensionRelease.target_id, at=SuspensionRelease.recorded_at
+        ).where(own),
+        told("release", nobody, Dataset.id, at=SuspensionRelease.recorded_at)
         .join(SuspensionRelease, SuspensionRelease.target_id == Dataset.project_id)
-        .where(SuspensionRelease.suspension_id == row.id),
-        select(literal("owner"), Dataset.project_id, Dataset.id, no_place, no_time).join(
-            owned, owned.c.value == Dataset.id
+        .where(own),
+    ]
+    # Of what there is none it is not asked: a database would go through a table to find that out.
+    within: dict[Scope, tuple[Any, Any, list[Any]]] = {
+        Scope.PROJECT: (Dataset.project_id, Dataset.id, []),
+        Scope.ORGANISATION: (
+            Membership.organisation_id, Membership.subject_id, [Membership.ended_at.is_(None)]
         ),
-        *(
-            capped(
-                select(
-                    literal("inside").label("kind"), group.label("owner"), member.label("thing"),
-                    no_place.label("place"), no_time.label("time"),
-                )
-                .join(given, given.c.value == group)
-                .where(*tests)
-            )
-            for given, group, member, tests in (
-                (among, Dataset.project_id, Dataset.id, []),
-                (firm, Membership.organisation_id, Membership.subject_id,
-                 [Membership.ended_at.is_(None)]),
-                (many, PeopleListItem.list_id, PeopleListItem.subject_id, []),
-            )
-        ),
-    )  # fmt: skip
+        Scope.PEOPLE: (PeopleListItem.list_id, PeopleListItem.subject_id, []),
+    }  # fmt: skip
+    given: dict[Scope, list[str]] = defaultdict(list)
+    for part in found.standing.parts:
+        given[part.kind].append(part.target_id)
+    for kind, (group, member, tests) in within.items():
+        if given[kind]:
+            among = select(listed(session, given[kind]).c.value)
+            some = told("inside", group, member).where(group.in_(among), *tests)
+            asked.append(select(some.limit(_MOST_THINGS + 1).subquery()))
+    if given[Scope.DATASET]:
+        among = select(listed(session, given[Scope.DATASET]).c.value)
+        asked.append(told("owner", Dataset.project_id, Dataset.id).where(Dataset.id.in_(among)))
+    return union_all(*asked)
 
 
 def _seen(
@@ -289,7 +295,7 @@ def _seen(
         )
     ).cte("asked")
     with session.database.access_reading() as access:
-        rows = access.execute(_grouped(asked, covered)).all()
+        rows = access.execute(_grouped(access, asked, covered)).all()
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         if row.principal is not None and row.principal.startswith("int_"):
@@ -314,8 +320,8 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
     yield before.order_by(Access.at.desc())
 
 
-def _grouped(asked: CTE, covered: _Covered) -> Any:
-    """One line for each integration, mode, outcome and reason; and where false, who and what.
+def _grouped(access: OrmSession, asked: CTE, covered: _Covered) -> Any:
+    """One line for each integration, mode, outcome and reason; of what was released, who and what.
 
     And one without an integration for each look that found as many rows as it may.
     """
@@ -329,19 +335,25 @@ def _grouped(asked: CTE, covered: _Covered) -> Any:
     )  # fmt: skip
     cited = case((things.c.house, asked.c.house_as_of), else_=asked.c.as_of)
     wrong = and_(asked.c.permit, _stopped(things.c.mode, asked.c.action))
+    free = select(listed(access, sorted(covered.released)).c.value)
+
+    def released(one: ColumnElement[str]) -> ColumnElement[str | None]:
+        """That of a false permit, for by its time it may be none."""
+        return case((and_(wrong, one.in_(free)), one)) if covered.released else cast(null(), String)
+
     lines = union_all(
         *(
             select(
                 asked.c.principal, things.c.mode, asked.c.permit, asked.c.reason, asked.c.at,
-                wrong.label("wrong"), case((wrong, asked.c.subject_id)).label("person"),
-                case((wrong, asked.c.resource_id)).label("resource"),
+                wrong.label("wrong"), released(asked.c.subject_id).label("person"),
+                released(asked.c.resource_id).label("resource"),
             ).join(
                 things,
                 and_(
                     things.c.thing == column_, cited > things.c.since, cited <= things.c.until,
                 ),
             )
-            for column_ in (asked.c.client_id, asked.c.resource_id, asked.c.subject_id)
+            for column_ in (asked.c[name] for name in sorted(covered.columns))
         )
     ).subquery()  # fmt: skip
     keys = (

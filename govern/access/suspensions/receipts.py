@@ -107,9 +107,13 @@ def receipt(
     opened, *rest = inclusion.prove(session, owner, seq, *both, by=by)
     recorded = rest[0] if rest else None
     said = (leaf.parse(opened.leaf) or {}).get("data", {})
-    (count, people), language = together(
-        session, _numbers(row, owner), _language(session, contacts)
-    )
+    if task is not None and task.finished_at and task.people is not None:
+        count, people = task.written, task.people
+        (language,) = together(session, _language(session, contacts))
+    else:
+        (count, people), language = together(
+            session, _numbers(row, owner), _language(session, contacts)
+        )
     return Receipt(
         suspension=row,
         client=named[owner][0],
@@ -160,14 +164,18 @@ def _language(session: Session, contacts: set[str]) -> Inquiry[str]:
 
 @dataclass(frozen=True)
 class _Task:
-    """How far the particulars of an opening are."""
+    """How far the particulars of an opening are; `people` once these are counted."""
 
     finished_at: datetime | None
     digest: str
+    written: int
+    people: int | None
 
 
 def _task(row: Suspension, owner: str) -> Inquiry[_Task | None]:
-    query = select(Particulars.finished_at, Particulars.digest).where(
+    query = select(
+        Particulars.finished_at, Particulars.digest, Particulars.written, Particulars.people
+    ).where(
         Particulars.suspension_id == row.id,
         Particulars.log_id == owner,
         Particulars.as_at == row.recorded_at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
@@ -111,6 +112,7 @@ def deliveries(session: Session, subject_id: str, suspension_ids: Iterable[str])
 # --- what failed for good ----------------------------------------------------------------------
 
 
+@cache
 def lost() -> Select[Any]:
     """Mails of the last week that were given up though there was something to tell."""
     return select(MailDelivery.subject_id).where(

@@ -240,7 +240,6 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
     with guard.database().reading() as session:
         item, standing = awaiting.explained(session, request_id, by=by)
         row = item.request
-        reason = requests.reason_of(session, row)
         compared = _difference(session, row, standing, by=by)
         pending = row.ended_at is None
         access = _access(session, item) if row.kind == RequestKind.GRANT else None
@@ -253,7 +252,7 @@ def _request_page(request_id: str, errors: Mapping[str, str]) -> str:
             state="pending" if pending else row.outcome,
             asked_by=item.names.get(row.asked_by, row.asked_by),
             asked_at=row.recorded_at,
-            reason=reason or "–",
+            reason=item.reason or "–",
             decided_by=item.names.get(row.decided_by or "", row.decided_by),
             decided_at=row.ended_at,
             number=row.number,

@@ -47,6 +47,7 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
             project=found.project,
             **filters,
             after=request.args.get("after", ""),
+            looked_at=holdings.LOOKED_AT,
             by=by,
         )
         demanded = demanding.covering(session, [found.project.id, found.client.id], by=by)
@@ -63,6 +64,7 @@ def page(code: str, wrong: Mapping[str, str]) -> str:
             contact=SimpleNamespace(name=name or email, email=email) if email else None,
             people=line.people,
             grants=line.grants,
+            at_least=line.at_least,
         ),
         datasets=line.datasets,
         demanded=demanded,

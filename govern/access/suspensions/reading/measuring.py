@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, and_, cast, func, literal, select, union_all
+from sqlalchemy import String, and_, bindparam, cast, func, literal, select, union_all
 from sqlalchemy.orm import aliased
 
 from govern import clock
@@ -17,24 +19,27 @@ from govern.access.suspension_tables import (
     SuspensionNotice,
     SuspensionTarget,
 )
-from govern.access.suspensions import touching
+from govern.access.suspensions import meanwhile, touching
 from govern.access.suspensions.keeping import kept
 from govern.access.suspensions.notices import version
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.reading.standings import Progress, Standing, may_see
 from govern.access.suspensions.targets import covered, under
-from govern.db import listed
+from govern.db import listed, listing
 from govern.identity.subjects import Membership
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import Any
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.suspensions.notices import Version
     from govern.principal import Principal
 
+_IDS = bindparam("suspensions", type_=String())  # a JSON list
 TASKS_COUNTED = 8  # unfinished particulars whose remainder one page counts: each takes 40 KB of SQL
 
 
@@ -68,30 +73,11 @@ def glance(
     told: dict[str, list[Version]] = {standing.suspension.id: [] for standing in standings}
     if not standings:
         return told
-    clients = may_see(by)
-    ids = listed(session, sorted(told))
-    recorded = select(literal("task"), Particulars.id, literal(None, String())).join(
-        ids, ids.c.value == Particulars.suspension_id
-    )
-    if clients is not None:
-        recorded = recorded.where(Particulars.log_id.in_(clients))
-    own = union_all(
-        select(
-            literal("held").label("what"), ids.c.value.label("own"),
-            _first_held(ids.c.value, clients, most).label("said"),
-        ),
-        recorded,
-        select(literal("notice"), SuspensionNotice.id, literal(None, String())).join(
-            ids, ids.c.value == SuspensionNotice.suspension_id
-        ),
-    ).subquery()  # fmt: skip
+    postgresql = session.get_bind().dialect.name == "postgresql"
     tasks: dict[str, list[Particulars]] = {}
     numbers: dict[str, tuple[int, int]] = {}
-    for row in session.execute(
-        select(own, Particulars, SuspensionNotice)
-        .outerjoin(Particulars, Particulars.id == own.c.own)
-        .outerjoin(SuspensionNotice, SuspensionNotice.id == own.c.own)
-    ):
+    wanted = _glanced(may_see(by), most, postgresql=postgresql)
+    for row in session.execute(wanted, {_IDS.key: json.dumps(sorted(told))}):
         if row.what == "held":
             looked_at, people = row.said.split()
             numbers[row.own] = int(looked_at), int(people)
@@ -110,6 +96,33 @@ def glance(
         _fill(standing, tasks.get(id_, []), counted)
         told[id_].sort(key=lambda each: -each.number)
     return told
+
+
+@lru_cache(maxsize=64)
+def _glanced(clients: frozenset[str] | None, most: int, *, postgresql: bool) -> Select[Any]:
+    """The parts of a glance at some suspensions: made once, for that takes longer than to ask."""
+    ids = listing(_IDS, postgresql=postgresql)
+    among = select(ids.c.value)
+    recorded = select(literal("task"), Particulars.id, literal(None, String())).where(
+        Particulars.suspension_id.in_(among)
+    )
+    if clients is not None:
+        recorded = recorded.where(Particulars.log_id.in_(clients))
+    own = union_all(
+        select(
+            literal("held").label("what"), ids.c.value.label("own"),
+            _first_held(ids.c.value, clients, most).label("said"),
+        ),
+        recorded,
+        select(literal("notice"), SuspensionNotice.id, literal(None, String())).where(
+            SuspensionNotice.suspension_id.in_(among)
+        ),
+    ).subquery()  # fmt: skip
+    return (
+        select(own, Particulars, SuspensionNotice)
+        .outerjoin(Particulars, Particulars.id == own.c.own)
+        .outerjoin(SuspensionNotice, SuspensionNotice.id == own.c.own)
+    )
 
 
 def _counted(session: OrmSession, questions: list[Any]) -> dict[str, int]:
@@ -179,6 +192,11 @@ def _digest(standing: Standing, tasks: list[Particulars]) -> str | None:
 
 def _held_people(session: OrmSession, standing: Standing, clients: frozenset[str] | None) -> int:
     """How many people a suspension holds."""
+    known = meanwhile.since(session, standing.suspension, [part.target for part in standing.parts])
+    if known is not None:
+        if not known.changed:
+            return known.people
+        return known.people + _more_people(session, standing, known.changed)
     parts = [part.target for part in standing.parts if part.ended_at is None]
     held = grants.facts(func.count(Grant.subject_id.distinct())).where(
         covered(parts),
@@ -190,6 +208,22 @@ def _held_people(session: OrmSession, standing: Standing, clients: frozenset[str
     return kept(
         session, standing, ("people", clients), lambda: int(session.execute(held).scalar_one())
     )
+
+
+def _more_people(session: OrmSession, standing: Standing, changed: Sequence[str]) -> int:
+    """How many more of some people a suspension holds than its opening touched; or fewer."""
+    among = Grant.subject_id.in_(select(listed(session, changed).c.value))
+    people = func.count(Grant.subject_id.distinct())
+    over = covered(part.target for part in standing.parts)
+    now = grants.facts(people).where(
+        among,
+        over,
+        grants.all_of(grants.standing()),
+        grants.unreleased(standing.suspension.id, grants.NOW),
+    )
+    then = grants.facts(people, moment=meanwhile.OPENING).where(among, over, meanwhile.stood())
+    both = select(now.scalar_subquery() - then.scalar_subquery())
+    return int(session.execute(both, meanwhile.bound(standing.suspension)).scalar_one())
 
 
 def _first_held(suspension_id: Any, clients: frozenset[str] | None, most: int) -> Any:
