@@ -47,6 +47,7 @@ def _resume(kind: str, database: Database) -> Iterator[Figure]:
     for _ in range(ROUNDS):
         pause = database.transaction(_pause)
         suspensions.particulars.write(database)
+        suspensions.tallying.tally(database)  # as followers do within a second
         found.setdefault("list", []).append(timed(partial(_list, database, pause)))
         floors.setdefault("list", []).append(timed(lambda: _bare_list(database)))
         asked = database.transaction(partial(_ask, pause=pause))
