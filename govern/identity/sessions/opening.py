@@ -27,7 +27,7 @@ from govern.principal import Kind, Principal
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Select
+    from sqlalchemy import Insert, Select
 
     from govern.db import Database, Session
     from govern.identity.sessions.resuming import Caller
@@ -70,20 +70,20 @@ def begin(
         throttle.succeeded(turn)
         if hashed and renewed:
             passwords.keep_renewed(session, subject.id, hashed, renewed)
-        now = clock.now(session)
-        token, row = _new(
-            subject.id,
-            amr=("pwd",),
-            device=device,
-            factor_at=None,
-            signed_in_at=now,
-            expires_at=now + HALF_WAY,
-            now=now,
-        )
-        session.execute(insert(WebSession), row, execution_options=RECORDED)
+        token, row = _named(subject.id, amr=("pwd",), device=device)
+        session.execute(_begun(), row, execution_options=RECORDED)
         return token
 
     return database.transaction(work)
+
+
+@cache
+def _begun() -> Insert:
+    """A half-way session from now on: the statement looks at the clock itself."""
+    now = clock.instant()
+    return insert(WebSession.__table__).values(  # type: ignore[arg-type]  # a table, as declared
+        signed_in_at=now, expires_at=clock.after(now, HALF_WAY), seen_at=now
+    )
 
 
 @cache
@@ -300,6 +300,21 @@ def _new(
     now: datetime,
     came_by: CameBy | None = None,
 ) -> tuple[str, dict[str, Any]]:
+    token, row = _named(subject_id, amr=amr, device=device)
+    return token, row | {
+        "factor_at": factor_at,
+        "signed_in_at": signed_in_at,
+        "expires_at": expires_at,
+        "seen_at": now,
+        "link_id": came_by.link_id if came_by else None,
+        "provider_sid": came_by.provider_sid if came_by else None,
+    }
+
+
+def _named(
+    subject_id: str, *, amr: tuple[str, ...], device: str | None
+) -> tuple[str, dict[str, Any]]:
+    """A new session's token, and its row but for the times."""
     token = secrets.token_urlsafe(32)
     return token, {
         "id": new_id("ses"),
@@ -307,12 +322,6 @@ def _new(
         "subject_id": subject_id,
         "amr": " ".join(amr),
         "device": device or None,
-        "factor_at": factor_at,
-        "signed_in_at": signed_in_at,
-        "expires_at": expires_at,
-        "seen_at": now,
-        "link_id": came_by.link_id if came_by else None,
-        "provider_sid": came_by.provider_sid if came_by else None,
     }
 
 
