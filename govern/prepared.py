@@ -70,6 +70,38 @@ def _cursor(driver: Any, dialect: Dialect) -> Any:
     return driver.cursor(f"govern_{next(_numbers)}", binary=True)
 
 
+def sender(
+    statement: Executable, dialect: Dialect
+) -> Callable[[Connection, Mapping[str, Any]], None]:
+    """What sends a statement of PostgreSQL's with its values, by name; nothing is fetched.
+
+    The driver looks for the parameters in a long statement each time it is given one, which takes
+    longer than to store what they hold: so they are numbered here, once.
+    """
+    compiled: Any = cast("Any", statement).compile(dialect=dialect)
+    names = list(dict.fromkeys(name for name in _NAMED.findall(compiled.string) if name))
+    places = {name: f"${place}" for place, name in enumerate(names, 1)}
+    told = _NAMED.sub(lambda match: places[match[1]] if match[1] else "%", compiled.string)
+    kinds = (compiled.binds[name].type.dialect_impl(dialect) for name in names)
+    adapting = [kind.bind_processor(dialect) or _as_it_is for kind in kinds]
+    failure = dialect.loaded_dbapi.Error
+
+    def send(connection: Connection, given: Mapping[str, Any]) -> None:
+        values = [adapt(given[name]) for name, adapt in zip(names, adapting, strict=True)]
+        driver: Any = connection.connection.driver_connection
+        try:
+            with RawCursor(driver) as cursor:
+                cursor.execute(told, values, prepare=True)
+        except failure as error:
+            raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
+
+    return send
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 class Prepared:
     """`build` makes the statement from a table of what is asked.
 

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table, bindparam, insert, inspect
 from sqlalchemy.orm import Mapper, make_transient_to_detached
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from govern.prepared import sender
 
-    from sqlalchemy import Insert, Update
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Connection, Insert, Update
+    from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -83,7 +86,7 @@ def _add(
             for place, row in enumerate(tables[table])
             for name, value in row.items()
         }
-        connection.execute(_at_once(shape, then), given | values)
+        _at_once(shape, then, connection.dialect)(connection, given | values)
         return
     for table, _ in shape:
         connection.execute(_one(table), tables[table])
@@ -96,7 +99,9 @@ def _one(table: Table) -> Insert:
 
 
 @lru_cache(maxsize=256)
-def _at_once(shape: tuple[tuple[Table, int], ...], then: Update) -> Update:
+def _at_once(
+    shape: tuple[tuple[Table, int], ...], then: Update, dialect: Dialect
+) -> Callable[[Connection, Mapping[str, Any]], None]:
     """One statement for so many rows of some tables, bound by table, place and column."""
     parts = [
         insert(table).values(
@@ -108,4 +113,5 @@ def _at_once(shape: tuple[tuple[Table, int], ...], then: Update) -> Update:
         for table, count in shape
         for place in range(count)
     ]
-    return then.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
+    whole = then.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
+    return sender(whole, dialect)
