@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
-from itertools import count
+from itertools import count, repeat
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from psycopg import RawCursor
 from psycopg import errors as pg_errors
@@ -114,6 +114,22 @@ class Prepared:
         self._columns = dict(columns)
         self._build = build
         self._runs: dict[str, Run] = {}
+        self._ready: WeakSet[Any] = WeakSet()
+
+    def ready(self, connection: Connection) -> None:
+        """See that whoever asks next need not wait until the statement is made and planned.
+
+        It takes a hundred times as long as the answer. In a transaction of someone's nothing is
+        done: PostgreSQL plans there for what is asked.
+        """
+        driver: Any = connection.connection.driver_connection
+        if connection.dialect.name != "postgresql":
+            driver = connection.dialect  # SQLite plans in no time, and its connections are many
+        elif not driver.autocommit:
+            return
+        if driver not in self._ready:
+            self.rows(connection, ())
+            self._ready.add(driver)
 
     def rows(self, connection: Connection, given: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """What the statement answers to these rows of parameters, from one snapshot.
@@ -161,7 +177,8 @@ class Prepared:
         transformers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
         def run(driver: Any, given: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-            values: list[str | None] = [_array(together) for together in zip(*given, strict=True)]
+            columns = zip(*given, strict=True) if given else repeat((), len(self._columns))
+            values: list[str | None] = [_array(together) for together in columns]
             values += [_as_text(value()) for value in living.values()]
             if not driver.autocommit:  # the driver is to begin the transaction
                 with RawCursor(driver) as cursor:

@@ -50,7 +50,8 @@ def asking_engine(url: str) -> Engine:
     if not url.startswith("postgresql"):
         return _sqlite(url)
     return _postgresql(
-        create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20),
+        # The one used last has its statements planned already.
+        create_engine(url, isolation_level="AUTOCOMMIT", pool_size=20, pool_use_lifo=True),
         plan_cache_mode="force_generic_plan",
         lock_timeout="2s",
         statement_timeout="10s",

@@ -104,6 +104,9 @@ def _answered(
             rows.append(given)
     for shape, (members, rows) in groups.items():
         clauses, prepared = _prepared(shape)
+        if brief:
+            # For the first pause: all who ask on this connection would wait while it is planned.
+            _prepared(shape._replace(brief=False)).prepared.ready(connection)
         answers: dict[int, list[Row]] = {}
         for row in prepared.rows(connection, rows):
             answers.setdefault(row[0], []).append(row)
