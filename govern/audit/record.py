@@ -159,6 +159,11 @@ def _move(session: OrmSession, heads: Iterable[Head]) -> None:
         session.connection().execute(_MOVED, moved)
 
 
+def moving(head: Head) -> tuple[Update, dict[str, Any]]:
+    """The statement that moves a locked head to where it stands by now, and its values."""
+    return _MOVED, _moved(head)
+
+
 def _moved(head: Head) -> dict[str, Any]:
     return {"head": head.id, "moved_to": head.size, "moved_at": head.last_at}
 
@@ -326,21 +331,27 @@ def append_many(
             )
         )
     if entries:
-        _append(session, head, entries, values, count=len(entries), last=entries[-1][2])
+        with _writing():
+            insert_many(session, _ENTRIES, entries)
+            insert_many(session, _VALUES, values)
+        head.size, head.last_at = head.size + len(entries), entries[-1][2]
+        _move(session, [head])
     return first
 
 
 def append_alike(
-    session: OrmSession, log_id: str, alike: Sequence[tuple[leaf.Form, tuple[str, ...]]]
+    session: OrmSession,
+    head: Head,
+    alike: Sequence[tuple[leaf.Form, tuple[str, ...]]],
+    salts: Sequence[str],
 ) -> None:
-    """The same for entries without values, each given as its form and the ids that are its own.
+    """The same for entries without values, to a head that is locked, and moved by `moving` then.
 
-    A subject and a project are among these, and a suspension among what the forms share.
+    Each is given as its form and the ids that are its own, and has a salt. A subject and a project
+    are among these ids, and a suspension among what the forms share.
     """
-    head = lock(session, [log_id])[log_id]
-    first = next_instant([head])
-    count = len(alike)
-    (instants, texts), salts = clock.ticks(first, count), leaf.salts(count)
+    first, count = next_instant([head]), len(alike)
+    instants, texts = clock.ticks(first, count)
 
     def entries() -> Iterator[tuple[Any, ...]]:
         # In parts that stay in the processor's own memory, while the database stores those before.
@@ -355,30 +366,14 @@ def append_alike(
                 seqs, instants[begin:end], part, bodies, strict=True
             ):
                 yield (
-                    log_id, seq, at, form.type, form.actor, ids[form.place["subject"]],
+                    head.id, seq, at, form.type, form.actor, ids[form.place["subject"]],
                     ids[form.place["project"]], form.refs["suspension"], body,
                     merkle.leaf_hash(body),
                 )  # fmt: skip
 
-    last = first + (count - 1) * clock.TICK
-    _append(session, head, entries(), [], count=count, last=last)
-
-
-def _append(
-    session: OrmSession,
-    head: Head,
-    entries: Iterable[tuple[Any, ...]],
-    values: list[tuple[Any, ...]],
-    *,
-    count: int,
-    last: datetime,
-) -> None:
-    """Write the next entries of a log whose head is locked, the last of them of instant `last`."""
     with _writing():
-        insert_many(session, _ENTRIES, entries)
-        insert_many(session, _VALUES, values)
-    head.size, head.last_at = head.size + count, last
-    _move(session, [head])
+        insert_many(session, _ENTRIES, entries())
+    head.size, head.last_at = head.size + count, instants[-1]
 
 
 # --- the guard ---------------------------------------------------------------------------------

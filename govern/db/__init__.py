@@ -11,6 +11,7 @@ of work and its commit, `many` the statements that carry many rows or several qu
 from govern.db.engines import is_transient, written_at_once
 from govern.db.many import (
     Inquiry,
+    both,
     insert_if_absent,
     insert_many,
     insert_rows,
@@ -46,6 +47,7 @@ __all__ = [
     "Inquiry",
     "Instant",
     "Session",
+    "both",
     "hold",
     "id_at",
     "insert_if_absent",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from psycopg.types.string import BytesBinaryDumper
@@ -28,7 +28,15 @@ from govern.clock import Utc, micros
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import BindParameter, CompoundSelect, Connection, FromClause, SelectBase, Table
+    from sqlalchemy import (
+        BindParameter,
+        CompoundSelect,
+        Connection,
+        FromClause,
+        SelectBase,
+        Table,
+        Update,
+    )
     from sqlalchemy.orm import DeclarativeBase
     from sqlalchemy.orm import Session as OrmSession
 
@@ -113,6 +121,20 @@ def _inserting(table: Table) -> tuple[str, list[int]]:
     names = ", ".join(column.name for column in table.columns)
     marks = ", ".join("?" * len(table.columns))
     return f"INSERT INTO {table.name} ({names}) VALUES ({marks})", instants  # noqa: S608 - our own names
+
+
+def both(connection: Connection, first: Update, second: Update, values: Mapping[str, Any]) -> None:
+    """Make two changes, of different tables: on PostgreSQL with one statement."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_both(first, second), values)
+        return
+    connection.execute(first, values)
+    connection.execute(second, values)
+
+
+@cache
+def _both(first: Update, second: Update) -> Update:
+    return second.add_cte(first.cte("first"))
 
 
 def listed(session: OrmSession, values: Sequence[str]) -> FromClause:

@@ -11,25 +11,28 @@ import math
 import time
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import String, bindparam, func, select, update
+from sqlalchemy import String, bindparam, func, select, text, update
 
-from govern import clock
+from govern import clock, errors
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions.pacing import Pace
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.touching import MOST, Ahead, count_next, look_ahead
 from govern.audit import EventType
-from govern.audit.record import Line, append_alike, append_many
+from govern.audit.log import Log
+from govern.audit.record import Head, Line, append_alike, append_many, moving
+from govern.db import both
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from sqlalchemy import Select
+    from sqlalchemy import Select, Table
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
@@ -41,6 +44,27 @@ LONG = 5.0
 CHUNK = 3000
 REHEARSED = 250
 _SUSPENSION = bindparam("suspension", type_=String())
+_TASK = bindparam("task", type_=String())
+# What a chunk does under its locks goes by the connection, in as few statements as can be: each of
+# them would else cost as much as a hundred entries.
+_TAKEN = (
+    select(
+        Particulars.suspension_id, Particulars.log_id, Particulars.event, Particulars.cursor,
+        Particulars.written, Particulars.finished_at, Log.size, Log.last_at,
+    )
+    .join(Log, Log.id == Particulars.log_id)
+    .where(Particulars.id == _TASK)
+    .with_for_update()
+    .cte("taken")
+)  # fmt: skip
+_TAKE = select(*_TAKEN.columns, clock.passing().label("locked_at"))
+_TABLE = cast("Table", Particulars.__table__)
+_DONE = (
+    _TABLE.update()
+    .where(Particulars.id == _TASK)
+    .values({name: bindparam(f"now_{name}") for name in ("cursor", "written", "digest")})
+)
+_FINISHED = _TABLE.update().where(Particulars.id == _TASK).values(finished_at=clock.instant())
 
 
 def write(
@@ -118,13 +142,25 @@ def _look(
     database: Database, task_id: str, most: int, *, after: Ahead | None = None
 ) -> Ahead | None:
     """The next grants of a task, or those after others; None when all is written."""
-    with database.reading() as session:
+    with _modestly_reading(database) as session:
         task = session.get_one(Particulars, task_id)
         return (
             None
             if task.finished_at is not None
             else look_ahead(session, task, after=after, most=most)
         )
+
+
+@contextmanager
+def _modestly_reading(database: Database) -> Iterator[Session]:
+    """A snapshot for whose statements PostgreSQL takes no second processor: those are others'.
+
+    It would take three for some thousands of grants, and be no sooner done.
+    """
+    with database.reading() as session:
+        if database.is_postgresql:
+            session.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+        yield session
 
 
 def _count(database: Database, task_id: str, pace: Pace) -> None:
@@ -139,7 +175,7 @@ def _count(database: Database, task_id: str, pace: Pace) -> None:
     total, last, more = task.written, task.cursor, 1
     while more:
         began = time.perf_counter()
-        with database.reading() as session:
+        with _modestly_reading(database) as session:
             more, last = count_next(session, task, last, pace.fitting(MOST))
         total += more
         time.sleep(time.perf_counter() - began)
@@ -178,22 +214,27 @@ def _chunk(session: Session, ahead: Ahead, size: int) -> tuple[int, bool]:
 
     The set is the same whoever finds it, so what another process wrote meanwhile is passed over.
     """
-    task = session.execute(
-        select(Particulars).where(Particulars.id == ahead.task).with_for_update()
-    ).scalar_one()
-    if task.finished_at is not None:
+    connection = session.connection()
+    taken = connection.execute(_TAKE, {_TASK.key: ahead.task}).one_or_none()
+    if taken is None:
+        raise errors.Unknown(f"There is no log {session.get_one(Particulars, ahead.task).log_id}.")
+    if taken.finished_at is not None:
         return 0, False
-    begin = bisect_right(ahead.ids, task.cursor)
+    head = Head(taken.log_id, taken.size, taken.last_at, taken.locked_at)
+    begin = bisect_right(ahead.ids, taken.cursor)
     end = begin + _share(len(ahead.ids) - begin, size)
+    written = taken.written + end - begin
     if begin < end:
-        append_alike(session, task.log_id, ahead.alike[begin:end])
-        task.digest = ahead.digests[end]
-        task.cursor = ahead.ids[end - 1]
-        task.written += end - begin
+        append_alike(session, head, ahead.alike[begin:end], ahead.salts[begin:end])
+        moved, to = moving(head)
+        done = {
+            "now_cursor": ahead.ids[end - 1], "now_written": written,
+            "now_digest": ahead.digests[end],
+        }  # fmt: skip
+        both(connection, moved, _DONE, to | done | {_TASK.key: ahead.task})
     more = end < len(ahead.ids)
     if ahead.opened is not None and not more:
-        _finish(session, task, ahead.opened)
-    session.flush()
+        _finish(session, ahead, taken, written)
     return end - begin, more
 
 
@@ -211,20 +252,20 @@ def _outstanding(*, one: bool) -> Select[str]:
     return query.order_by(Particulars.as_at, Particulars.id).limit(1)
 
 
-def _finish(session: Session, task: Particulars, opened: int) -> None:
+def _finish(session: Session, ahead: Ahead, task: Any, written: int) -> None:
     """Close one log's particulars with their count and digest."""
     line = Line(
         type=EventType.SUSPENSION_RECORDED,
         refs={"suspension": task.suspension_id, "client": task.log_id},
         data={
             "event": task.event,
-            "position": opened,
-            "count": task.written,
-            "digest": digest_of({task.log_id: task.digest}),
+            "position": ahead.opened,
+            "count": written,
+            "digest": digest_of({task.log_id: ahead.digests[-1]}),
         },
     )
     append_many(session, task.log_id, [line], by=SYSTEM)
-    task.finished_at = clock.now(session)
+    session.connection().execute(_FINISHED, {_TASK.key: ahead.task})
 
 
 def outstanding(session: OrmSession, suspension_id: str) -> tuple[int, int, bool]:

@@ -67,14 +67,16 @@ _THEN, _JUST_BEFORE = Moment(at=_AT), Moment(at=_BEFORE)
 class Ahead:
     """The next grants of a task in order of their ids, and all of their entries but the place.
 
-    `digests` are the set's before the first of them and after each. When the set has no more,
-    `opened` is the place of the entry that began it.
+    `digests` are the set's before the first of them and after each, `salts` those of the entries,
+    drawn while no lock is held. When the set has no more, `opened` is the place of the entry that
+    began it.
     """
 
     task: str
     next: Select[Any]
     ids: list[str]
     alike: list[tuple[leaf.Form, tuple[str, ...]]]
+    salts: list[str]
     digests: list[str]
     opened: int | None
 
@@ -102,6 +104,7 @@ def look_ahead(
         next=wanted,
         ids=ids,
         alike=_alike(task, rows),
+        salts=leaf.salts(len(ids)),
         digests=[digest, *chain_of(digest, ids)],
         opened=log.place_of(session, task.log_id, task.as_at) if len(rows) < count else None,
     )
@@ -126,17 +129,19 @@ class _Kinds:
     """The kinds of scope that have to be looked at to find what an act touched.
 
     `own` are those of its suspension's targets, `holding` those by which a grant of the client may
-    have been held before, `released` those that were let out of the suspension. To look at others,
-    of which there are none, would take longer than all the rest.
+    have been held before, `released` those that were let out of the suspension, and `freed` those
+    that were let out of others over the whole client. To look at others, of which there are none,
+    would take longer than all the rest.
     """
 
     own: frozenset[Scope]
     holding: frozenset[Scope]
     released: frozenset[Scope]
+    freed: frozenset[Scope]
 
 
 def _kinds(session: OrmSession, task: Particulars) -> _Kinds:
-    found: tuple[set[Scope], ...] = set(), set(), set()
+    found: tuple[set[Scope], ...] = set(), set(), set(), set()
     bound = _bound(task) | {_CLIENT.key: task.log_id}
     for place, kind in session.connection().execute(_any(), bound):
         found[place].add(Scope(kind))
@@ -162,14 +167,25 @@ def _any() -> CompoundSelect[int, str]:
     released = select(literal(2), SuspensionRelease.kind).where(
         SuspensionRelease.suspension_id == _SUSPENSION, _THEN.stands(SuspensionRelease)
     )
-    return union(own, holding, released)
+    freed = (
+        select(literal(3), SuspensionRelease.kind)
+        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionRelease.suspension_id)
+        .where(
+            _JUST_BEFORE.stands(SuspensionRelease),
+            _JUST_BEFORE.stands(SuspensionTarget),
+            SuspensionTarget.target_id == _CLIENT,
+        )
+    )
+    return union(own, holding, released, freed)
 
 
 @lru_cache(maxsize=64)
 def _next(event: str, kinds: _Kinds) -> Select[Any]:
     """The next grants that an act touched: made once, for that costs more than to ask it."""
     already: ColumnElement[bool] = false()
-    if event != EventType.GRANT_RESUMED:
+    if event != EventType.GRANT_RESUMED and Scope.CLIENT in kinds.holding and not kinds.freed:
+        already = true()  # so each is, without a look at it
+    elif event != EventType.GRANT_RESUMED:
         unheld = zip(Scope, grants.unheld(Effect.OBSERVE, _JUST_BEFORE), strict=True)
         free = (clause.test for kind, clause in unheld if kind in kinds.holding)
         already = not_(and_(true(), *free))
