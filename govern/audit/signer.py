@@ -8,7 +8,9 @@ signed before. When the database holds fewer entries than it has signed, or othe
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
+import operator
 from base64 import b64decode, b64encode
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,7 +25,7 @@ from govern.audit.log import Checkpoint, Entry, Tile
 from govern.tlog import checkpoint, merkle, note, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -156,9 +158,9 @@ class Signer:
         while known.end < size:
             end = min(size, known.end + _BATCH)
             with database.reading() as session:
-                grown = known.extend_leaves(_entry_hashes(session, log_id, known.end, end))
-            self._keep_tiles(database, log_id, known.end, end)
-            known = grown
+                leaves = list(_entry_hashes(session, log_id, known.end, end))
+            self._keep_tiles(database, log_id, known.end, leaves)
+            known = known.extend_leaves(leaves)
         if last is not None and last.size == size:
             return
         memory[log_id] = known
@@ -175,19 +177,31 @@ class Signer:
 
         database.transaction(work)
 
-    def _keep_tiles(self, database: Database, log_id: str, old: int, new: int) -> None:
-        """Store the tiles that became full between two sizes."""
+    def _keep_tiles(
+        self, database: Database, log_id: str, old: int, leaves: Sequence[bytes]
+    ) -> None:
+        """Store the tiles that become full when leaves of these hashes follow the first `old`."""
 
         def work(session: Session) -> None:
             tree = log.Tree(session, log_id)
-            for level, number in tiles.full_tiles(old, new):
-                if session.get(Tile, (log_id, level, number)) is None:
-                    hashes = tree.hashes.tile(level, number)
-                    session.execute(
-                        insert(Tile).values(
-                            log_id=log_id, level=level, number=number, hashes=hashes
-                        )
+            full = tiles.full_tiles(old, old + len(leaves))
+            for level, own in itertools.groupby(full, key=operator.itemgetter(0)):
+                numbers = [number for _, number in own]
+                there = session.execute(
+                    select(Tile.number).where(
+                        Tile.log_id == log_id,
+                        Tile.level == level,
+                        Tile.number.between(numbers[0], numbers[-1]),
                     )
+                ).scalars()
+                made = [
+                    {"log_id": log_id, "level": level, "number": number, "hashes":
+                     _lowest(tree, number, old, leaves) if level == 0
+                     else tree.hashes.tile(level, number)}
+                    for number in sorted(set(numbers).difference(there))
+                ]  # fmt: skip
+                if made:
+                    session.execute(insert(Tile), made)
 
         database.transaction(work)
 
@@ -212,6 +226,14 @@ class Signer:
 
     def _save(self, memory: dict[str, merkle.Range]) -> None:
         config.keep(self._heads_path, written(memory))
+
+
+def _lowest(tree: log.Tree, number: int, old: int, leaves: Sequence[bytes]) -> bytes:
+    """A tile of leaf hashes: those at hand, or with some from before them, read again."""
+    begin = number * tiles.WIDTH - old
+    if begin < 0:
+        return tree.hashes.tile(0, number)
+    return b"".join(leaves[begin : begin + tiles.WIDTH])
 
 
 def refuse_behind(settings: Settings, sizes: dict[str, int]) -> None:
