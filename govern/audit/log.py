@@ -35,7 +35,7 @@ from govern.tlog import merkle, tiles
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, SQLColumnExpression
     from sqlalchemy.orm import Session
 
 HOUSE = "house"
@@ -135,13 +135,14 @@ def create(session: Session, log_id: str, *, origin: str) -> None:
     session.execute(insert(Log).values(id=log_id, origin=origin, size=0))
 
 
-def position(log_id: ColumnElement[str] | str) -> ColumnElement[int]:
+def position(log_id: SQLColumnExpression[str] | str) -> ColumnElement[int]:
     """How many entries a statement's own snapshot sees: from the last key, not the hot head row."""
     last = select(func.max(Entry.seq)).where(Entry.log_id == log_id).scalar_subquery()
     return func.coalesce(last + 1, 0)
 
 
 _POSITION = select(position(bindparam("log", type_=String())))
+_POSITIONS = select(Log.id, position(Log.id)).where(Log.id.in_(bindparam("logs", expanding=True)))
 _INSTANTS = (
     select(Entry.seq, Entry.at)
     .where(
@@ -160,10 +161,9 @@ def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
     Whoever finds them the same later, under the heads' locks, knows that nothing was recorded
     there meanwhile, and need not look again at what they read in between.
     """
-    return {
-        log_id: session.execute(_POSITION, {"log": log_id}).scalar_one()
-        for log_id in sorted(log_ids)
-    }
+    among = sorted(log_ids)
+    found = session.connection().execute(_POSITIONS, {"logs": among})
+    return dict.fromkeys(among, 0) | dict(found.all())
 
 
 def place_of(session: Session, log_id: str, at: datetime) -> int:

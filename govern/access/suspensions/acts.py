@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import String, bindparam, select
 
 from govern import clock, errors
 from govern.access import modes, requests
@@ -186,8 +186,8 @@ def do_lift(
         waiting.outcome = "lifted" if schedule is None else "resumed"
 
     def same_time(session: OrmSession) -> None:
-        now = scheduled(session, suspension.id)
-        if (now and now.id) != (waiting and waiting.id):
+        now = session.connection().execute(_WAITING, {"suspension": suspension.id})
+        if now.scalar_one_or_none() != (waiting and waiting.id):
             raise Again
 
     _record_admission(
@@ -207,6 +207,18 @@ def do_lift(
         private=private,
         also=same_time,
     )
+
+
+# Asked under the heads' locks, so by the connection and in statements made once.
+_WAITING = select(ScheduledResume.id).where(
+    ScheduledResume.suspension_id == bindparam("suspension", type_=String()),
+    ScheduledResume.ended_at.is_(None),
+)
+_ENDED = (
+    select(SuspensionMode.ended_at)
+    .where(SuspensionMode.id == bindparam("mode", type_=String()))
+    .with_for_update()
+)
 
 
 def scheduled(
@@ -325,10 +337,8 @@ def _record_admission(
 
 def _unchanged(session: OrmSession, present: SuspensionMode) -> None:
     """The mode seen when the operation began is still the one in force."""
-    ended = session.execute(
-        select(SuspensionMode.ended_at).where(SuspensionMode.id == present.id).with_for_update()
-    ).scalar_one()
-    if ended is not None:
+    ended = session.connection().execute(_ENDED, {"mode": present.id})
+    if ended.scalar_one() is not None:
         raise errors.Stale("Someone changed or lifted this suspension just now.")
 
 
