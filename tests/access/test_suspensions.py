@@ -196,6 +196,38 @@ def test_whom_a_list_of_people_held_already_is_said_to_have_been_held(world: Wor
     assert refs(world.entries(client.id, "grant.suspended"), first) == Counter([made[0].id])
 
 
+def test_a_paused_client_is_said_to_be_held_already_but_for_whom_its_pause_let_out(
+    world: World,
+) -> None:
+    """Of a client held whole no grant is looked at by itself: whom a pause let out must be."""
+    client = world.client()
+    project = world.project(client=client)
+    stays, out = (world.grant(world.subject(), project) for _ in range(2))
+
+    def already(mode: Mode = Mode.PAUSED) -> dict[str, bool]:
+        row = world.suspend("client:ASTER", mode=mode)
+        world.write_particulars()
+        return {
+            entry["refs"]["grant"]: entry["data"].get("already_held", False)
+            for entry in world.entries(client.id, "grant.suspended", "grant.review_required")
+            if entry["refs"]["suspension"] == row.id
+        }
+
+    assert already(Mode.UNDER_REVIEW) == {stays.id: False, out.id: False}
+    first = world.suspend("client:ASTER")
+    world.approve(
+        world.do(
+            lambda s: suspensions.ask_release(
+                s, suspensions.find(s, first.id, by=OPERATOR),
+                [s.get_one(Subject, out.subject_id)], by=OPERATOR,
+            )
+        ),
+        by=SECOND,
+    )  # fmt: skip
+    assert already() == {stays.id: True, out.id: False}
+    assert already() == {stays.id: True, out.id: True}
+
+
 def test_a_pause_of_a_firm_is_in_the_log_of_every_client_where_its_people_work(
     world: World,
 ) -> None:
