@@ -13,10 +13,10 @@ from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import String, bindparam, func, select, text, update
+from sqlalchemy import String, bindparam, func, or_, select, text, update
 
 from govern import clock, errors
 from govern.access.suspension_tables import Particulars
@@ -27,12 +27,13 @@ from govern.audit import EventType
 from govern.audit.log import Log
 from govern.audit.record import Head, Line, append_alike, append_many, moving
 from govern.db import both
+from govern.prepared import Prepared
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from sqlalchemy import Select, Table
+    from sqlalchemy import FromClause, Select, Table
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
@@ -43,7 +44,6 @@ LONG = 5.0
 # Entries of the first transaction: the others have as many as are written in good time.
 CHUNK = 3000
 REHEARSED = 250
-_SUSPENSION = bindparam("suspension", type_=String())
 _TASK = bindparam("task", type_=String())
 # What a chunk does under its locks goes by the connection, in as few statements as can be: each of
 # them would else cost as much as a hundred entries.
@@ -130,12 +130,9 @@ def _oldest(database: Database, suspension: str | None, but: Collection[str] = (
 
     Asked many times a second, so without a transaction.
     """
-    query, bound = _outstanding(one=suspension is not None), {_SUSPENSION.key: suspension}
-    if but:
-        query = query.where(Particulars.id.not_in(list(but)))
     with database.asking() as connection:
-        found: str | None = connection.execute(query, bound).scalar()
-        return found
+        found = _OUTSTANDING.rows(connection, [[suspension]])
+    return next((task_id for (task_id,) in found if task_id not in but), None)
 
 
 def _look(
@@ -190,12 +187,12 @@ def rehearse(session: Session, suspension: str) -> tuple[int, float]:
     chunk, since what is only rehearsed is to hold up others for less than what is meant; on SQLite
     they are found under the one writer's lock, so no more are looked for.
     """
-    task_id = session.execute(_outstanding(one=True), {_SUSPENSION.key: suspension}).scalar()
-    if task_id is None:
+    tasks = _OUTSTANDING.rows(session.connection(), [[suspension]])
+    if not tasks:
         return 0, 0.0
     began = time.perf_counter()
     most = MOST if session.database.is_postgresql else REHEARSED
-    task = session.get_one(Particulars, task_id)
+    task = session.get_one(Particulars, tasks[0][0])
     ahead = replace(look_ahead(session, task, most=most), opened=None)
     found = time.perf_counter()
     written, _ = _chunk(session, ahead, REHEARSED)
@@ -243,13 +240,18 @@ def _share(left: int, size: int) -> int:
     return math.ceil(left / max(1, math.ceil(left / size - 0.25)))
 
 
-@cache
-def _outstanding(*, one: bool) -> Select[str]:
-    """The oldest task that is not finished, of one suspension or of all."""
-    query = select(Particulars.id).where(Particulars.finished_at.is_(None))
-    if one:
-        query = query.where(Particulars.suspension_id == _SUSPENSION)
-    return query.order_by(Particulars.as_at, Particulars.id).limit(1)
+def _outstanding(asked: FromClause) -> Select[str]:
+    """The tasks that are not finished, of one suspension or of all, oldest first."""
+    one = asked.c.suspension
+    return (
+        select(Particulars.id)
+        .join(asked, or_(one.is_(None), Particulars.suspension_id == one))
+        .where(Particulars.finished_at.is_(None))
+        .order_by(Particulars.as_at, Particulars.id)
+    )
+
+
+_OUTSTANDING = Prepared({"suspension": String()}, _outstanding)
 
 
 def _finish(session: Session, ahead: Ahead, task: Any, written: int) -> None:
