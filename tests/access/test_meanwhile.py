@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from govern import clock
+from govern import clock, errors
 from govern.access import clients, ending, offboarding, suspensions
 from govern.access.grants import Supposing
 from govern.access.modes import Mode
@@ -213,3 +213,32 @@ def test_a_person_with_several_grants_is_counted_once_and_for_good(
             select(Particulars).where(Particulars.suspension_id == row.id)
         ).scalars()
         assert (task.written, task.people) == (7, 6)
+
+
+def test_who_looked_before_the_people_were_counted_may_ask_for_what_they_saw(
+    world: World, cast: Cast
+) -> None:
+    with clock.at(T0 + HOUR):
+        row = world.suspend("client:ASTER")
+        suspensions.particulars.write(world.store)
+
+    def seen() -> str:
+        with world.store.reading() as session:
+            return suspensions.returning_digest(session, session.merge(row, load=False))
+
+    with clock.at(T0 + 2 * HOUR):
+        before = seen()
+        tallying.tally(world.store)
+        assert seen() != before
+        with pytest.raises(errors.Stale):
+            ask(world, row, "0" * 64)
+        assert ask(world, row, before).number == 7
+        left(world, cast.people[0])
+        with pytest.raises(errors.Stale):
+            ask(world, row, before)
+
+
+def ask(world: World, row: Suspension, digest: str) -> Request:
+    return world.do(
+        lambda s: suspensions.ask_lift(s, s.merge(row), number=7, digest=digest, by=OPERATOR)
+    )

@@ -23,7 +23,7 @@ from govern.access.requests import Request, RequestKind, signature
 from govern.access.suspension_tables import Scope, Suspension, SuspensionTarget
 from govern.access.suspensions.acts import do_lift, do_move, logs_of_person, scheduled, set_mode
 from govern.access.suspensions.admission import returning, unmoved
-from govern.access.suspensions.difference import returning_digest
+from govern.access.suspensions.difference import is_shown
 from govern.access.suspensions.finding import may_change, organisation_held
 from govern.access.suspensions.opening import TAKE_BACK_WITHIN
 from govern.access.suspensions.parts import targets_of
@@ -90,7 +90,7 @@ def counted(
     """What asks whether the number typed, and the digest seen, are those of the list."""
 
     def check(session: OrmSession) -> None:
-        if digest is not None and digest != returning_digest(session, suspension):
+        if digest is not None and not is_shown(session, suspension, digest):
             raise errors.Stale(
                 "The list of who comes back has changed since you saw it. Look at it again."
             )

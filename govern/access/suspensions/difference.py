@@ -147,6 +147,17 @@ def returning_digest(session: OrmSession, suspension: Suspension, how: Way | Non
     return _digest_since(known, *_again(session, suspension, over, how, known))
 
 
+def is_shown(session: OrmSession, suspension: Suspension, digest: str) -> bool:
+    """Whether a digest names the grants that a lift would bring back now, however it was made.
+
+    Who looked before the opening's people were counted has that of all of them.
+    """
+    how = way(session, Supposing(suspension=suspension.id))
+    if digest == returning_digest(session, suspension, how):
+        return True
+    return digest == chained_digest(session, suspension, targets_of(session, suspension.id), how)
+
+
 def _digest_since(known: Meanwhile, then: dict[str, str], now: dict[str, dict[str, str]]) -> str:
     returns = now.get("returns", {})
     gone, more = sorted(then.keys() - returns.keys()), sorted(returns.keys() - then.keys())
