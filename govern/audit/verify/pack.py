@@ -139,10 +139,14 @@ def _manifest(archive: zipfile.ZipFile, keys: list[note.Verifier], name: Any) ->
     data = _read(archive, MANIFEST)
     try:
         named = [note.Verifier(signing_name(key.name), key.public) for key in keys]
-        text = note.open(_read(archive, SIGNED), *dict.fromkeys(named)).text
+        signed = _read(archive, SIGNED)
+        text = note.open(signed, *dict.fromkeys(named)).text
+        signatures = note.parse(signed)[1]
     except TlogError as error:
         name("signature", f"The manifest proves nothing: {error}.")
     else:
+        if len(set(signatures)) < len(signatures):
+            name("signature", "The manifest holds one signature twice: it was changed since.")
         if text != signed_text(data):
             name("manifest", "The manifest is not the one that was signed.")
     try:
@@ -242,7 +246,10 @@ def _compare_governing(archive: zipfile.ZipFile, found: Report, told: Report, na
 
 def _rows(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
     with archive.open(name) as part:
-        return [json.loads(line) for line in part]
+        rows = [json.loads(line) for line in part]
+    if not all(isinstance(row, dict) for row in rows):
+        raise TypeError(f"{name} has a row that is none")
+    return rows
 
 
 def _without(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -393,7 +393,7 @@ def _read_skip(line: bytes) -> tuple[int, int, merkle.Range]:
     if parts is None:
         raise ValueError("no run of entries")
     begin, end = int(parts[1]), int(parts[2])
-    hashes = tuple(note.decode_base64(each) for each in json.loads(b"[%s]" % parts[3]))
+    hashes = tuple(note.decode_base64(str(each)) for each in json.loads(b"[%s]" % parts[3]))
     if begin >= end or lines.skip(begin, end, hashes) != line:
         raise ValueError("not written as a run of entries is")
     return begin, end, merkle.Range(begin, end, hashes)

@@ -33,7 +33,7 @@ class Tally:
     def add(self, fields: dict[str, Any]) -> None:
         """Count one entry."""
         kind, time = str(fields.get("type")), str(fields.get("time"))
-        refs, data = fields.get("refs", {}), fields.get("data", {})
+        refs, data = (_named(fields, name) for name in ("refs", "data"))
         self._entries += 1
         self._types[kind] = self._types.get(kind, 0) + 1
         if kind in {"grant.issued", "grant.revoked"}:
@@ -115,6 +115,11 @@ class Reach:
 def _micros(text: str) -> int:
     when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: DTZ007 - all are UTC, compared
     return (when - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001 - as above
+
+
+def _named(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    part = fields.get(name)
+    return part if isinstance(part, dict) else {}  # what is read may be anything
 
 
 def count(export: Iterable[bytes]) -> dict[str, Any]:

@@ -5,16 +5,19 @@ What is not proven is never drawn, and stands in a list with the reason.
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, insert, select, update
 
+from govern.audit import leaf, lines
 from govern.clock import Utc
 from tests.support.damage.files import opened, zipped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Table
@@ -71,6 +74,8 @@ _MAY_GO = {"log_checkpoint"}
 # Rows of which a second one is refused or does no harm.
 _ONCE = {"log", "people_list"}
 _MOST_TRIES = 100
+# What may stand where something else is expected.
+_VALUES = (0, -1, 1.5, 10**30, True, None, "", "x", [], [1], {}, {"a": 1})
 
 
 def damaged(scene: Scene, draw: random.Random) -> tuple[str, str, AbstractContextManager[None]]:
@@ -222,7 +227,7 @@ def rows_changed(written: list[bytes], draw: random.Random) -> None:
     before = list(written)
     while written == before:
         one, other = (draw.randrange(1, len(written)) for _ in range(2))
-        match draw.randrange(4):
+        match draw.randrange(5):
             case 0:
                 written[one], written[other] = written[other], written[one]
             case 1:
@@ -233,10 +238,48 @@ def rows_changed(written: list[bytes], draw: random.Random) -> None:
                 line = bytearray(written[one])
                 line[draw.randrange(len(line) - 1)] ^= 1 << draw.randrange(7)
                 written[one] = bytes(line)
+            case 4:
+                written[one] = value_changed(written[one], draw)
+
+
+def value_changed(file: bytes, draw: random.Random) -> bytes:
+    """JSON, or a line of some, of which one value is of another kind, or gone; else other bytes."""
+    rows = file.splitlines(keepends=True)
+    at = draw.randrange(len(rows)) if rows else 0
+    entry = lines.ENTRY.fullmatch(rows[at]) if rows else None
+    told = entry[4] if entry and draw.random() < 0.7 else b"".join(rows[at : at + 1])
+    try:
+        value = json.loads(told)
+    except ValueError:
+        return bytes_changed(file, draw)
+    # The whole, or what is at some place in it.
+    *way, last = [0, *draw.choice([*_places(value)])]
+    whole = inner = [value]
+    for step in way:
+        inner = inner[step]
+    if way and draw.random() < 0.2:
+        del inner[last]
+    else:
+        inner[last] = draw.choice([each for each in _VALUES if each != inner[last]])
+    made = leaf.canonical(whole[0]) + told[len(told.rstrip(b"\n")) :]
+    rows[at] = rows[at].replace(told, made)
+    changed = b"".join(rows)
+    return changed if changed != file else bytes_changed(file, draw)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, ...]]:
+    yield ()
+    for name, each in (
+        value.items()
+        if isinstance(value, dict)
+        else (enumerate(value) if isinstance(value, list) else ())
+    ):
+        yield from ((name, *place) for place in _places(each))
 
 
 def pack_changed(pack: bytes, draw: random.Random) -> tuple[str, bytes]:
     """A pack of which one file is another, and which."""
     parts = opened(pack)
     name = draw.choice(sorted(parts))
-    return name, zipped(parts | {name: bytes_changed(parts[name], draw)})
+    change = draw.choice([bytes_changed, value_changed])
+    return name, zipped(parts | {name: change(parts[name], draw)})
