@@ -176,6 +176,7 @@ def test_who_closes_all_connections_closes_that_of_decisions_too(world: World) -
     project, person = world.project(), world.subject()
     for _ in range(2):  # they are asked on afterwards, too
         world.permits(person, project)
-        pool: Any = world.store._asker.pool
-        world.store.dispose()
-        assert pool.checkedout() == pool.checkedin() == 0
+        store: Any = world.store
+        pools = [store._asker.pool, store._access_asker.pool]
+        store.dispose()
+        assert [(pool.checkedout(), pool.checkedin()) for pool in pools] == [(0, 0)] * 2

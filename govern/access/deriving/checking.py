@@ -19,7 +19,7 @@ from govern import clock
 from govern.access import asking, concerning, suspensions
 from govern.access.clients import Client
 from govern.access.demand_table import FactorDemand
-from govern.access.deriving import people, spanning
+from govern.access.deriving import counted, people, spanning
 from govern.access.grants import Grant
 from govern.access.suspension_tables import (
     PeopleList,
@@ -79,7 +79,7 @@ def differences(database: Database) -> list[fsck.Damage]:
         for log_id in session.execute(select(Client.id).order_by(Client.id)).scalars().all():
             _grants(session, log_id, found)
         _things(session, found)
-        for part in (spanning, people, asking, concerning):
+        for part in (spanning, counted, people, asking, concerning):
             for words in part.differences(session):
                 found.name(words)
         _lists(session, found)

@@ -40,6 +40,7 @@ PROVEN: dict[str, str] = {
     "suspension_mode": "suspension_id mode recorded_at ended_at",
     "suspension_target": "suspension_id kind target_id recorded_at ended_at",
     "suspension_release": "suspension_id kind target_id recorded_at ended_at",
+    "particulars": "suspension_id log_id event as_at written people digest",
     "suspension_notice": "id suspension_id number next_update_by submit_by recorded_at",
     "membership": "subject_id organisation_id recorded_at ended_at",
     "entitlement_action": "entitlement_id action recorded_at ended_at",

@@ -70,6 +70,7 @@ def fill(world: World) -> None:
     world.do(lambda s: holding.release(s, rival.id, reason="over", by=OPERATOR))
     world.do(lambda s: retention.keep(s, aster.id, 0, reason="a case", by=OPERATOR))
     world.write_particulars()
+    world.suspend("subject:K3")
     world.revoke(held[1])
     signer.sign(store)
     world.grant(people[1], project)

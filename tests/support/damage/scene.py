@@ -272,6 +272,7 @@ _ONES = {
     "rival": "SELECT id FROM client WHERE code = 'RIVAL'",
     "open": "SELECT min(id) FROM suspension WHERE ended_at IS NULL",
     "lifted": "SELECT id FROM suspension WHERE ended_at IS NOT NULL",
+    "owed": "SELECT suspension_id FROM particulars WHERE finished_at IS NULL",
     "role": f"SELECT id FROM role_assignment WHERE client_id = {_ASTER}",
     "demand": "SELECT min(id) FROM factor_demand",
     "moved": "SELECT subject_id FROM membership WHERE ended_at IS NOT NULL",
