@@ -89,8 +89,11 @@ def _firsts() -> Select[int]:
     """How many of some entries are the first of their person."""
     before = aliased(Entry)
     own = (Entry.log_id == _LOG, Entry.suspension_id == _OF, Entry.type == _TYPE)
+    # Looked for among its person's few entries: by the log's id SQLite, which has no statistics,
+    # would go through all that come before it.
+    here = before.log_id.concat("") == _LOG
     earlier = exists().where(
-        before.subject_id == Entry.subject_id, before.log_id == _LOG, before.seq >= _OPENED,
+        before.subject_id == Entry.subject_id, here, before.seq >= _OPENED,
         before.seq < Entry.seq, before.suspension_id == _OF, before.type == _TYPE,
     ).correlate(Entry)  # fmt: skip
     return select(func.count()).where(*own, Entry.seq >= _BEGIN, Entry.seq < _END, ~earlier)
