@@ -28,24 +28,22 @@ from sqlalchemy import (
     literal,
     null,
     select,
-    text,
     union_all,
     values,
 )
 
 from govern import permissions
-from govern.access.clients import Dataset
 from govern.access.evaluation.questions import REASONS
 from govern.access.modes import EFFECTS, STOPS, Effect, Mode
-from govern.access.suspension_tables import PeopleListItem, Scope, SuspensionRelease
+from govern.access.suspension_tables import Scope
+from govern.access.suspensions import covering
+from govern.access.suspensions.covering import BEFORE, Covered
 from govern.access.suspensions.reading import Found, may_see
 from govern.access.tokens.state import State
 from govern.audit.decisions import Access, AccessKind
-from govern.audit.log import ACTS, HOUSE, Entry
 from govern.clock import Utc
 from govern.db import listed
 from govern.identity import integrations
-from govern.identity.subjects import Membership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +59,7 @@ _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
 # by who asks.
 _MOST_ROWS = 40_000
-# Things covered that rows are compared with, and how many of these are looked up one by one.
-_MOST_THINGS = 2_000
+# How many of the things covered are looked up one by one.
 _MOST_WAYS = 50
 _ASKING = frozenset({"decision", "introspect"})
 # Refusals for the sake of a suspension; a token's says no more than that it is good no longer.
@@ -70,8 +67,6 @@ _REFUSED = frozenset(
     {reason for reason in REASONS if reason.endswith(("_paused", "_read_only"))}
     | {"second_factor_required", State.SUSPENDED, State.INVALID}
 )
-_FOR_EVER = 2**62
-_BEFORE = "before"
 
 
 class Heard(StrEnum):
@@ -115,29 +110,13 @@ class Hearing:
         return sum(asker.heard is heard for asker in self.askers)
 
 
-@dataclass(kw_only=True)
-class _Covered:
-    """What is covered, between which places of the log, in which mode; and who was released.
-
-    `columns` are those of the access log in which any of it can stand.
-    """
-
-    rows: list[tuple[str, bool, int, int, str]]
-    ways: list[ColumnElement[bool]]
-    columns: set[str]
-    released: dict[str, datetime]
-    logs: list[str]
-    projects: list[str]
-    whole: bool
-
-
 def hearing(session: Session, found: Found, *, by: Principal) -> Hearing:
     """What the access log tells of each integration whose limits reach what is covered.
 
     Four statements, whatever there is. Whoever reads some clients alone is told the names of these
     clients' own integrations; of others their id, and only if they asked.
     """
-    covered = _covered(session, found)
+    covered = covering.find(session, found)
     known = _reaching(session, found, covered, by=by)
     seen, full = _seen(session, found, covered, known)
     if may_see(by) is not None:
@@ -148,9 +127,7 @@ def hearing(session: Session, found: Found, *, by: Principal) -> Hearing:
     return Hearing(askers=tuple(askers), whole=covered.whole and not full)
 
 
-def _reaching(
-    session: Session, found: Found, covered: _Covered, *, by: Principal
-) -> dict[str, str]:
+def _reaching(session: Session, found: Found, covered: Covered, *, by: Principal) -> dict[str, str]:
     """Name by id of each integration that was there while it held, and may ask about any of it."""
     if permissions.scope(by, "integration:read") == frozenset():
         return {}
@@ -170,107 +147,8 @@ def _reaching(
     return {one.id: one.name for one in rows if _ASKING.intersection(one.scopes)}
 
 
-def _covered(session: Session, found: Found) -> _Covered:
-    standing = found.standing
-    parts = standing.parts
-    places: dict[str, dict[datetime, int]] = defaultdict(dict)
-    inside: dict[str, list[str]] = defaultdict(list)
-    released: dict[str, datetime] = {}
-    projects = [part.target_id for part in parts if part.kind is Scope.PROJECT]
-    for kind, owner, thing, seq, at in session.execute(_facts(session, found)):
-        if kind == "entry":
-            places[owner][at] = seq
-        elif kind == "release":
-            released[thing] = min(at, released.get(thing, at))
-        elif kind == "owner":
-            projects.append(owner)
-        else:
-            inside[owner].append(thing)
-    rows: list[tuple[str, bool, int, int, str]] = []
-    ways: list[ColumnElement[bool]] = []
-    for part in parts:
-        house = part.client is None
-        acts = places[part.client or HOUSE]
-        opened = acts.get(part.recorded_at, -1)
-        narrowed = acts.get(part.ended_at, _FOR_EVER) if part.ended_at else _FOR_EVER
-        column_ = _KINDS[part.kind]
-        own = [] if part.kind in _GROUPS else [part.target_id]
-        for thing in (*own, *inside[part.target_id]):
-            rows.append((thing, house, -1, opened, _BEFORE))
-            for mode in found.modes:
-                since = max(opened, acts.get(mode.recorded_at, _FOR_EVER))
-                until = acts.get(mode.ended_at, _FOR_EVER) if mode.ended_at else _FOR_EVER
-                if since < min(until, narrowed):
-                    rows.append((thing, house, since, min(until, narrowed), mode.mode))
-            ways.append(column_ == thing)
-    full = len(inside) and max(map(len, inside.values())) > _MOST_THINGS
-    whole = not full and len(rows) <= _MOST_THINGS
-    return _Covered(
-        rows=rows[:_MOST_THINGS], ways=ways, columns={_KINDS[part.kind].key for part in parts},
-        released=released, projects=projects, whole=whole,
-        logs=[log_id for log_id in places if log_id != HOUSE],
-    )  # fmt: skip
-
-
-_KINDS: dict[Scope, Any] = {
-    Scope.CLIENT: Access.client_id,
-    Scope.PROJECT: Access.resource_id,
-    Scope.DATASET: Access.resource_id,
-    Scope.SUBJECT: Access.subject_id,
-    Scope.ORGANISATION: Access.subject_id,
-    Scope.PEOPLE: Access.subject_id,
-}
-_GROUPS = {Scope.ORGANISATION, Scope.PEOPLE}
-
-
-def _facts(session: Session, found: Found) -> Any:
-    """Its acts' places, the datasets within, people of firms and lists, those released, at once."""
-    no_place, no_time = literal(None, BigInteger()), literal(None, Utc())
-    own = SuspensionRelease.suspension_id == found.standing.suspension.id
-
-    def told(kind: str, owner: Any, thing: Any, place: Any = no_place, at: Any = no_time) -> Any:
-        return select(
-            literal(kind).label("kind"), owner.label("owner"), thing.label("thing"),
-            place.label("place"), at.label("time"),
-        )  # fmt: skip
-
-    nobody = literal("", String())
-    asked = [
-        told("entry", Entry.log_id, nobody, Entry.seq, Entry.at).where(
-            Entry.suspension_id == found.standing.suspension.id,
-            text(f"log_entry.{ACTS}"),  # so that its index is taken
-        ),
-        told(
-            "release", nobody, SuspensionRelease.target_id, at=SuspensionRelease.recorded_at
-        ).where(own),
-        told("release", nobody, Dataset.id, at=SuspensionRelease.recorded_at)
-        .join(SuspensionRelease, SuspensionRelease.target_id == Dataset.project_id)
-        .where(own),
-    ]
-    # Of what there is none it is not asked: a database would go through a table to find that out.
-    within: dict[Scope, tuple[Any, Any, list[Any]]] = {
-        Scope.PROJECT: (Dataset.project_id, Dataset.id, []),
-        Scope.ORGANISATION: (
-            Membership.organisation_id, Membership.subject_id, [Membership.ended_at.is_(None)]
-        ),
-        Scope.PEOPLE: (PeopleListItem.list_id, PeopleListItem.subject_id, []),
-    }  # fmt: skip
-    given: dict[Scope, list[str]] = defaultdict(list)
-    for part in found.standing.parts:
-        given[part.kind].append(part.target_id)
-    for kind, (group, member, tests) in within.items():
-        if given[kind]:
-            among = select(listed(session, given[kind]).c.value)
-            some = told("inside", group, member).where(group.in_(among), *tests)
-            asked.append(select(some.limit(_MOST_THINGS + 1).subquery()))
-    if given[Scope.DATASET]:
-        among = select(listed(session, given[Scope.DATASET]).c.value)
-        asked.append(told("owner", Dataset.project_id, Dataset.id).where(Dataset.id.in_(among)))
-    return union_all(*asked)
-
-
 def _seen(
-    session: Session, found: Found, covered: _Covered, known: dict[str, str]
+    session: Session, found: Found, covered: Covered, known: dict[str, str]
 ) -> tuple[dict[str, list[Any]], bool]:
     """Answers in groups, by integration; and whether there were more rows than were looked at."""
     things = covered.ways if len(covered.ways) <= _MOST_WAYS else []
@@ -320,7 +198,7 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
     yield before.order_by(Access.at.desc())
 
 
-def _grouped(access: OrmSession, asked: CTE, covered: _Covered) -> Any:
+def _grouped(access: OrmSession, asked: CTE, covered: Covered) -> Any:
     """One line for each integration, mode, outcome and reason; of what was released, who and what.
 
     And one without an integration for each look that found as many rows as it may.
@@ -390,12 +268,12 @@ def _stopped(mode: ColumnElement[str], action: ColumnElement[str]) -> ColumnElem
     )
 
 
-def _asker(id_: str, name: str, groups: list[Any], covered: _Covered) -> Asker:
+def _asker(id_: str, name: str, groups: list[Any], covered: Covered) -> Asker:
     false = [row for row in groups if row.wrong and _still_held(row, covered)]
     refused = [
         row
         for row in groups
-        if row.mode != _BEFORE
+        if row.mode != BEFORE
         and (row.mode == Mode.UNDER_REVIEW or (not row.permit and row.reason in _REFUSED))
     ]
     decisive = false or refused
@@ -406,13 +284,13 @@ def _asker(id_: str, name: str, groups: list[Any], covered: _Covered) -> Asker:
         id=id_,
         name=name,
         heard=heard,
-        before=_latest([row for row in groups if row.mode == _BEFORE]),
-        after=_latest([row for row in groups if row.mode != _BEFORE]),
+        before=_latest([row for row in groups if row.mode == BEFORE]),
+        after=_latest([row for row in groups if row.mode != BEFORE]),
         since=min((row.first for row in decisive), default=None),
     )
 
 
-def _still_held(row: Any, covered: _Covered) -> bool:
+def _still_held(row: Any, covered: Covered) -> bool:
     """Whether a permit was about someone, and something, that was not released by then."""
     free = [covered.released[one] for one in (row.person, row.resource) if one in covered.released]
     return not free or row.first < min(free) - _UNDER_WAY
