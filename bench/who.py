@@ -8,8 +8,11 @@ as CSV. The floor is the same grants read barely, their own window beside them.
 from __future__ import annotations
 
 import os
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, cast
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -63,8 +66,11 @@ def run() -> Iterator[Figure]:
         with store(kind) as database:
             _build(database)
             yield from _measured(kind, database)
-        with store(kind) as database:
-            compared = _compared(database)
+        # As many at once as there are processors, each in a store of its own.
+        at_once = os.cpu_count() or 1
+        shares = [len(range(each, HISTORIES_ASKED, at_once)) for each in range(at_once)]
+        with ProcessPoolExecutor(at_once, get_context("spawn")) as processes:
+            compared = sum(processes.map(_compared, repeat(kind), range(at_once), shares))
         # A range that differs would have ended the run, with the shortest history to show it.
         yield Figure(
             bench="who", name=f"ranges unlike the replay of {HISTORIES_ASKED} histories",
@@ -151,24 +157,26 @@ def _suspend(session: Session) -> None:
         insert_many(session, cast("Table", table.__table__), made)
 
 
-def _compared(database: Database) -> int:
-    there, compared = World(database), 0
+def _compared(kind: str, first: int, histories: int) -> int:
+    """Ask about some random histories, drawn from a seed; how many ranges were compared."""
+    with store(kind) as database:
+        there, compared = World(database), 0
 
-    @seed(7)
-    @settings(
-        max_examples=HISTORIES_ASKED,
-        phases=[Phase.generate, Phase.shrink],
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(acts=HISTORIES, then=st.integers(0, 30))
-    def in_every_range(acts: list[tuple[str, int, int, int]], then: int) -> None:
-        nonlocal compared
-        history = History(there, checked=False)
-        history.live(acts)
-        last = len(history.past) - 1
-        compared += agree(history, 0, last) + agree(history, then % (last + 1), last)
+        @seed(first)
+        @settings(
+            max_examples=histories,
+            phases=[Phase.generate, Phase.shrink],
+            database=None,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+        @given(acts=HISTORIES, then=st.integers(0, 30))
+        def in_every_range(acts: list[tuple[str, int, int, int]], then: int) -> None:
+            nonlocal compared
+            history = History(there, checked=False)
+            history.live(acts)
+            last = len(history.past) - 1
+            compared += agree(history, 0, last) + agree(history, then % (last + 1), last)
 
-    in_every_range()
-    return compared
+        in_every_range()
+        return compared
