@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from tests.support.cluster import Pair
 
 ROUNDS = {"sqlite": 10, "postgresql": 50}
-GRANTS = 2_000
+GRANTS = 1_000
 ASKERS = 4
 # The pause itself takes milliseconds, its entries the rest of this.
 WITHIN = 0.6
@@ -131,8 +132,7 @@ def _killed(kind: str, database: Database, pair: Pair | None) -> Iterator[Figure
         told.ending.set()
         for thread in threads:
             thread.join()
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        _end(process)
     report = fsck.run(database, Signer(database.settings))
     rounds = ROUNDS[kind]
     for name, value in (
@@ -158,6 +158,12 @@ def _kill(process: subprocess.Popen[bytes], pair: Pair | None) -> None:
     if pair is not None:
         pair.primary.kill()
     process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):  # it did not start again, which is told already
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait(60)
 
 
 def _basic(row: Integration, secret: str) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from govern.db import Database
 
+# What servers say of themselves: of one that does not answer the end of it is shown.
+_told = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this process
 _SERVE = [sys.executable, "-m", "govern.cli", "serve"]
 _LOCKED = Path(__file__).parent.parent / "requirements" / "cerbos"
 _CERBOS = """
@@ -127,7 +129,7 @@ def _start(
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=_told,
         start_new_session=apart,
     )
 
@@ -145,7 +147,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise SystemExit(f"bench: {process.args!r} does not answer")
+    _told.seek(max(0, os.fstat(_told.fileno()).st_size - 2000))
+    said = _told.read().decode(errors="replace")
+    raise SystemExit(f"bench: {process.args!r} does not answer (status {process.poll()}):\n{said}")
 
 
 def free_port() -> int:
