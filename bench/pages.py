@@ -2,8 +2,8 @@
 
 The pages are found in the application's own map of addresses, so a new one is measured without
 being named here; `TYPED` adds what people type into their filters. Each is asked for over HTTP by
-one reader at a time: a few times, and often where that says it may be slow. The floor is /healthz,
-asked in the same run.
+one reader at a time, about one person after another: a few times, and often where that says it may
+be slow. The floor is /healthz, asked in the same run.
 
 Beside the time that the reader waits stands the processor time that the server and the database
 took for it, by the kernel's own count: that a page waits long and takes little of it tells of the
@@ -23,14 +23,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bench import servers, world
 from bench.figures import KINDS, Figure, percentile, store
 from bench.workers import Workers, begun_by
 from govern import clock, create_app
 from govern.access import clients
-from govern.access.suspensions import Reason
+from govern.access.grants import Grant
+from govern.access.suspensions import Reason, Suspension
 from govern.audit import log
 from govern.audit.decisions import Access
 from govern.audit.sealing import AccessSealing
@@ -48,10 +49,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from govern.access.clients import Client
-    from govern.db import Database
+    from govern.db import Database, Session
 
 PEOPLE = int(os.environ.get("BENCH_PEOPLE", "1000000"))
 DECISIONS = PEOPLE // 2  # rows of the access log
+ROWS = 8  # people, far apart, that pages about one are asked for in turn
 ASKED = 5  # times that each page is asked for
 ASKED_OFTEN = 40  # the same of a page of which one answer took more work than
 SUSPICIOUS = 30  # milliseconds; on a machine that others use as well every page waits so long
@@ -130,12 +132,24 @@ def filled(database: Database, people: int, *, decisions: int) -> Filled:
         "client": client.id, "client_code": client.code, "project": project.id,
         "project_code": project.code, "free_code": "Kingfisher", "small": small["open"],
         "person": own.external_id, "subject": own.id, "half": half,
+        "others": _others(database, project.id, people),
     }  # fmt: skip
     _pause(there, found)
     _decisions(database, found, decisions)
     Signer(database.settings).sign(database)
     world.analyze(database)
     return Filled(there, found, _staff(there, own, client))
+
+
+def _others(database: Database, project_id: str, people: int) -> list[int]:
+    """The numbers of people of a project, far apart."""
+    theirs = select(Grant.subject_id).where(Grant.project_id == project_id).order_by(Grant.id)
+    with database.reading() as session:
+        found = (
+            session.scalars(theirs.where(Grant.id >= f"grt_{people * part // ROWS:024}").limit(1))
+            for part in range(1, ROWS)
+        )
+        return [int(subject_id.removeprefix("sub_")) for one in found for subject_id in one]
 
 
 def _pause(there: World, found: dict[str, Any]) -> None:
@@ -152,23 +166,40 @@ def _pause(there: World, found: dict[str, Any]) -> None:
 
 
 def _decisions(database: Database, found: dict[str, Any], count: int) -> None:
-    """Rows of the access log over thirty days, of a writer that was sealed for good."""
-    table, now = cast("Table", Access.__table__), clock.utcnow()
-    writer, apart = id_at("wri", now - timedelta(days=31)), timedelta(days=30) / max(count, 1)
+    """Rows of the access log over thirty days, of a writer that was sealed for good.
+
+    Each cites the log as it was by then. A fiftieth, denials, were answered since the client's
+    pause.
+    """
+    table, client = cast("Table", Access.__table__), found["client"]
+    with database.reading() as session:
+        paused = session.get_one(Suspension, found["suspension"]).recorded_at
+        opened = log.place_of(session, client, paused)
+        sizes = log.positions(session, [client, log.HOUSE])
+    begun, since = paused - timedelta(days=30), count - count // 50
+    writer = id_at("wri", begun - timedelta(days=1))
+    apart, closer = timedelta(days=30) / since, (clock.utcnow() - paused) / max(count - since, 1)
 
     def row(number: int) -> list[Any]:
+        late, permit = number - since, number < since and number % 50 != 0
         value = {
-            "writer": writer, "number": number, "at": now - timedelta(days=30) + number * apart,
-            "kind": "decision", "principal": found["integration"],
+            "writer": writer, "number": number, "kind": "decision", "action": "annotate",
+            "at": begun + number * apart if late < 0 else paused + (late + 1) * closer,
+            "principal": found["integration"], "client_id": client, "permit": permit,
             "subject_id": f"sub_{number * 7 % (2 * found['half']):024}",
-            "client_id": found["client"], "resource_id": found["project"], "action": "annotate",
-            "permit": number % 50 != 0, "reason": "permitted" if number % 50 else "client_paused",
-            "as_of": number % 1000, "house_as_of": 9,
+            "resource_id": found["project"],
+            "reason": "permitted" if permit else "action_not_granted" if late < 0
+            else "client_paused",
+            "as_of": number * opened // since if late < 0 else sizes[client],
+            "house_as_of": sizes[log.HOUSE],
         }  # fmt: skip
         return [value.get(column.name) for column in table.columns]
 
-    rows = (row(number) for number in range(count))
-    database.access_transaction(lambda session: insert_many(session, table, rows))
+    def work(session: Session) -> None:
+        world.quickly(session)
+        insert_many(session, table, (row(number) for number in range(count)))
+
+    database.access_transaction(work)
     database.transaction(lambda session: session.execute(update(AccessSealing).values(done=writer)))
 
 
@@ -197,16 +228,29 @@ def signed_in(there: World, person: Subject) -> str:
 # --- the pages ---------------------------------------------------------------------------------
 
 
-def pages(database: Database, found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each page's rule and address, about the large things where it is about one."""
+def pages(database: Database, found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Each page's rule and addresses, about the large things where it is about one."""
     app = create_app(database.settings)
     app.extensions["govern"].dispose()
     known = []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         guarded = getattr(app.view_functions[rule.endpoint], "govern_guard", "signed_in")
         if "GET" in (rule.methods or ()) and guarded == "signed_in" and rule.rule != "/static":
-            known.append((rule.rule, _filled_in(rule.rule, found)))
-    return [*known, *((path, path.format_map(found)) for path in TYPED)]
+            known.append(rule.rule)
+    several = [{**found, **row} for row in _rows(found)]
+    found_paths = {rule: [_filled_in(rule, each) for each in several] for rule in known}
+    found_paths |= {path: [path.format_map(each) for each in several] for path in TYPED}
+    return [(name, list(dict.fromkeys(paths))) for name, paths in found_paths.items()]
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What names a person, or a place in a list: of the one in the midst, and of others."""
+    yield {}
+    for part, number in enumerate(found["others"], 1):
+        yield {
+            "half": number, "person": f"L{number:07}", "subject": f"sub_{number:024}",
+            "deep": 2 * found["deep"] * part // ROWS,
+        }  # fmt: skip
 
 
 def _filled_in(rule: str, found: Mapping[str, Any]) -> str:
@@ -249,7 +293,7 @@ class Reader:
 
 
 def measured(
-    kind: str, database: Database, found: Filled, wanted: Sequence[tuple[str, str]]
+    kind: str, database: Database, found: Filled, wanted: Sequence[tuple[str, list[str]]]
 ) -> Iterator[Figure]:
     """The slowest page first; at the end how many were slow."""
     taken: dict[str, list[Answer]] = {}
@@ -259,12 +303,12 @@ def measured(
         workers = Workers(database, begun_by(process))
         for role, person in found.people.items():
             reader = Reader(url, signed_in(found.world, person), workers)
-            for name, path in wanted:
-                if not re.match(ROLES[role][2], path):
+            for name, paths in wanted:
+                if not re.match(ROLES[role][2], paths[0]):
                     continue
                 workers.look()
                 floor.append(reader.get("/healthz"))
-                answers = _asked(reader, path)
+                answers = _asked(reader, paths)
                 if answers:
                     taken[f"{role}: {name}"] = answers
     least = Waits.of(floor)
@@ -303,15 +347,16 @@ class Waits(NamedTuple):
         return cls(percentile(waited, 0.95), percentile(waited, 0.5), percentile(worked, 0.5))
 
 
-def _asked(reader: Reader, path: str) -> list[Answer]:
+def _asked(reader: Reader, paths: Sequence[str]) -> list[Answer]:
     """Some answers, but for the first; none where it is no page, or not one of theirs."""
-    first = reader.get(path)
+    first = reader.get(paths[0])
     if first.status != http.HTTPStatus.OK or first.content != HTML:
         return []
     answers: list[Answer] = []
     end = time.monotonic() + LONGEST
     wanted = ASKED
     while len(answers) < wanted and (len(answers) < ASKED or time.monotonic() < end):
+        path = paths[(len(answers) + 1) % len(paths)]
         answers.append(reader.get(path))
         assert answers[-1].status == http.HTTPStatus.OK, path
         if answers[-1].worked > SUSPICIOUS:

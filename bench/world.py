@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     LargeBinary,
     MetaData,
     String,
     Table,
     func,
+    insert,
+    literal,
+    literal_column,
     select,
     text,
+    true,
 )
+from sqlalchemy import cast as sql_cast
 
 from govern.access import catalogue, clients, roster
 from govern.access.clients import Project
@@ -27,13 +33,14 @@ from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.audit.log import Entry
 from govern.db import insert_many
-from govern.identity import subjects, words
+from govern.identity import subjects
 from govern.identity.subjects import Membership, Subject
 from govern.identity.words import SubjectWord
 from govern.principal import operator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from sqlalchemy import FromClause
+    from sqlalchemy.orm import DeclarativeBase
 
     from govern.db import Database, Session
 
@@ -124,15 +131,13 @@ def grow(database: Database, *, people: int, grants_each: int) -> list[str]:
     """
 
     def work(session: Session) -> None:
-        projects = session.execute(select(Project.id, Project.client_id).order_by(Project.id)).all()
         _people(session, people)
+        number = session.scalars(select(func.count()).select_from(Project)).one()
         _grants(
             session,
-            (
-                (n * grants_each + k, n, *projects[(n + k) % len(projects)])
-                for n in range(people)
-                for k in range(grants_each)
-            ),
+            people * grants_each,
+            person=_N // grants_each,
+            place=(_N // grants_each + _N % grants_each) % number,
         )
 
     database.transaction(work)
@@ -148,16 +153,10 @@ def grow_clients(database: Database, sizes: dict[str, int]) -> list[str]:
         _people(session, people)
         first = 0
         for code, size in sizes.items():
-            owner = clients.client(session, code)
-            own = session.execute(
-                select(Project.id, Project.client_id)
-                .where(Project.client_id == owner.id)
-                .order_by(Project.id)
-            ).all()
-            _grants(
-                session,
-                ((first + n, n % people, *own[n // people % len(own)]) for n in range(size)),
-            )
+            own = Project.client_id == clients.client(session, code).id
+            number = session.scalars(select(func.count()).where(own)).one()
+            person, place = _N % people, _N // people % number
+            _grants(session, size, person=person, place=place, first=first, which=own)
             first += size
 
     database.transaction(work)
@@ -172,57 +171,100 @@ def grow_projects(database: Database, sizes: dict[str, int]) -> None:
         _people(session, max(sizes.values()))
         first = 0
         for code, size in sizes.items():
-            own = clients.project(session, code)
-            _grants(session, ((first + n, n, own.id, own.client_id) for n in range(size)))
+            _grants(session, size, person=_N, place=_N * 0, first=first, which=Project.code == code)
             first += size
 
     database.transaction(work)
 
 
 _BEGUN, _UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
+_N: ColumnElement[int] = literal_column("n", BigInteger())
 
 
 def _people(session: Session, count: int) -> None:
-    if session.database.is_postgresql:
-        # To look for each row's parents would take longer than to write them.
-        session.execute(text("SET LOCAL session_replication_role = replica"))
+    quickly(session)
     firm = subjects.ensure_organisation(session, "Many Hands").id
     session.flush()
-    insert_many(
-        session,
-        cast("Table", Subject.__table__),
-        (
-            (f"sub_{n:024}", f"L{n:07}", f"l{n:07}@people.example", f"Person {n}", "annotator",
-             "KE", "", "operator:bench", _BEGUN, None, None, None)
-            for n in range(count)
-        ),
-    )  # fmt: skip
-    insert_many(
-        session,
-        cast("Table", Membership.__table__),
-        ((f"mem_{n:024}", f"sub_{n:024}", firm, _BEGUN, None) for n in range(count)),
-    )
-    insert_many(
-        session,
-        cast("Table", SubjectWord.__table__),
-        ((f"sub_{n:024}", word) for n in range(count) for word in words.beginnings(f"Person {n}")),
-    )
+    name = literal("Person ") + sql_cast(_N, String)
+    fill(session, Subject, count, {
+        "id": _id("sub", _N), "external_id": "L" + _digits(_N, 7),
+        "email": "l" + _digits(_N, 7) + "@people.example", "full_name": name, "kind": "annotator",
+        "country": "KE", "expertise": "", "created_by": "operator:bench", "recorded_at": _BEGUN,
+    })  # fmt: skip
+    fill(session, Membership, count, {
+        "id": _id("mem", _N), "subject_id": _id("sub", _N), "organisation_id": firm,
+        "recorded_at": _BEGUN,
+    })  # fmt: skip
+    for word in ("person", sql_cast(_N, String)):
+        fill(session, SubjectWord, count, {"subject_id": _id("sub", _N), "word": word})
 
 
-def _grants(session: Session, given: Iterable[tuple[int, int, str, str]]) -> None:
-    """Grants by number, person, project and client."""
+def _grants(
+    session: Session,
+    count: int,
+    *,
+    person: ColumnElement[int],
+    place: ColumnElement[int],
+    first: int = 0,
+    which: ColumnElement[bool] | None = None,
+) -> None:
+    """So many grants by the number of their person and by their project's place among some."""
     entitlement = session.execute(
         select(Entitlement.id).where(Entitlement.name == "annotator")
     ).scalar_one()
-    insert_many(
-        session,
-        cast("Table", Grant.__table__),
-        (
-            (f"grt_{number:024}", f"sub_{person:024}", entitlement, client, project, None,
-             _BEGUN, _UNTIL, _BEGUN, None)
-            for number, person, project, client in given
-        ),
-    )  # fmt: skip
+    numbered = func.row_number().over(order_by=Project.id) - 1
+    among = (
+        select(Project.id, Project.client_id, numbered.label("place"))
+        .where(true() if which is None else which)
+        .subquery("among")
+    )
+    fill(session, Grant, count, {
+        "id": _id("grt", _N + first), "subject_id": _id("sub", person),
+        "entitlement_id": entitlement, "client_id": among.c.client_id, "project_id": among.c.id,
+        "starts_at": _BEGUN, "ends_at": _UNTIL, "recorded_at": _BEGUN,
+    }, (among, among.c.place == place))  # fmt: skip
+
+
+def quickly(session: Session) -> None:
+    """Let the transaction write many rows without what would take longer than these."""
+    if session.database.is_postgresql:
+        # To look for each row's parents.
+        session.execute(text("SET LOCAL session_replication_role = replica"))
+    else:
+        # To write each page of an index again and again.
+        session.execute(text("PRAGMA cache_size = -1000000"))
+
+
+def fill(
+    session: Session,
+    table: type[DeclarativeBase],
+    count: int,
+    values: dict[str, Any],
+    joined: tuple[FromClause, ColumnElement[bool]] | None = None,
+) -> None:
+    """Insert so many rows, made by the database of their numbers `n` from 0."""
+    counting = select(literal(0, BigInteger()).label("n")).cte("counting", recursive=True)
+    numbers = counting.union_all(select(counting.c.n + 1).where(counting.c.n < count - 1))
+    known = table.__table__.c
+    columns = [
+        (value if isinstance(value, ColumnElement) else literal(value, known[name].type)).label(
+            name
+        )
+        for name, value in values.items()
+    ]
+    rows = select(*columns).select_from(numbers if joined is None else numbers.join(*joined))
+    # Past the session, which takes no change that no operation records.
+    session.connection().execute(insert(table.__table__).from_select(list(values), rows))
+
+
+def _id(prefix: str, number: ColumnElement[int]) -> ColumnElement[str]:
+    return literal(f"{prefix}_") + _digits(number, 24)
+
+
+def _digits(number: ColumnElement[int], width: int) -> Any:
+    """A number with zeros before it, as both databases can write it."""
+    zeros = literal("0" * width)
+    return func.substr(zeros + sql_cast(number, String), func.length(sql_cast(number, String)) + 1)
 
 
 def analyze(database: Database) -> None:
