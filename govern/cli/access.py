@@ -238,15 +238,13 @@ def who(
     click.echo(number(count, "grant"), err=True)
 
 
-def _pages(ask: Callable[..., list[Any]]) -> Iterator[list[Any]]:
+def _pages(ask: Callable[..., evaluation.Found]) -> Iterator[list[Any]]:
     """Page after page, all of one snapshot."""
-    after = ""
-    while True:
-        page = ask(after=after, limit=_PAGE)
-        yield page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].grant_id
+    after: str | None = ""
+    while after is not None:
+        found = ask(after=after, limit=_PAGE)
+        yield found.rows
+        after = found.after
 
 
 def _stream_json(head: dict[str, Any], found: Iterable[dict[str, Any]]) -> None:

@@ -58,7 +58,7 @@ class Scene:
                 session, kind, code, begin=T0 + first * HOUR, end=T0 + last * HOUR,
                 **{"by": OPERATOR} | more,
             )  # fmt: skip
-        return {each.grant_id: list(each.intervals) for each in found}
+        return {each.grant_id: list(each.intervals) for each in found.rows}
 
     def number(self, first: float = 1, last: float = 100) -> int:
         with clock.at(T0 + 1000 * HOUR), self.world.store.reading() as session:
@@ -125,7 +125,7 @@ def test_a_gap_between_two_pauses_is_told_to_the_microsecond_and_none_where_they
     with world.store.reading() as session, clock.at(T0 + 99 * HOUR):
         assert exposure.reach(
             session, "project", "Kingfisher", begin=at, end=at + TICK, by=OPERATOR
-        )[0].intervals == ((at, at + TICK),)
+        ).rows[0].intervals == ((at, at + TICK),)
 
 
 def test_releases_modes_moves_demands_lapses_and_leaving_each_turn_it_at_their_instant(
@@ -262,12 +262,31 @@ def test_only_what_had_been_recorded_counts_and_each_grant_is_clipped_to_its_win
         scene.told(by=foreign)
 
 
+def test_a_page_of_a_range_ends_where_it_looked_at_enough_and_goes_on_there(world: World) -> None:
+    scene = Scene(world)
+    people = [scene.at(1, world.subject) for _ in range(4)]
+    made = [
+        scene.at(1, world.grant, who, scene.project, starts=T0 + hour * HOUR)
+        for who, hour in zip(people, (1, 50, 50, 2), strict=True)
+    ]
+    pages, after = [], ""
+    while after is not None:
+        with world.store.reading() as session, clock.at(T0 + 99 * HOUR):
+            found = exposure.reach(
+                session, "project", "Kingfisher", begin=T0, end=T0 + 9 * HOUR, after=after,
+                limit=2, looked_at=2, by=OPERATOR,
+            )  # fmt: skip
+        pages.append([each.grant_id for each in found.rows])
+        after = found.after
+    assert pages == [[scene.grant.id, made[0].id], [], [made[3].id]]
+
+
 def test_a_range_ends_at_the_latest_now(world: World) -> None:
     Scene(world)
     with world.store.reading() as session, clock.at(T0 + 5 * HOUR):
         (found,) = exposure.reach(
             session, "project", "Kingfisher", begin=T0, end=T0 + 99 * HOUR, by=OPERATOR
-        )
+        ).rows
         assert found.intervals[0][1] == T0 + 5 * HOUR
         for begin, end in ((5, 5), (3, 2), (6, 7)):
             with pytest.raises(errors.Invalid):
@@ -297,7 +316,7 @@ def agree(history: History, first: int, last: int) -> int:
         for action, kind, name in asked:
             told = exposure.reach(
                 session, kind, name, action=action, begin=begin, end=end, by=OPERATOR
-            )
+            ).rows
             assert {each.grant_id: list(each.intervals) for each in told} == expected[
                 action, kind, rows[name].id
             ], (action, kind, name)

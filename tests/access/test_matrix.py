@@ -333,7 +333,7 @@ def listed(world: World, question: Question) -> bool:
             session, action=question.action, kind=question.kind, code=question.code,
             at=question.at, by=OPERATOR,
         )  # fmt: skip
-    names = {name for reach in found for name in (reach.external_id, reach.email)}
+    names = {name for reach in found.rows for name in (reach.external_id, reach.email)}
     wanted = question.subject
     return (wanted.lower() if "@" in wanted else wanted) in names
 

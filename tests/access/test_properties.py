@@ -555,7 +555,7 @@ class History:
                     found = evaluation.search(
                         session, action=action, kind=kind, code=name, by=OPERATOR,
                         at=at if past else None,
-                    )  # fmt: skip
+                    ).rows  # fmt: skip
                     assert {reach.grant_id for reach in found} == expected, (kind, name, action)
                     for person in self.people:
                         decision = evaluation.evaluate(

@@ -43,7 +43,7 @@ def can(world: World, client: str, action: str = "read") -> set[str]:
         found = evaluation.search(
             session, action=action, kind="client", code=client, limit=10_000, by=OPERATOR
         )
-    return {reach.grant_id for reach in found}
+    return {reach.grant_id for reach in found.rows}
 
 
 def load_example(world: World) -> None:
@@ -226,6 +226,73 @@ def test_a_paused_client_is_said_to_be_held_already_but_for_whom_its_pause_let_o
     )  # fmt: skip
     assert already() == {stays.id: True, out.id: False}
     assert already() == {stays.id: True, out.id: True}
+
+
+def test_of_a_paused_client_only_what_its_pause_let_out_is_listed(world: World) -> None:
+    """What is held whole is not looked through: the list asks for whom and what was let out."""
+    client = world.client()
+    projects = [world.project(name, client=client) for name in ("p1", "p2", "p3")]
+    people = [world.subject() for _ in range(3)]
+    made = {
+        (who.id, place.code): world.grant(who, place).id for who in people for place in projects
+    }
+    pause = world.suspend("client:ASTER")
+    assert can(world, "ASTER") == set()
+
+    def let_out(part: str) -> None:
+        asked = world.do(
+            lambda s: suspensions.ask_release(
+                s, suspensions.find(s, pause.id, by=OPERATOR),
+                targets=[suspensions.target(s, part)], by=OPERATOR,
+            )
+        )  # fmt: skip
+        world.approve(asked, by=SECOND)
+
+    let_out(f"subject:{people[0].external_id}")
+    theirs = {grant for (who, _), grant in made.items() if who == people[0].id}
+    assert can(world, "ASTER") == theirs
+    let_out("project:p2")
+    there = {grant for (_, code), grant in made.items() if code == "p2"}
+    assert can(world, "ASTER") == theirs | there
+    world.suspend("project:p2")
+    assert can(world, "ASTER") == theirs - there
+
+
+def test_of_a_paused_project_those_count_hours_whose_dataset_was_let_out(world: World) -> None:
+    project = world.project()
+    dataset = world.dataset(project)
+    made = world.grant(world.subject(), project, dataset=dataset)
+    world.grant(world.subject(), project)
+    pause = world.suspend(f"project:{project.code}")
+    asked = world.do(
+        lambda s: suspensions.ask_release(
+            s, suspensions.find(s, pause.id, by=OPERATOR),
+            targets=[suspensions.target(s, f"dataset:{dataset.code}")], by=OPERATOR,
+        )
+    )  # fmt: skip
+    world.approve(asked, by=SECOND)
+    with world.store.reading() as session:
+        found = evaluation.search(
+            session, action="log_hours", kind="project", code=project.code, by=OPERATOR
+        )
+    assert [reach.grant_id for reach in found.rows] == [made.id]
+
+
+def test_a_list_of_who_can_ends_where_it_looked_at_enough_and_goes_on_there(world: World) -> None:
+    project = world.project()
+    made = [world.grant(world.subject(), project) for _ in range(5)]
+    for grant in made[:3]:
+        world.revoke(grant)
+    pages, after = [], ""
+    while after is not None:
+        with world.store.reading() as session:
+            found = evaluation.search(
+                session, action="read", kind="project", code=project.code, after=after, limit=2,
+                looked_at=2, by=OPERATOR,
+            )  # fmt: skip
+        pages.append([reach.grant_id for reach in found.rows])
+        after = found.after
+    assert pages == [[], [made[3].id], [made[4].id]]
 
 
 def test_a_pause_of_a_firm_is_in_the_log_of_every_client_where_its_people_work(

@@ -2,13 +2,14 @@
 
 from govern.access.evaluation.deciding import Credentials, answer, decide, decide_many
 from govern.access.evaluation.facts import evaluate, evaluate_many
-from govern.access.evaluation.listing import Reach, search
+from govern.access.evaluation.listing import Found, Reach, search
 from govern.access.evaluation.questions import REASONS, Decision, Question
 
 __all__ = [
     "REASONS",
     "Credentials",
     "Decision",
+    "Found",
     "Question",
     "Reach",
     "answer",

@@ -65,19 +65,20 @@ def cosignatures(session: Session, log_id: str, begin: datetime, end: datetime) 
 def who(session: Session, client: Client, at: datetime, *, by: Principal) -> Iterator[Any]:
     """Who could read something of the client at an instant, and by which grant."""
     meant = entitlements.meanings(session, at)
-    after = ""
-    while rows := evaluation.search(
-        session, action="read", kind="client", code=client.code, at=at, after=after,
-        limit=_PAGE, by=by,
-    ):  # fmt: skip
-        for row in rows:
+    after: str | None = ""
+    while after is not None:
+        found = evaluation.search(
+            session, action="read", kind="client", code=client.code, at=at, after=after,
+            limit=_PAGE, by=by,
+        )  # fmt: skip
+        for row in found.rows:
             yield {
                 "grant": row.grant_id, "subject": row.subject_id, "external_id": row.external_id,
                 "full_name": row.full_name, "project": row.project,
                 "entitlement": meant[row.entitlement_id][0],
                 "starts_at": clock.text(row.starts_at), "ends_at": clock.text(row.ends_at),
             }  # fmt: skip
-        after = rows[-1].grant_id
+        after = found.after
 
 
 def reached(

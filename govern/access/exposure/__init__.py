@@ -6,10 +6,10 @@ put to these, `counting` how many it permitted to.
 
 from govern.access.exposure import sheet
 from govern.access.exposure.asking import Asked
-from govern.access.exposure.places import Exposure, Interval, Place, placed
-from govern.access.exposure.reaching import count, every, reach, reach_of, within
+from govern.access.exposure.places import Exposure, Found, Interval, Place, placed
+from govern.access.exposure.reaching import LOOKED_AT, count, every, reach, reach_of, within
 
 __all__ = [
-    "Asked", "Exposure", "Interval", "Place", "count", "every", "placed", "reach", "reach_of",
-    "sheet", "within",
+    "LOOKED_AT", "Asked", "Exposure", "Found", "Interval", "Place", "count", "every", "placed",
+    "reach", "reach_of", "sheet", "within",
 ]  # fmt: skip

@@ -71,11 +71,16 @@ class Candidates:
             )
         ).one()
 
-    def windowed(self, after: str, limit: int) -> Sequence[Any]:
+    def windowed(self, after: str, limit: int, *, until: str | None = None) -> Sequence[Any]:
         """The grants whose own window meets the range, behind a cursor, each with its likeness."""
-        return self.session.execute(
-            self.statement.where(Grant.id > after).order_by(Grant.id).limit(limit)
-        ).all()
+        wanted = self.statement.where(Grant.id > after)
+        if until is not None:
+            wanted = wanted.where(Grant.id <= until)
+        return self.session.execute(wanted.order_by(Grant.id).limit(limit)).all()
+
+    def last_of(self, after: str, most: int) -> str | None:
+        """The last of so many grants of the place behind a cursor; None where fewer follow."""
+        return self.session.execute(grants.last_of(self._over(), after, most)).scalar()
 
     def walk(self) -> Iterator[list[Any]]:
         """All of them in one walk, a chunk at a time, as `windowed` gives them."""

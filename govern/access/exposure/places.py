@@ -40,6 +40,14 @@ class Exposure(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """A page of them; `after` is behind which grant it goes on, None at its end."""
+
+    rows: list[Exposure]
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """What is asked about: ids. Of a person, `clients` are those whose grants may be seen.
 

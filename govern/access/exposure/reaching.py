@@ -13,7 +13,7 @@ from govern import clock, errors
 from govern.access.exposure.asking import Asked
 from govern.access.exposure.candidates import CHUNK
 from govern.access.exposure.counting import counted
-from govern.access.exposure.places import placed
+from govern.access.exposure.places import Found, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from govern.access.exposure.places import Exposure, Interval, Place
     from govern.principal import Principal
+
+LOOKED_AT = 2_000  # grants that a page goes through to find some
 
 
 def within(
@@ -47,16 +49,19 @@ def reach(
     action: str = "read",
     after: str = "",
     limit: int = 1000,
+    looked_at: int | None = None,
     by: Principal,
-) -> list[Exposure]:
+) -> Found:
     """Who could do it to a client's projects, a project or a dataset in `begin <= t < end`.
 
     Of a `subject` (their id), what they could do it to, as far as the caller may see their grants.
     Keyset by the grant's id. Of a range that reaches beyond now only what has happened is told.
+    No more than `looked_at` grants are looked at, where told: the page ends there, full or not.
     """
     place = placed(session, kind, code, by=by)
     return reach_of(
-        session, place, begin=begin, end=end, action=action, after=after, limit=limit
+        session, place, begin=begin, end=end, action=action, after=after, limit=limit,
+        looked_at=looked_at,
     )  # fmt: skip
 
 
@@ -69,19 +74,22 @@ def reach_of(
     action: str = "read",
     after: str = "",
     limit: int = 1000,
-) -> list[Exposure]:
+    looked_at: int | None = None,
+) -> Found:
     """The same of a place that was looked up, which is where the permission is asked for."""
     begin, end = within(session, begin, end, now=place.now)
     asked = Asked(session, place, action, begin, end)
+    last = None if looked_at is None else asked.last_of(after, looked_at)
     found: list[Exposure] = []
-    size = min(max(limit, 100), CHUNK)
-    while len(found) < limit:
-        rows = asked.windowed(after, size)
+    size = min(max(limit, 100) + 1, CHUNK)
+    while True:
+        rows = asked.windowed(after, size, until=last)
         found += asked.answered(rows)
+        if len(found) > limit:
+            return Found(rows=found[:limit], after=found[limit - 1].grant_id)
         if len(rows) < size:
-            break
+            return Found(rows=found, after=last)
         after, size = rows[-1][0], min(size * 4, CHUNK)
-    return found[:limit]
 
 
 def every(

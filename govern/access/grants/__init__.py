@@ -24,7 +24,7 @@ from govern.access.grants.demanded import ENROL, MEETING, has, having, in_force,
 from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.operations import end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
-from govern.access.grants.table import Grant
+from govern.access.grants.table import Grant, last_of
 from govern.access.grants.turning import turning
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "holding_since",
     "in_force",
     "issue",
+    "last_of",
     "let_out",
     "met",
     "open_",

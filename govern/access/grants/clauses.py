@@ -22,7 +22,6 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -389,12 +388,14 @@ def _stopped(
 
 
 def blanket(
-    effect: Effect, moment: Moment, *, client: str, project: str, dataset: str | None
-) -> Select[str]:
+    effect: Effect, moment: Moment, *, client: SomeId, project: SomeId | None,
+    dataset: SomeId | None,
+) -> Select[str]:  # fmt: skip
     """A suspension that stops `effect` for all but people released from it, by its id, if any.
 
     For lists: after a pause of a project nobody is left but whom `let_out` names, so its grants,
-    which may be a million, need not be walked to find that out.
+    which may be a million, need not be walked to find that out. Of a whole client, or project, none
+    of its parts was let out either.
     """
     target, mode = aliased(SuspensionTarget), aliased(SuspensionMode)
     over = {Scope.CLIENT: client, Scope.PROJECT: project, Scope.DATASET: dataset}
@@ -410,9 +411,9 @@ def blanket(
                 )
             ),
             *(
-                not_(_released(mode.suspension_id, scope, literal(one), moment))
+                not_(_released(mode.suspension_id, scope, one, moment))
                 for scope, one in over.items()
-                if one is not None and scope is not Scope.CLIENT
+                if scope is not Scope.CLIENT
             ),
         )
         .limit(1)
@@ -472,12 +473,13 @@ def unreleased(
 
 
 def _released(suspension: Any, kind: Scope, one: Any, moment: Moment) -> ColumnElement[bool]:
+    """That one was let out of a suspension, or of None any of its kind."""
     return (
         exists()
         .where(
             SuspensionRelease.suspension_id == suspension,
             SuspensionRelease.kind == kind,
-            SuspensionRelease.target_id == one,
+            true() if one is None else SuspensionRelease.target_id == one,
             moment.stands(SuspensionRelease),
             moment.begun(SuspensionRelease),
         )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern.clock import Utc
 from govern.db import Audited, Base, Id, references
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Select
 
 
 class Grant(Audited, Base):
@@ -52,3 +56,12 @@ class Grant(Audited, Base):
     ends_at: Mapped[datetime] = mapped_column(Utc())
     recorded_at: Mapped[datetime] = mapped_column(Utc())
     ended_at: Mapped[datetime | None] = mapped_column(Utc())
+
+
+def last_of(
+    over: ColumnElement[bool], after: ColumnElement[str] | str, most: ColumnElement[int] | int
+) -> Select[str]:
+    """The last of so many grants behind one, for lists that look at no more; none if fewer are."""
+    return (
+        select(Grant.id).where(over, Grant.id > after).order_by(Grant.id).offset(most - 1).limit(1)
+    )

@@ -14,8 +14,6 @@ from govern.web.api.routes import Routes
 from govern.web.api.shapes import Code, Instant, Page, Paging, Reference, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy.orm import Session
 
     from govern.principal import Principal
@@ -62,7 +60,10 @@ class Who(Paging):
 
 @routes.get("/who", Page[Reach], query=Who)
 def find(session: Session, *, asked: Who, by: Principal) -> Page[Reach]:
-    """Who can, could at an instant, or could at any moment of a range."""
+    """Who can, could at an instant, or could at any moment of a range.
+
+    A page looks at so many grants at most: it may hold few and go on.
+    """
     permissions.require_some(by, "grant:read")
     if asked.type == "client":
         client = places.find_client(session, asked.code, by=by)
@@ -83,24 +84,23 @@ def find(session: Session, *, asked: Who, by: Principal) -> Page[Reach]:
     meant = entitlements.meanings(session, asked.at if range_ is None else range_[1])
     wanted: dict[str, Any] = {
         "after": asked.after,
-        "limit": asked.limit + 1,
+        "limit": asked.limit,
+        "looked_at": exposure.LOOKED_AT,
         "action": asked.action,
         "by": by,
     }
     if range_ is None:
-        found: Sequence[Any] = evaluation.search(
-            session, kind=asked.type, code=code, at=asked.at, **wanted
-        )
-        items = [_reach(row, meant) for row in found[: asked.limit]]
+        found: Any = evaluation.search(session, kind=asked.type, code=code, at=asked.at, **wanted)
+        items = [_reach(row, meant) for row in found.rows]
     else:
         begin, end = range_
         found = exposure.reach(session, asked.type, code, begin=begin, end=end, **wanted)
         items = [
             _reach(row, meant, dataset=row.dataset,
                    intervals=[Interval(starts_at=a, ends_at=b) for a, b in row.intervals])
-            for row in found[: asked.limit]
+            for row in found.rows
         ]  # fmt: skip
-    return Page[Reach](items=items, next=items[-1].grant if len(found) > asked.limit else None)
+    return Page[Reach](items=items, next=found.after)
 
 
 def _range(session: Session, asked: Who) -> exposure.Interval | None:

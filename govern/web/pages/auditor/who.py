@@ -65,7 +65,7 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
         asked = at or place.now
         found = evaluation.search(
             session, action="read", kind=kind, code=code, at=at,
-            after=request.args.get("after", ""), limit=PEOPLE + 1, by=by,
+            after=request.args.get("after", ""), limit=PEOPLE, looked_at=exposure.LOOKED_AT, by=by,
         )  # fmt: skip
         reading.note(
             guard.database(), "who", client=place.client,
@@ -73,7 +73,6 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
         )  # fmt: skip
         meant = entitlements.meanings(session, at)
         size = reading.size_at(session, place.client, at, by=by)
-    rows = found[:PEOPLE]
     return {
         "asked": True,
         "question": _(
@@ -94,9 +93,9 @@ def _who(target: str, at: datetime | None, *, by: Principal) -> dict[str, Any]:
                 "first": row.starts_at,
                 "last": row.ends_at,
             }
-            for row in rows
+            for row in found.rows
         ],
-        "next_url": base.next_url(rows[-1].grant_id if len(found) > PEOPLE else None),
+        "next_url": base.next_url(found.after),
         "first_url": base.first_url(),
     }  # fmt: skip
 
@@ -108,12 +107,11 @@ def _ever(target: str, begin: datetime, end: datetime | None, *, by: Principal) 
         begin, end = exposure.within(session, begin, end or place.now, now=place.now)
         found = exposure.reach_of(
             session, place, begin=begin, end=end,
-            after=request.args.get("after", ""), limit=PEOPLE + 1,
+            after=request.args.get("after", ""), limit=PEOPLE, looked_at=exposure.LOOKED_AT,
         )  # fmt: skip
         _noted(place.client, kind, begin, end, by=by)
         meant = entitlements.meanings(session, end)
         size, log_name = reading.size_at(session, place.client, end, by=by), place.code
-    rows = found[:PEOPLE]
     return {
         "asked": True,
         "ranged": True,
@@ -135,9 +133,9 @@ def _ever(target: str, begin: datetime, end: datetime | None, *, by: Principal) 
                 "actions": meant[row.entitlement_id][1],
                 "intervals": row.intervals,
             }
-            for row in rows
+            for row in found.rows
         ],
-        "next_url": base.next_url(rows[-1].grant_id if len(found) > PEOPLE else None),
+        "next_url": base.next_url(found.after),
         "first_url": base.first_url(),
         "file_url": base.page_url(after=None, format="csv"),
     }  # fmt: skip
