@@ -17,6 +17,7 @@ from govern.db.many import (
     insert_rows,
     listed,
     listing,
+    one_of,
     together,
 )
 from govern.db.tables import (
@@ -57,6 +58,7 @@ __all__ = [
     "listed",
     "listing",
     "new_id",
+    "one_of",
     "references",
     "text_column",
     "together",

@@ -63,9 +63,19 @@ class Holding:
 @cache
 def status_now() -> ColumnElement[str]:
     """How a grant stands now: the first clause of the rule that it fails, in one word."""
-    failing = [(not_(clause.test), _WORD[clause.reason]) for clause in grants.standing()]
     # What read-only stops, pausing stops too.
-    return case(*failing, (grants.held(Effect.CHANGE), "held"), else_="in_force")
+    return case(*_over(), (grants.held(Effect.CHANGE), "held"), else_="in_force")
+
+
+def stands(status: str) -> ColumnElement[bool]:
+    """That a grant stands so; what holds it is looked for only where the word hangs on that."""
+    if status in _WORD.values():
+        return case(*_over(), else_="") == literal(status)
+    return status_now() == literal(status)
+
+
+def _over() -> list[Any]:
+    return [(not_(clause.test), _WORD[clause.reason]) for clause in grants.standing()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,7 @@ class Where:
         if self.entitlement:
             found.append(Entitlement.name == self.entitlement)
         if self.status:
-            found.append(status_now() == literal(self.status))
+            found.append(stands(self.status))
         if self.ends:
             found.append(_ending(*self.ends))
         return found

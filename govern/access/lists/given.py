@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal
+from sqlalchemy import and_
 
 from govern import clock, errors
 from govern.access import grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
-from govern.access.holdings.given import STATUSES, status_now
+from govern.access.holdings.given import STATUSES, stands, status_now
 from govern.access.lists.engine import List, of_whom
 from govern.identity.subjects import Membership, Organisation, Subject
 
@@ -74,7 +74,7 @@ GRANTS = List(
         "project": lambda value, _: Project.code == value,
         "organisation": lambda value, _: Organisation.name == value,
         "entitlement": lambda value, _: Entitlement.name == value,
-        "status": lambda value, _: status_now() == literal(value),
+        "status": lambda value, _: stands(value),
         "ends_from": _from,
         "ends_to": _to,
     },
