@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 HOUSE = "house"
 # Entries that are acts of their own, not the particulars of one: in SQL as the index below has it.
-ACTS = "type NOT IN ('grant.suspended', 'grant.review_required', 'grant.resumed')"
+PARTICULARS = ("grant.suspended", "grant.review_required", "grant.resumed")
+ACTS = f"type NOT IN {PARTICULARS}"
 # Entries that account for erased values, likewise.
 ERASURES = "type = 'subject.erased'"
 
@@ -68,6 +69,15 @@ class Entry(Base):
             "at",
             sqlite_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
             postgresql_where=text(f"suspension_id IS NOT NULL AND {ACTS}"),
+        ),
+        # A rare type of act among a million others; of particulars there are many if any.
+        Index(
+            "ix_log_entry_type",
+            "log_id",
+            "type",
+            "seq",
+            sqlite_where=text(ACTS),
+            postgresql_where=text(ACTS),
         ),
         Index(
             "ix_log_entry_erasures",
