@@ -231,7 +231,7 @@ class _Job:
             writer = parquet.Writer(out)
             next(rows)  # the names of the columns
             for row in rows:
-                writer.write([lines.from_csv(row)])
+                writer.write([lines.cells(lines.from_csv(row))])
             writer.close()
             _settle(out)
         with made.open("rb") as found:

@@ -84,16 +84,17 @@ TABLE: dict[str, tuple[int, int]] = {
     EventType.PROVIDER_ENDED: (_ENTITY, _DELETE),
     EventType.WITNESS_ENDED: (_ENTITY, _DELETE),
 }
+_SENTENCES = {str(event): sentence for event, sentence in SENTENCES.items()}
 _FAILED = {EventType.SIGN_IN_FAILED, EventType.AUTHENTICATOR_DISABLED}
 _KINDS = (
     "grant", "suspension", "request", "integration", "dataset", "project", "subject", "client",
 )  # fmt: skip
 
 
-def entry(log: str, seq: int, body: bytes, values: Mapping[str, Any] | None = None) -> bytes:
+def entry(seq: int, body: bytes, values: Mapping[str, Any] | None = None) -> bytes:
     """One entry, by its exact leaf, and its values as an export has them, as a line of JSON."""
     fields = leaf.parse(body) or {}
-    told = str(fields.get("type", "unknown"))
+    log, told = str(fields.get("log", "")), str(fields.get("type", "unknown"))
     refs = fields["refs"] if isinstance(fields.get("refs"), dict) else {}
     data = fields["data"] if isinstance(fields.get("data"), dict) else {}
     kind, activity = TABLE.get(told, (_ENTITY, _OTHER))
@@ -101,7 +102,7 @@ def entry(log: str, seq: int, body: bytes, values: Mapping[str, Any] | None = No
     event = {
         **_event(kind, activity, told, _millis(str(fields.get("time", "")))),
         "actor": _actor(str(fields.get("actor", "unknown")), fields.get("session")),
-        "message": SENTENCES[EventType(told)] if told in set(EventType) else told,
+        "message": _SENTENCES.get(told, told),
         "metadata": _metadata(log, f"{log}/{seq}", told, tenant=refs.get("client"))
         | {"sequence": seq},
         "raw_data": body.decode(errors="replace"),
@@ -207,5 +208,4 @@ def to_line(line: bytes) -> bytes:
     if parts is None:
         return b""
     seq, _digest, values, body = parts.groups()
-    log = (leaf.parse(body) or {}).get("log", "")
-    return entry(str(log), int(seq), body, json.loads(values) if values else None)
+    return entry(int(seq), body, json.loads(values) if values else None)

@@ -18,15 +18,15 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from govern import errors
+from govern import clock, errors
 from govern.audit import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import IO, BinaryIO
 
 MAGIC = b"PAR1"
@@ -53,7 +53,7 @@ def require(*, field: str = "format") -> None:
 
 
 class Writer:
-    """Writes lines of the JSON form as rows; `close` ends the file."""
+    """Writes the cells of lines as rows; `close` ends the file."""
 
     def __init__(self, out: BinaryIO) -> None:
         require()
@@ -68,9 +68,9 @@ class Writer:
         self._file = parquet.ParquetWriter(out, self._schema, compression="zstd")
         self._rows: list[list[Any]] = []
 
-    def write(self, written: Iterable[bytes]) -> None:
-        """Take lines; they are written when there are enough of them."""
-        self._rows += map(_typed, written)
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Take rows of cells; they are written when there are enough of them."""
+        self._rows += map(_typed, rows)
         while len(self._rows) >= _GROUP:
             self._group(self._rows[:_GROUP])
             del self._rows[:_GROUP]
@@ -86,14 +86,16 @@ class Writer:
             self._file.write_table(self._table(columns, schema=self._schema))
 
 
-def _typed(line: bytes) -> list[Any]:
-    """The cells of a line, empty ones as nothing."""
-    cells: list[Any] = [cell or None for cell in lines.cells(line)]
-    if cells[_SEQ] is not None:
-        cells[_SEQ] = int(cells[_SEQ])
-    if cells[_TIME] is not None:
-        cells[_TIME] = datetime.strptime(cells[_TIME], _FORM).replace(tzinfo=UTC)
-    return cells
+def _typed(cells: Sequence[str]) -> list[Any]:
+    """Cells with their types, empty ones as nothing."""
+    typed: list[Any] = [cell or None for cell in cells]
+    if cells[_SEQ]:
+        typed[_SEQ] = int(cells[_SEQ])
+    if cells[_TIME]:
+        typed[_TIME] = datetime.fromisoformat(cells[_TIME])
+        if clock.text(typed[_TIME]) != cells[_TIME]:  # else it would not be written so again
+            raise ValueError(f"no instant of an entry: {cells[_TIME]}")
+    return typed
 
 
 class Reader:

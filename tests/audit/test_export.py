@@ -435,3 +435,20 @@ def test_a_spreadsheets_form_holds_the_same_entries(world: World) -> None:
     shown = [row for row in rows if row["kind"] == "entry"]
     assert [json.loads(row["leaf"]) for row in shown] == entries(plain)
     assert all(row["type"] == json.loads(row["leaf"])["type"] for row in shown)
+
+
+@given(
+    st.lists(
+        st.text("aZ09_.:/+=-@'\" ,;\t\r\n\uff1dé{}", max_size=6),
+        min_size=len(lines.COLUMNS) - 2,
+        max_size=len(lines.COLUMNS) - 2,
+    ),
+    st.sampled_from(["", '{"note":["x","=1"]}']),
+)
+def test_a_row_is_written_as_the_standard_library_writes_it(read: list[str], values: str) -> None:
+    exact = [values, '{"type":"x, y","v":1}']
+    for cells in (read, [each if each.isalnum() else "" for each in read]):
+        out = StringIO()
+        made = [cells[0], *map(lines.safe, cells[1:]), *exact]
+        csv.writer(out, lineterminator="\r\n").writerow(made)
+        assert lines.row([*cells, *exact]) == out.getvalue().encode()

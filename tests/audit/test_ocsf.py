@@ -47,7 +47,7 @@ def event(type: str, **changed: Any) -> bytes:
         "commit": {},
     }  # fmt: skip
     body = leaf.build(**(fields | changed))
-    return ocsf.entry("cli_1", 7, body, {"note": [leaf.salt(), "Zoë\n"], "reason": None})
+    return ocsf.entry(7, body, {"note": [leaf.salt(), "Zoë\n"], "reason": None})
 
 
 @pytest.mark.parametrize("type", [*EventType, "of.tomorrow"])

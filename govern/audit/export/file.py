@@ -36,7 +36,7 @@ class File:
     def __init__(self, out: BinaryIO, form: str, progress: Callable[[int], None] | None) -> None:
         self._out = out
         # Lines of the JSON form become those of another; what has no place there becomes nothing.
-        turned = {"csv": lines.to_csv, "ocsf": ocsf.to_line, "parquet": lines.to_csv}
+        turned = {"csv": lines.to_csv, "ocsf": ocsf.to_line}
         self._turned = turned.get(form)
         self._form = form
         self._header = b""
@@ -73,9 +73,11 @@ class File:
     def write(self, written: Iterable[bytes], *, rows: int = 0) -> None:
         """Take lines of the JSON form, of which so many are entries."""
         if self._columns is not None:
-            written = list(written)
-            self._columns.write(written)
-        self._put(b"".join(map(self._turned, written) if self._turned else written))
+            cells = list(map(lines.cells, written))
+            self._columns.write(cells)
+            self._put(b"".join(map(lines.row, cells)))
+        else:
+            self._put(b"".join(map(self._turned, written) if self._turned else written))
         self.rows += rows
         if self._progress is not None and rows:
             self._progress(self.rows)
