@@ -72,8 +72,8 @@ def _cursor(driver: Any, dialect: Dialect) -> Any:
 
 def sender(
     statement: Executable, dialect: Dialect
-) -> Callable[[Connection, Mapping[str, Any]], None]:
-    """What sends a statement of PostgreSQL's with its values, by name; nothing is fetched.
+) -> Callable[[Connection, Mapping[str, Any]], int]:
+    """What sends a statement of PostgreSQL's with its values, by name; tells how many rows it met.
 
     The driver looks for the parameters in a long statement each time it is given one, which takes
     longer than to store what they hold: so they are numbered here, once.
@@ -86,12 +86,13 @@ def sender(
     adapting = [kind.bind_processor(dialect) or _as_it_is for kind in kinds]
     failure = dialect.loaded_dbapi.Error
 
-    def send(connection: Connection, given: Mapping[str, Any]) -> None:
+    def send(connection: Connection, given: Mapping[str, Any]) -> int:
         values = [adapt(given[name]) for name, adapt in zip(names, adapting, strict=True)]
         driver: Any = connection.connection.driver_connection
         try:
             with RawCursor(driver) as cursor:
                 cursor.execute(told, values, prepare=True)
+                return int(cursor.rowcount)
         except failure as error:
             raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
 

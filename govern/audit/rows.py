@@ -1,8 +1,9 @@
 """Writing what an operation changed and added, in the least time under the heads' locks.
 
 Rows are written as a flush would do it; but a flush takes three times as long for new ones, to put
-in order what needs none: foreign keys are looked at by the commit. On PostgreSQL all tables are
-written by one statement. What changed goes first: a row may take the place of one that ends.
+in order what needs none: foreign keys are looked at by the commit. What changed goes first: a row
+may take the place of one that ends. On PostgreSQL all is written by one statement, but what changed
+in a table that has new rows as well.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, bindparam, insert, inspect
-from sqlalchemy.orm import Mapper, make_transient_to_detached
+from sqlalchemy import Table, bindparam, insert, inspect, select, update
+from sqlalchemy.orm import Mapper, make_transient, make_transient_to_detached
+from sqlalchemy.orm.exc import StaleDataError
 
 from govern.prepared import sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sqlalchemy import Connection, Insert, Update
     from sqlalchemy.engine.interfaces import Dialect
@@ -42,8 +44,14 @@ def write(
         mapper: Mapper[Any] = inspect(row).mapper
         assert isinstance(mapper.local_table, Table)  # noqa: S101 - every mapper has one
         tables.setdefault(mapper.local_table, []).append(_values(mapper, row))
+    whole = tables | dict(others)
+    changed = _changed(session, whole)
     session.flush()
-    _add(session, tables | dict(others), then, values)
+    _add(session, whole, changed.values(), then, values)
+    for row in changed:
+        make_transient(row)
+        make_transient_to_detached(row)
+        session.add(row)
     for row in new:
         make_transient_to_detached(row)
         # What was not set is empty, as after a flush: it need not be read to be known.
@@ -61,6 +69,33 @@ def _values(mapper: Mapper[Any], row: object) -> dict[str, Any]:
     return values
 
 
+def _changed(
+    session: Session, new: Mapping[Table, list[dict[str, Any]]]
+) -> dict[object, tuple[Table, dict[str, Any]]]:
+    """Taken out of a session: rows that may change in the statement that writes the new ones.
+
+    Each with its table, and its key and what changed by column. Its parts are done in no order, so
+    no table is among them that has new rows.
+    """
+    free = _FEW - sum(map(len, new.values()))
+    if not session.database.is_postgresql or free < len(session.dirty):
+        return {}
+    found: dict[object, tuple[Table, dict[str, Any]]] = {}
+    for row in session.dirty:
+        state = inspect(row)
+        table, key = state.mapper.local_table, state.mapper.primary_key
+        values = {
+            column: row.__dict__[name]
+            for name, column, _ in _columns(state.mapper)
+            if state.attrs[name].history.has_changes()
+        }
+        if values and not new.get(table) and len(key) == 1 and key[0].name not in values:
+            found[row] = table, {key[0].name: state.identity[0], **values}
+    for row in found:
+        session.expunge(row)
+    return found
+
+
 @lru_cache
 def _columns(mapper: Mapper[Any]) -> list[tuple[str, str, Any]]:
     """Of each column the attribute, the name and the default."""
@@ -74,19 +109,27 @@ def _columns(mapper: Mapper[Any]) -> list[tuple[str, str, Any]]:
 def _add(
     session: OrmSession,
     tables: Mapping[Table, list[dict[str, Any]]],
+    changed: Collection[tuple[Table, dict[str, Any]]],
     then: Update,
     values: dict[str, Any],
 ) -> None:
     shape = tuple((table, len(rows)) for table, rows in tables.items() if rows)
     connection = session.connection()
     if connection.dialect.name == "postgresql" and sum(count for _, count in shape) <= _FEW:
+        changes = tuple((table, tuple(row)) for table, row in changed)
         given = {
             f"{table.name}_{place}_{name}": value
             for table, _ in shape
             for place, row in enumerate(tables[table])
             for name, value in row.items()
+        } | {
+            f"changed_{place}_{name}": value
+            for place, (_, row) in enumerate(changed)
+            for name, value in row.items()
         }
-        _at_once(shape, then, connection.dialect)(connection, given | values)
+        done = _at_once(shape, changes, then, connection.dialect)(connection, given | values)
+        if done != 1:
+            raise StaleDataError("A row to be changed is gone.")  # as a flush would say it
         return
     for table, _ in shape:
         connection.execute(_one(table), tables[table])
@@ -100,9 +143,16 @@ def _one(table: Table) -> Insert:
 
 @lru_cache(maxsize=256)
 def _at_once(
-    shape: tuple[tuple[Table, int], ...], then: Update, dialect: Dialect
-) -> Callable[[Connection, Mapping[str, Any]], None]:
-    """One statement for so many rows of some tables, bound by table, place and column."""
+    shape: tuple[tuple[Table, int], ...],
+    changes: tuple[tuple[Table, tuple[str, ...]], ...],
+    then: Update,
+    dialect: Dialect,
+) -> Callable[[Connection, Mapping[str, Any]], int]:
+    """One statement for so many rows of some tables, bound by table, place and column.
+
+    And for changes of some others, by their columns, of which the first is the key: where a row of
+    these is gone, it makes none of the last change.
+    """
     parts = [
         insert(table).values(
             {
@@ -113,5 +163,14 @@ def _at_once(
         for table, count in shape
         for place in range(count)
     ]
-    whole = then.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
+    changed = [
+        update(table)
+        .where(table.c[key] == bindparam(f"changed_{place}_{key}"))
+        .values({name: bindparam(f"changed_{place}_{name}") for name in names})
+        .returning(table.c[key].label("key"))
+        .cte(f"changed_{place}")
+        for place, (table, (key, *names)) in enumerate(changes)
+    ]
+    whole = then.where(*(select(each.c.key).exists() for each in changed))
+    whole = whole.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
     return sender(whole, dialect)

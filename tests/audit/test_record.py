@@ -7,8 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.exc import StaleDataError
 
 from govern import clock, errors
 from govern.access import clients, suspensions
@@ -95,6 +97,41 @@ def test_no_statement_changes_audited_rows_in_bulk(world: World, statement: Any)
     world.subject()
     with pytest.raises(errors.UnauditedChange):
         world.do(lambda s: s.execute(statement))
+
+
+def test_what_changed_a_row_that_is_gone_is_not_recorded(world: World) -> None:
+    """PostgreSQL writes what changed together with the entries, and nobody asks how many rows."""
+
+    def work(session: Session) -> None:
+        gone = Subject(id=new_id("sub"))
+        make_transient_to_detached(gone)
+        session.add(gone)
+        gone.full_name = "Nobody"
+        record(session, EventType.SUBJECT_CHANGED, logs=[HOUSE], by=OPERATOR, covers=[gone])
+
+    before = size_of(world)
+    with pytest.raises(StaleDataError):
+        world.do(work)
+    assert size_of(world) == before
+
+
+def size_of(world: World) -> int:
+    with world.store.reading() as session:
+        return session.get_one(Log, HOUSE).size
+
+
+def test_a_row_that_changed_can_be_read_after_the_commit_and_changed_again(world: World) -> None:
+    subject = world.subject()
+
+    def work(session: Session) -> Subject:
+        row = session.get_one(Subject, subject.id)
+        subjects.change(session, row, full_name="New", by=OPERATOR)
+        return row
+
+    row = world.do(work)
+    assert (row.full_name, row.email) == ("New", subject.email)
+    assert not inspect(row).modified
+    assert name_of(world, subject) == "New"
 
 
 def test_nothing_is_kept_that_is_written_through_a_reader(world: World) -> None:

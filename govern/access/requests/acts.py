@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, Index, and_, select, text
+from sqlalchemy import JSON, BigInteger, Index, String, and_, bindparam, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import clock, errors, permissions
@@ -311,6 +311,14 @@ def _open(session: OrmSession, request_id: str, *, by: Principal) -> Request:
     return row
 
 
+# Asked under the heads' locks, so by the connection and in a statement made once.
+_ENDED = (
+    select(Request.ended_at)
+    .where(Request.id == bindparam("request", type_=String()))
+    .with_for_update()
+)
+
+
 def end(
     session: Session,
     row: Request,
@@ -327,8 +335,8 @@ def end(
     def still_open(session: OrmSession) -> None:
         if recheck is not None:
             recheck(session)
-        ended = select(Request.ended_at).where(Request.id == row.id).with_for_update()
-        if session.execute(ended).scalar_one() is not None:
+        ended = session.connection().execute(_ENDED, {"request": row.id})
+        if ended.scalar_one() is not None:
             raise errors.AlreadyEnded("Someone else decided this request just now.")
 
     row.decided_by, row.outcome = signature(by), outcome
