@@ -156,18 +156,17 @@ def settling(
     """What asks under the heads' locks whether the logs concerned are still these, or `Again`.
 
     Against a first grant in some other client's log people and firms are locked until the commit
-    (`grants.issue` and imports lock them shared); for a list of people all firms, which are few,
-    and its people are looked at again only where another client's log has moved.
+    (`grants.issue` and imports lock them shared). Of firms and lists of people, who are many, it is
+    looked at again only where another client's log has moved.
     """
-    if all(item.kind is not Scope.PEOPLE for item in targets):
+    if all(item.kind not in (Scope.PEOPLE, Scope.ORGANISATION) for item in targets):
         return lambda session: _settled(session, targets, touched)
     seen = _beside(session, touched)
     if logs_of(session, targets) != touched:
         raise Again
 
     def again(session: OrmSession) -> None:
-        firms = select(Organisation.id).order_by(Organisation.id)
-        session.execute(firms.with_for_update(key_share=True)).all()
+        _lock(session, targets)
         if _beside(session, touched) != seen and not set(touched).issuperset(
             logs_of(session, targets)
         ):
@@ -183,14 +182,21 @@ def _beside(session: OrmSession, touched: list[str]) -> dict[str, int]:
 
 
 def _settled(session: OrmSession, targets: list[Target], touched: list[str]) -> None:
-    for table, kind in ((Subject, Scope.SUBJECT), (Organisation, Scope.ORGANISATION)):
-        ids = [item.id for item in targets if item.kind is kind]
-        if ids:
-            among = select(listed(session, ids).c.value)
-            query = select(table.id).where(table.id.in_(among)).order_by(table.id)
-            session.execute(query.with_for_update(key_share=True)).all()
+    _lock(session, targets)
     if logs_of(session, targets) != touched:
         raise Again
+
+
+def _lock(session: OrmSession, targets: list[Target]) -> None:
+    """Lock people and firms; for a list of people all firms, which are few."""
+    for table, kind in ((Subject, Scope.SUBJECT), (Organisation, Scope.ORGANISATION)):
+        query = select(table.id).order_by(table.id)
+        if kind is Scope.SUBJECT or all(item.kind is not Scope.PEOPLE for item in targets):
+            ids = [item.id for item in targets if item.kind is kind]
+            if not ids:
+                continue
+            query = query.where(table.id.in_(select(listed(session, ids).c.value)))
+        session.execute(query.with_for_update(key_share=True)).all()
 
 
 def opening_event(mode: Mode) -> EventType:
