@@ -17,7 +17,6 @@ from govern.db.many import (
     insert_rows,
     listed,
     listing,
-    one_of,
     together,
 )
 from govern.db.tables import (
@@ -58,7 +57,6 @@ __all__ = [
     "listed",
     "listing",
     "new_id",
-    "one_of",
     "references",
     "text_column",
     "together",

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         CompoundSelect,
         Connection,
         FromClause,
-        Select,
         SelectBase,
         Table,
         Update,
@@ -142,11 +141,6 @@ def listed(session: OrmSession, values: Sequence[str]) -> FromClause:
     """Many values as a table with one column `value`, bound as a single JSON parameter."""
     given = bindparam(None, json.dumps(values), type_=String())
     return listing(given, postgresql=session.get_bind().dialect.name == "postgresql")
-
-
-def one_of(session: OrmSession, values: Sequence[str]) -> Select[str]:
-    """The same for `in_`, told how few: else PostgreSQL begins with all that it is asked of."""
-    return select(listed(session, values).c.value).limit(len(values))
 
 
 def listing(given: BindParameter[str], *, postgresql: bool) -> FromClause:

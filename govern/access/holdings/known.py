@@ -89,11 +89,8 @@ def matching(typed: str, *, paged: OrmSession | None = None) -> ColumnElement[bo
         first, *others = sought if paged is None else _rarest_first(paged, sought)
         several = (_called(word, SubjectWord.subject_id) for word in others)
         found.append(_holders(first).where(*several))
-    if paged is None:
+    if paged is None or few(paged, union_all(*found)):
         return Subject.id.in_(union_all(*found))
-    if few(paged, union_all(*found)):
-        # Told how few, PostgreSQL begins with them and not with all others.
-        return Subject.id.in_(union_all(*found).limit(_FEW))
     called = and_(*(_called(word, Subject.id) for word in sought)) if named else false()
     return or_(*ids, called)
 

@@ -40,7 +40,7 @@ from govern.access.suspensions.keeping import kept
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
-from govern.db import listed, one_of
+from govern.db import listed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _again(
     seen = session.info.setdefault("govern_again", {})
     if (suspension.id, how) not in seen:
         outlined, values = _bound(suspension, Supposing(suspension=suspension.id))
-        theirs = Grant.subject_id.in_(one_of(session, known.changed))
+        theirs = Grant.subject_id.in_(select(listed(session, known.changed).c.value))
         interest = and_(theirs, _of_interest(over, outlined))
         then = grants.facts(
             literal("then"), Grant.id, Grant.subject_id, moment=meanwhile.OPENING
@@ -284,7 +284,8 @@ def page(
         if standing is not None and over and lift:
             known = _since(session, standing.suspension, over, how)
         if known is not None:
-            stays = stays.where(Grant.subject_id.in_(one_of(session, known.changed)))
+            among = select(listed(session, known.changed).c.value)
+            stays = stays.where(Grant.subject_id.in_(among))
         stays = stays.where(Grant.id > after).order_by(Grant.id).limit(limit + 1)
 
         def find() -> list[str]:
