@@ -11,6 +11,7 @@ of work and its commit, `many` the statements that carry many rows or several qu
 from govern.db.engines import is_transient, written_at_once
 from govern.db.many import (
     Inquiry,
+    among_few,
     both,
     insert_if_absent,
     insert_many,
@@ -47,6 +48,7 @@ __all__ = [
     "Inquiry",
     "Instant",
     "Session",
+    "among_few",
     "both",
     "hold",
     "id_at",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy import (
     String,
+    any_,
     bindparam,
     cast,
     func,
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import (
         BindParameter,
+        ColumnElement,
         CompoundSelect,
         Connection,
         FromClause,
         SelectBase,
+        SQLColumnExpression,
         Table,
         Update,
     )
@@ -148,6 +151,19 @@ def listing(given: BindParameter[str], *, postgresql: bool) -> FromClause:
     if postgresql:
         return func.jsonb_array_elements_text(cast(given, JSONB)).table_valued("value")
     return func.json_each(given).table_valued("value")
+
+
+def among_few(
+    session: OrmSession, column: SQLColumnExpression[str], found: SelectBase
+) -> ColumnElement[bool]:
+    """That a column is one of a few values that a query finds.
+
+    Of an array PostgreSQL looks each up by an index; of IN it may read all rows to join them.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        held: ColumnElement[bool] = column == any_(func.array(found.scalar_subquery()))
+        return held
+    return column.in_(found)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from govern.access import holdings, offboarding
 from govern.access.holdings import known
 from govern.access.modes import Mode
@@ -12,8 +14,9 @@ from govern.principal import Kind, Principal, RoleHeld
 from tests.factory import OPERATOR
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
+    from govern.access.holdings import Page
     from tests.factory import World
 
 
@@ -37,6 +40,63 @@ def test_a_clients_reader_finds_the_same_people_and_firms_whether_these_are_few_
         assert found == sorted(["before", "held", chief.external_id])
         assert {"Firm A", "Firm C"} <= set(firms)
         assert "Firm B" not in firms
+
+
+def _pages(page: Callable[[str], Page], name: str) -> list[list[str]]:
+    """What some pages of a list hold, by one of its columns, one after the other."""
+    found: list[list[str]] = []
+    after: str | None = ""
+    while after is not None:
+        one = page(after)
+        found.append([getattr(row, name) for row in one.rows])
+        after = one.after
+    return found
+
+
+def test_a_page_of_a_project_ends_where_it_looked_at_enough_and_goes_on_there(world: World) -> None:
+    project = world.project()
+    given = [world.grant(world.subject(), project) for _ in range(7)]
+    world.revoke(given[0])
+    world.revoke(given[6])
+    for sort in holdings.SORTS:
+        with world.store.reading() as session:
+            found = _pages(
+                lambda after, sort=sort: holdings.search(  # type: ignore[misc]
+                    session, project=project, status="revoked", sort=sort, after=after,
+                    looked_at=3, by=OPERATOR,
+                ),
+                "id",
+            )  # fmt: skip
+        assert found == [[given[0].id], [], [given[6].id]]
+
+
+@pytest.mark.parametrize("few", [5000, 0])
+def test_a_page_of_people_ends_where_it_looked_at_enough_and_goes_on_there(
+    world: World, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(known, "_FEW", few)
+    own, other = world.project("own"), world.project("other", client=world.client("OTHER"))
+    for number in range(7):
+        firm = "Rare" if number in {0, 6} else "Common"
+        who = world.subject(f"p{number}", organisation=firm)
+        world.grant(who, own if number in {1, 6} else other)
+    by = Principal(kind=Kind.SUBJECT, id="", roles=(RoleHeld("admin", own.client_id),), amr=())
+    asked: dict[Principal, list[dict[str, str]]] = {
+        OPERATOR: [{"organisation": "Rare"}, {"query": "p0", "organisation": "Rare"}],
+        by: [{}, {"organisation": "Rare"}, {"kind": "annotator"}],
+    }
+    told = {OPERATOR: [["p0", "p6"], ["p0"]], by: [["p1", "p6"], ["p6"], ["p1", "p6"]]}
+    for principal, filters in asked.items():
+        for each, expected in zip(filters, told[principal], strict=True):
+            with world.store.reading() as session:
+                found = _pages(
+                    lambda after, each=each, principal=principal: holdings.people(  # type: ignore[misc]
+                        session, **each, after=after, looked_at=3, by=principal
+                    ),
+                    "external_id",
+                )
+            assert [one for page in found for one in page if one.startswith("p")] == expected
+            assert (len(found) == 1) == bool(few)
 
 
 def test_people_in_a_state_are_those_whom_the_list_shows_in_it(world: World) -> None:

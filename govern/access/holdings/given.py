@@ -7,14 +7,14 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, literal, not_, or_, select
+from sqlalchemy import and_, case, literal, not_, or_, select
 
 from govern import clock, errors, permissions
 from govern.access import grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
-from govern.access.holdings.known import PAGE, Page, matching
+from govern.access.holdings.known import PAGE, Page, last_of, matching
 from govern.access.modes import Effect
 from govern.identity.subjects import Membership, Organisation, Subject
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from govern.principal import Principal
 
-LOOKED_AT = 5_000  # grants that a page goes through to find some
+LOOKED_AT = 1_000  # grants that a page goes through to find some
 STATUSES = ("in_force", "held", "scheduled", "expired", "revoked", "ended")
 SORTS = ("", "ends")  # oldest first unless told
 # What a grant's failing clause is called in one word.
@@ -71,6 +71,8 @@ def stands(status: str) -> ColumnElement[bool]:
     """That a grant stands so; what holds it is looked for only where the word hangs on that."""
     if status in _WORD.values():
         return case(*_over(), else_="") == literal(status)
+    if status == "in_force":  # so a database joins what holds instead of looking for each
+        return grants.all_of([*grants.standing(), *grants.unheld(Effect.CHANGE)])
     return status_now() == literal(status)
 
 
@@ -157,22 +159,25 @@ def search(
     def key(ends_at: datetime, id_: str) -> str:
         return f"{clock.text(ends_at)}~{id_}" if sort == "ends" else id_
 
-    wanted, last = _holdings().where(*where.conditions(session, by=by)), None
+    wanted, further = _holdings(status).where(*where.conditions(session, by=by)), False
     if looked_at is not None and where.narrows:
         columns: tuple[Any, ...] = (Grant.id, Grant.ends_at)
         first = ordered(select(*columns).where(Grant.project_id == where.project))
-        window = first.limit(looked_at).subquery()
-        behind = select(window).order_by(window.c.ends_at.desc(), window.c.id.desc())
-        if sort != "ends":
-            behind = select(window).order_by(window.c.id.desc())
-        number = select(func.count()).select_from(window).scalar_subquery()
-        last = session.execute(behind.where(number >= looked_at).limit(1)).first()
-        wanted = wanted.where(Grant.id.in_(select(window.c.id)))
+        last, further = last_of(session, first, looked_at, *(one.key for one in order))
+        if last is None:
+            return Page(rows=[], after=None)
+        wanted = wanted.where(Grant.id <= last.id if sort != "ends" else _before(last))
     found = session.execute(ordered(wanted).limit(limit + 1)).all()
     rows = [_holding(row) for row in found[:limit]]
     if len(found) > limit:
         return Page(rows=rows, after=key(rows[-1].ends_at, rows[-1].id))
-    return Page(rows=rows, after=None if last is None else key(last.ends_at, last.id))
+    return Page(rows=rows, after=key(last.ends_at, last.id) if further else None)
+
+
+def _before(last: Any) -> ColumnElement[bool]:
+    """Those up to one in the order by end."""
+    same = and_(Grant.ends_at == last.ends_at, Grant.id <= last.id)
+    return and_(Grant.ends_at <= last.ends_at, or_(Grant.ends_at < last.ends_at, same))
 
 
 def _behind(wanted: Select[Any], after: str) -> Select[Any]:
@@ -196,12 +201,14 @@ def _holding(row: Any) -> Holding:
 
 
 @cache
-def _holdings() -> Select[Any]:
+def _holdings(status: str = "") -> Select[Any]:
+    """What a row tells; of those alone that stand so, where told: that is not looked for again."""
+    stands_so = literal(status) if status else status_now()
     return (
         grants.facts(
             Grant.id, Grant.subject_id, Subject.external_id, Subject.full_name, Organisation.name,
             Client.code, Project.code, Dataset.code, Entitlement.name, Grant.starts_at,
-            Grant.ends_at, Grant.recorded_at, Grant.ended_at, status_now(),
+            Grant.ends_at, Grant.recorded_at, Grant.ended_at, stands_so,
         )
         .join(Entitlement, Entitlement.id == Grant.entitlement_id)
         .outerjoin(Dataset, Dataset.id == Grant.dataset_id)

@@ -9,6 +9,7 @@ from sqlalchemy import and_, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from govern.access.grants import Grant
+from govern.db import among_few
 from govern.identity.roles import RoleAssignment
 from govern.identity.subjects import Subject
 from govern.identity.words import SubjectWord, words
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 PAGE = 25
+PEOPLE_LOOKED_AT = 5_000  # people whom a page goes through to find some
 _FEW = 5000
 _MOST_WORDS = 16  # of a name that anybody types: each is looked for by itself
 _FURTHEST = "\U0010ffff"  # sorts after every text with the same beginning
@@ -64,12 +66,32 @@ def few(session: OrmSession, found: Select[Any] | CompoundSelect[Any]) -> bool:
     return number <= _FEW
 
 
-def known_ids(clients: frozenset[str]) -> CompoundSelect[str]:
-    """The ids of whom `known_to` tells, for few."""
+def last_of(session: OrmSession, window: Select[Any], most: int, *order: str) -> tuple[Any, bool]:
+    """The last row of some in an order of their columns; whether there are as many as looked for.
+
+    A page is bounded by it as by a range: PostgreSQL would join rows that are named with all.
+    """
+    rows = window.limit(most).subquery()
+    number = select(func.count()).select_from(rows).scalar_subquery()
+    behind = select(rows, (number >= most).label("further"))
+    found = session.execute(behind.order_by(*(rows.c[name].desc() for name in order)).limit(1))
+    last = found.first()
+    return last, bool(last is not None and last.further)
+
+
+def known_ids(clients: frozenset[str], *, most: int | None = None) -> CompoundSelect[str]:
+    """The ids of whom `known_to` tells, for few; or of the `most` of each who came last."""
     return union_all(
         *(
-            select(table.subject_id).where(table.client_id.in_(clients))
+            select(newest.c.subject_id)
             for table in (Grant, RoleAssignment)
+            for newest in [
+                select(table.subject_id)
+                .where(table.client_id.in_(clients))
+                .order_by(*([] if most is None else [table.id.desc()]))
+                .limit(most)
+                .subquery()
+            ]
         )
     )
 
@@ -81,18 +103,29 @@ def matching(typed: str, *, paged: OrmSession | None = None) -> ColumnElement[bo
     indexes; but of very many a page is sooner full by looking at each from its first row on, so
     pages (`paged`) first count a few.
     """
+    return _sought(typed, paged)[0]
+
+
+def sought(session: OrmSession, typed: str) -> tuple[ColumnElement[bool], bool]:
+    """The same for a page, and whether these are few, whom an index finds."""
+    return _sought(typed, session)
+
+
+def _sought(typed: str, paged: OrmSession | None) -> tuple[ColumnElement[bool], bool]:
     typed = typed.strip()
-    ids, sought = _beginning(typed), sorted(words(typed), key=len, reverse=True)
-    named = 0 < len(sought) <= _MOST_WORDS
+    ids, parts = _beginning(typed), sorted(words(typed), key=len, reverse=True)
+    named = 0 < len(parts) <= _MOST_WORDS
     found = [select(Subject.id).where(each) for each in ids]
     if named:
-        first, *others = sought if paged is None else _rarest_first(paged, sought)
+        first, *others = parts if paged is None else _rarest_first(paged, parts)
         several = (_called(word, SubjectWord.subject_id) for word in others)
         found.append(_holders(first).where(*several))
-    if paged is None or few(paged, union_all(*found)):
-        return Subject.id.in_(union_all(*found))
-    called = and_(*(_called(word, Subject.id) for word in sought)) if named else false()
-    return or_(*ids, called)
+    if paged is None:
+        return Subject.id.in_(union_all(*found)), False
+    if few(paged, union_all(*found)):
+        return among_few(paged, Subject.id, union_all(*found)), True
+    called = and_(*(_called(word, Subject.id) for word in parts)) if named else false()
+    return or_(*ids, called), False
 
 
 def _beginning(typed: str) -> list[ColumnElement[bool]]:

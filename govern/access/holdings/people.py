@@ -19,7 +19,8 @@ from govern.access.holdings.known import (
     few_known,
     known_ids,
     known_to,
-    matching,
+    last_of,
+    sought,
 )
 from govern.access.modes import Mode
 from govern.access.suspension_tables import (
@@ -29,16 +30,19 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
     naming,
 )
-from govern.db import listed
+from govern.db import among_few, listed
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from typing import Any
+
+    from sqlalchemy import ColumnElement, CompoundSelect, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
 
 PROJECTS_SHOWN = 3
+_FIRMS_OF = 1000  # grants, the newest, whose people's firms are offered to choose from
 STATES = ("active", "suspended", "offboarded")
 
 
@@ -66,9 +70,14 @@ def people(
     organisation: str = "",
     after: str = "",
     limit: int = PAGE,
+    looked_at: int | None = None,
     by: Principal,
 ) -> Page:
-    """People by external id, found by the beginning of id or address, or of words of the name."""
+    """People by external id, found by the beginning of id or address, or of words of the name.
+
+    No more than `looked_at` people are looked at, where told, but for those whom an index finds:
+    the page ends there, full or not.
+    """
     clients = permissions.require_some(by, "subject:read")
     wanted = (
         select(
@@ -81,22 +90,19 @@ def people(
         .order_by(Subject.external_id)
         .limit(limit + 1)
     )  # fmt: skip
-    if clients is not None:
-        walked = few_known(session, clients)
-        wanted = wanted.where(Subject.id.in_(known_ids(clients)) if walked else known_to(clients))
-    if query:
-        wanted = wanted.where(matching(query, paged=session))
-    if kind:
-        wanted = wanted.where(Subject.kind == kind)
-    if organisation:
-        wanted = wanted.where(Organisation.name == organisation)
-    if state:
-        if state not in STATES:
-            raise errors.Invalid(f"“{state}” is no state of a person.", field="state")
-        wanted = wanted.where(in_state(state))
-        left = select(Subject.id).where(Subject.ended_at.is_not(None))
-        if state == "offboarded" and few(session, left):
-            wanted = wanted.where(Subject.id.in_(left))
+    narrow, wide = _narrowed(
+        session, clients, query=query, kind=kind, state=state, organisation=organisation
+    )
+    wanted = wanted.where(*narrow, *wide)
+    last: Any = None
+    further = False
+    if looked_at is not None and wide and not narrow:
+        window = select(Subject.external_id).where(Subject.external_id > after)
+        window = window.order_by(Subject.external_id)
+        last, further = last_of(session, window, looked_at, "external_id")
+        if last is None:
+            return Page(rows=[], after=None)
+        wanted = wanted.where(Subject.external_id <= last.external_id)
     found = session.execute(wanted).all()
     rows = [
         Person(
@@ -106,25 +112,65 @@ def people(
         for row in found[:limit]
     ]  # fmt: skip
     _add_projects(session, {row.id: row for row in rows}, clients)
-    return Page(rows=rows, after=rows[-1].external_id if len(found) > limit else None)
+    if len(found) > limit:
+        return Page(rows=rows, after=rows[-1].external_id)
+    return Page(rows=rows, after=last.external_id if further else None)
+
+
+def _narrowed(
+    session: OrmSession,
+    clients: frozenset[str] | None,
+    *,
+    query: str,
+    kind: str,
+    state: str,
+    organisation: str,
+) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+    """What is asked of people: what an index finds them by, for few; and what each is asked."""
+    narrow: list[ColumnElement[bool]] = []
+    wide: list[ColumnElement[bool]] = []
+    if clients is not None:
+        walked = few_known(session, clients)
+        (narrow if walked else wide).append(
+            among_few(session, Subject.id, known_ids(clients)) if walked else known_to(clients)
+        )
+    if query:
+        test, found = sought(session, query)
+        (narrow if found else wide).append(test)
+    if kind:
+        wide.append(Subject.kind == kind)
+    if organisation:
+        theirs = (
+            select(Membership.subject_id)
+            .join(Organisation, Organisation.id == Membership.organisation_id)
+            .where(Organisation.name == organisation, Membership.ended_at.is_(None))
+        )
+        walked = not narrow and few(session, theirs)
+        (narrow if walked else wide).append(
+            among_few(session, Subject.id, theirs) if walked else Organisation.name == organisation
+        )
+    if state:
+        if state not in STATES:
+            raise errors.Invalid(f"“{state}” is no state of a person.", field="state")
+        wide.append(in_state(state))
+        if state != "active" and not narrow and few(session, _not_active(state)):
+            narrow.append(among_few(session, Subject.id, _not_active(state)))
+    return narrow, wide
 
 
 def organisations(session: OrmSession, *, by: Principal, limit: int = 500) -> list[str]:
-    """The names of the organisations that the people of whom the caller may know belong to."""
+    """The names of the organisations that the people of whom the caller may know belong to.
+
+    Of a client with very many grants these are the firms of those who hold the newest.
+    """
     clients = permissions.require_some(by, "subject:read")
     wanted = select(Organisation.name).order_by(Organisation.name).limit(limit)
     if clients is not None:
-        theirs = (
-            select(Membership.organisation_id)
-            .join(Subject, Subject.id == Membership.subject_id)
-            .where(Membership.ended_at.is_(None))
+        theirs = select(Membership.organisation_id).where(
+            Membership.ended_at.is_(None),
+            among_few(session, Membership.subject_id, known_ids(clients, most=_FIRMS_OF)),
         )
-        if few_known(session, clients):
-            theirs = theirs.where(Subject.id.in_(known_ids(clients)))
-            wanted = wanted.where(Organisation.id.in_(theirs))
-        else:  # of each firm the first one is found soon
-            theirs = theirs.where(Membership.organisation_id == Organisation.id, known_to(clients))
-            wanted = wanted.where(theirs.correlate(Organisation).exists())
+        wanted = wanted.where(Organisation.id.in_(theirs))
     return list(session.execute(wanted).scalars())
 
 
@@ -179,10 +225,17 @@ def state_now() -> ColumnElement[str]:
 
 def in_state(state: str) -> ColumnElement[bool]:
     """Who stands so by `state_now`: the few who do not as everybody does are found by indexes."""
+    if state == "active":
+        return state_now() == literal(state)
     if state == "offboarded":
         return Subject.ended_at.is_not(None)
-    if state != "suspended":
-        return state_now() == literal(state)
+    return and_(Subject.ended_at.is_(None), Subject.id.in_(_not_active(state)))
+
+
+def _not_active(state: str) -> Select[str] | CompoundSelect[str]:
+    """The ids of those who left, or whom a suspension names: these may have left as well."""
+    if state == "offboarded":
+        return select(Subject.id).where(Subject.ended_at.is_not(None))
     target, mode = SuspensionTarget, SuspensionMode
     over = and_(
         target.ended_at.is_(None), mode.ended_at.is_(None), mode.mode != Mode.UNDER_REVIEW,
@@ -192,4 +245,4 @@ def in_state(state: str) -> ColumnElement[bool]:
     listed_ = select(PeopleListItem.subject_id).where(
         over, target.kind == Scope.PEOPLE, PeopleListItem.list_id == target.target_id
     )
-    return and_(Subject.ended_at.is_(None), Subject.id.in_(union_all(alone, listed_)))
+    return union_all(alone, listed_)

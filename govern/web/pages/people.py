@@ -76,13 +76,16 @@ def _list(wrong: Mapping[str, str]) -> str:
     by = guard.principal()
     with guard.database().reading() as session:
         organisations = holdings.organisations(session, by=by)
-        found = holdings.people(session, **filters, after=request.args.get("after", ""), by=by)
+        found = holdings.people(
+            session, **filters, after=request.args.get("after", ""),
+            looked_at=holdings.PEOPLE_LOOKED_AT, by=by,
+        )  # fmt: skip
     for row in found.rows:
         row.url = f"/people/{row.id}"
     return render_template(
         "admin/people.html",
         filter={"q" if name == "query" else name: value for name, value in filters.items()},
-        organisations=[(name, name) for name in organisations],
+        organisations=organisations,
         errors=wrong,
         rows=found.rows,
         next_url=base.next_url(found.after),
