@@ -14,18 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    and_,
-    case,
-    func,
-    literal,
-    not_,
-    null,
-    or_,
-    select,
-    union,
-    union_all,
-)
+from sqlalchemy import and_, case, func, literal, not_, null, or_, select, union, union_all
 
 from govern.access import grants
 from govern.access.clients import Dataset, Project
@@ -40,7 +29,7 @@ from govern.access.suspensions.keeping import kept
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
-from govern.db import listed
+from govern.db import among_few, listed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -194,7 +183,7 @@ def _again(
     seen = session.info.setdefault("govern_again", {})
     if (suspension.id, how) not in seen:
         outlined, values = _bound(suspension, Supposing(suspension=suspension.id))
-        theirs = Grant.subject_id.in_(select(listed(session, known.changed).c.value))
+        theirs = _changed(session, known)
         interest = and_(theirs, _of_interest(over, outlined))
         then = grants.facts(
             literal("then"), Grant.id, Grant.subject_id, moment=meanwhile.OPENING
@@ -210,6 +199,10 @@ def _again(
         seen[suspension.id, how] = parts.pop("then", {}), parts
     found: tuple[dict[str, str], dict[str, dict[str, str]]] = seen[suspension.id, how]
     return found[0], dict(found[1])
+
+
+def _changed(session: OrmSession, known: Meanwhile) -> ColumnElement[bool]:
+    return among_few(session, Grant.subject_id, select(listed(session, known.changed).c.value))
 
 
 def _counted(
@@ -272,7 +265,7 @@ def page(
         first = union(
             *(select(returns.where(_of_interest(arm, outlined)).subquery().c.id) for arm in arms)
         ).subquery()
-        query = query.where(Grant.id.in_(select(first.c.id)))
+        query = query.where(among_few(session, Grant.id, select(first.c.id)))
     else:
         stays = grants.facts(Grant.id).where(
             _of_interest(over, outlined),
@@ -284,8 +277,7 @@ def page(
         if standing is not None and over and lift:
             known = _since(session, standing.suspension, over, how)
         if known is not None:
-            among = select(listed(session, known.changed).c.value)
-            stays = stays.where(Grant.subject_id.in_(among))
+            stays = stays.where(_changed(session, known))
         stays = stays.where(Grant.id > after).order_by(Grant.id).limit(limit + 1)
 
         def find() -> list[str]:
@@ -297,7 +289,7 @@ def page(
             ids = kept(session, standing, ("first", group, limit, how), find)
         if not ids:
             return [], None, {}
-        query = query.where(Grant.id.in_(select(listed(session, ids).c.value)))
+        query = query.where(among_few(session, Grant.id, select(listed(session, ids).c.value)))
     query = (
         query.join(Entitlement, Entitlement.id == Grant.entitlement_id)
         .outerjoin(Dataset, Dataset.id == Grant.dataset_id)

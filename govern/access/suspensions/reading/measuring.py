@@ -25,7 +25,7 @@ from govern.access.suspensions.notices import version
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.reading.standings import Progress, Standing, may_see
 from govern.access.suspensions.targets import covered, under
-from govern.db import listed, listing
+from govern.db import among_few, listed, listing
 from govern.identity.subjects import Membership
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _held_people(session: OrmSession, standing: Standing, clients: frozenset[str
 
 def _more_people(session: OrmSession, standing: Standing, changed: Sequence[str]) -> int:
     """How many more of some people a suspension holds than its opening touched; or fewer."""
-    among = Grant.subject_id.in_(select(listed(session, changed).c.value))
+    among = among_few(session, Grant.subject_id, select(listed(session, changed).c.value))
     people = func.count(Grant.subject_id.distinct())
     over = covered(part.target for part in standing.parts)
     now = grants.facts(people).where(
