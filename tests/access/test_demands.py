@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from govern import clock, errors
+from govern import clock, db, errors
 from govern.access import demands, evaluation
-from govern.access.demands import Factor, FactorDemand, Numbers, Owed
+from govern.access.demands import Factor, FactorDemand, Numbers, Owed, meeting
 from govern.access.evaluation import Question
 from govern.audit.log import HOUSE
 from govern.principal import RoleHeld
@@ -84,6 +84,38 @@ def test_who_does_not_meet_a_demand_is_seen_before_it_bites_and_told_what_to_enr
         assert world.permits(first, project)
         assert owed(world, first) == []
         assert numbers(world, "client:ASTER") == Numbers(people=3, unmet=1)
+
+
+def test_a_page_counts_so_many_grants_for_a_demand_and_says_that_there_are_more(
+    world: World, place: tuple[Client, Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, project = place
+    people = [world.subject() for _ in range(3)]
+    for who in people:
+        world.grant(who, project)
+    world.enrol(people[0])
+    made = world.demand(f"client:{client.code}", starts=clock.utcnow() + DAY)
+    for most, told in ((3, Numbers(people=3, unmet=2)), (1, None)):
+        with world.store.reading() as session:
+            found = demands.listed(session, by=OPERATOR)
+            counted = demands.measured(session, found, most=most, by=OPERATOR)[made.id]
+            alone = demands.numbers(session, found[0].over, found[0].factor, most=most, by=OPERATOR)
+        assert counted == alone
+        if told is None:
+            assert (counted.people, counted.at_least, counted.unmet <= 1) == (1, True, True)
+        else:
+            assert counted == told
+    world.staff("auditor")
+    world.demand("role:auditor", starts=clock.utcnow() + DAY)
+    with world.store.reading() as session:
+        (coming,) = db.together(session, demands.coming(limit=5, by=OPERATOR))
+    assert [(one.kind, one.numbers) for one in coming] == [
+        ("client", Numbers(people=3, unmet=2)), ("role", Numbers(people=1, unmet=1)),
+    ]  # fmt: skip
+    monkeypatch.setattr(meeting, "COUNTED", 2)
+    with world.store.reading() as session:  # another limit: a statement of its own
+        (coming,) = db.together(session, demands.coming(limit=4, by=OPERATOR))
+    assert [(one.numbers.people, one.numbers.at_least) for one in coming] == [(2, True), (1, False)]
 
 
 def test_a_demand_is_set_and_ended_once_with_a_reason_by_who_may(

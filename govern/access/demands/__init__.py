@@ -3,6 +3,7 @@
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.demands.acts import Over, begun, end, find, impose, over
 from govern.access.demands.meeting import (
+    COUNTED,
     SENTENCES,
     Coming,
     Demand,
@@ -20,6 +21,7 @@ from govern.access.demands.meeting import (
 )
 
 __all__ = [
+    "COUNTED",
     "SENTENCES",
     "Coming",
     "Demand",

@@ -46,7 +46,13 @@ from govern.identity.subjects import Membership, Organisation, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Select, SQLColumnExpression
+    from sqlalchemy import (
+        ColumnElement,
+        CompoundSelect,
+        Select,
+        SQLColumnExpression,
+        Subquery,
+    )
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.suspensions import OwnHold
@@ -58,14 +64,20 @@ SENTENCES: dict[Factor, str] = {
 }
 # Open demands, at most, that a page shows.
 MOST_SHOWN = 200
+# Grants or roles whose holders a page counts for each.
+COUNTED = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """How many people a demand is made of, and how many of them do not meet it yet."""
+    """How many people a demand is made of, and how many of them do not meet it yet.
+
+    `at_least`: there are more grants than were counted.
+    """
 
     people: int
     unmet: int
+    at_least: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +175,7 @@ def coming(*, limit: int, by: Principal) -> Inquiry[list[Coming]]:
 def _next(clients: frozenset[str] | None, limit: int) -> Select[Any]:
     numbers = case(
         *((FactorDemand.kind == kind, _numbers_of(kind)) for kind in Kind),
-        else_=literal("0 0"),
+        else_=literal("0 0 0"),
     )
     name = func.coalesce(Project.code, Client.code, FactorDemand.target_id)
     query: Any = (
@@ -182,16 +194,18 @@ def _next(clients: frozenset[str] | None, limit: int) -> Select[Any]:
     return query  # type: ignore[no-any-return]  # so many columns have no type
 
 
-def _read(said: str) -> Numbers:
-    people, unmet = said.split()
-    return Numbers(people=int(people), unmet=int(unmet))
+def _read(told: Iterable[Any], most: int | None) -> Numbers:
+    people, unmet, counted = told
+    if most is None or int(counted) <= most:
+        return Numbers(people=int(people), unmet=int(unmet))
+    return Numbers(people=min(int(people), most), unmet=min(int(unmet), most), at_least=True)
 
 
 def _coming(rows: list[tuple[Any, ...]]) -> list[Coming]:
     found = [
         Coming(
             id=id_, kind=Kind(kind), name=name, factor=Factor(factor), starts_at=starts_at,
-            numbers=_read(said),
+            numbers=_read(said.split(), COUNTED),
         )
         for id_, kind, name, factor, starts_at, said in rows
     ]  # fmt: skip
@@ -199,57 +213,74 @@ def _coming(rows: list[tuple[Any, ...]]) -> list[Coming]:
 
 
 def _numbers_of(kind: Kind) -> ColumnElement[str]:
-    """How many people the demand of the asking statement is made of, and how many lack it: a text.
+    """Of how many people the demand of the asking statement is made, and how many lack it: a text.
 
-    Asked of a role, a client or a project.
+    Asked of a role, a client or a project; at its end how many grants or roles were counted.
     """
-    if kind is Kind.ROLE:
-        assigned = select(RoleAssignment.subject_id).where(
-            roles.counts(), RoleAssignment.role == FactorDemand.target_id
-        )
-    else:
-        place = Grant.client_id if kind is Kind.CLIENT else Grant.project_id
-        assigned = select(Grant.subject_id).where(place == FactorDemand.target_id, *_not_over())
-    counts = (func.count(), func.count(case((_lacking(Subject.id), 1))))
+    first = _made_of(kind, FactorDemand.target_id).limit(COUNTED + 1)
+    held = first.correlate(FactorDemand).subquery()
+    counts = _counts(held, _lacking(Subject.id))
+    text_: Any = cast(counts[0], String)
+    for count in counts[1:]:
+        text_ += " " + cast(count, String)
     return (
-        select(cast(counts[0], String) + " " + cast(counts[1], String))
-        .select_from(Subject)
-        .where(
-            Subject.ended_at.is_(None),
-            Subject.id.in_(assigned.correlate(FactorDemand)),
+        select(text_).select_from(Subject).where(_here(held)).correlate(FactorDemand)
+    ).scalar_subquery()
+
+
+def _made_of(kind: Kind, target: SQLColumnExpression[str] | str) -> Select[str]:
+    """Of whom a demand is made, somebody with several grants or roles several times."""
+    if kind is Kind.ROLE:
+        return select(RoleAssignment.subject_id).where(
+            roles.counts(), RoleAssignment.role == target
         )
-        .correlate(FactorDemand)
-        .scalar_subquery()
-    )
+    place = Grant.client_id if kind is Kind.CLIENT else Grant.project_id
+    return select(Grant.subject_id).where(place == target, *_not_over())
+
+
+def _here(held: Subquery) -> ColumnElement[bool]:
+    return and_(Subject.ended_at.is_(None), Subject.id.in_(select(held.c.subject_id)))
+
+
+def _counts(held: Subquery, lacks: ColumnElement[bool]) -> list[ColumnElement[Any]]:
+    counted = select(func.count()).select_from(held).scalar_subquery()
+    return [func.count(), func.count(case((lacks, 1))), counted]
 
 
 # --- who does not meet one ---------------------------------------------------------------------
 
 
-def numbers(session: OrmSession, over: Over, factor: Factor, *, by: Principal) -> Numbers:
-    """Count afresh whom a demand is, or would be, made of, and who does not meet it yet."""
+def numbers(
+    session: OrmSession, over: Over, factor: Factor, *, most: int | None = None, by: Principal
+) -> Numbers:
+    """Count afresh whom a demand is, or would be, made of, and who does not meet it yet.
+
+    Over so many (`most`) grants or roles, where told.
+    """
     _may_see(over, by)
-    _, people, unmet = session.execute(_counting("", over, factor)).one()
-    return Numbers(people=people, unmet=unmet)
+    _, *counts = session.execute(_counting("", over, factor, most)).one()
+    return _read(counts, most)
 
 
-def measured(session: OrmSession, found: Iterable[Demand], *, by: Principal) -> dict[str, Numbers]:
+def measured(
+    session: OrmSession, found: Iterable[Demand], *, most: int | None = None, by: Principal
+) -> dict[str, Numbers]:
     """The same of several demands, by their ids, in one statement."""
     found = list(found)
     for one in found:
         _may_see(one.over, by)
     if not found:
         return {}
-    each = union_all(*(_counting(one.row.id, one.over, one.factor) for one in found))
-    return {
-        name: Numbers(people=people, unmet=unmet) for name, people, unmet in session.execute(each)
-    }
+    each = union_all(*(_counting(one.row.id, one.over, one.factor, most) for one in found))
+    return {name: _read(counts, most) for name, *counts in session.execute(each)}
 
 
-def _counting(name: str, over: Over, factor: Factor) -> Select[str, int, int]:
-    lacks = not_(grants.has(factor, Subject.id))
-    counts = (func.count(), func.count(case((lacks, 1))))
-    return select(literal(name), *counts).select_from(Subject).where(_asked(over))
+def _counting(name: str, over: Over, factor: Factor, most: int | None) -> Select[Any]:
+    held = _made_of(over.kind, over.id)
+    if most is not None:
+        held = held.limit(most + 1)
+    counts = _counts(own := held.subquery(), not_(grants.has(factor, Subject.id)))
+    return select(literal(name), *counts).select_from(Subject).where(_here(own))
 
 
 def unmet(
@@ -271,7 +302,7 @@ def unmet(
         .join(Membership, and_(Membership.subject_id == Subject.id, Membership.ended_at.is_(None)))
         .join(Organisation, Organisation.id == Membership.organisation_id)
         .where(
-            _asked(over),
+            _here(_made_of(over.kind, over.id).subquery()),
             not_(grants.has(factor, Subject.id)),
             Subject.external_id > after,
         )
@@ -290,16 +321,6 @@ def unmet(
 
 def _may_see(over: Over, by: Principal) -> None:
     permissions.require(by, "grant:read", client=over.client)
-
-
-def _asked(over: Over) -> ColumnElement[bool]:
-    """That a demand is made of a `Subject`."""
-    if over.kind is Kind.ROLE:
-        assigned = roles.in_force().where(RoleAssignment.role == over.id).subquery()
-        return and_(Subject.ended_at.is_(None), Subject.id.in_(select(assigned.c.subject_id)))
-    place = Grant.client_id if over.kind is Kind.CLIENT else Grant.project_id
-    held = select(Grant.subject_id).where(place == over.id, *_not_over())
-    return and_(Subject.ended_at.is_(None), Subject.id.in_(held))
 
 
 def _not_over() -> list[ColumnElement[bool]]:

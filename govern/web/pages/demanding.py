@@ -38,10 +38,10 @@ def announced(found: Iterable[Coming]) -> list[SimpleNamespace]:
     return [
         SimpleNamespace(
             url=f"/demands/{one.id}", name=one.name, factor=one.factor.value,
-            starts_at=one.starts_at, unmet=one.numbers.unmet,
+            starts_at=one.starts_at, unmet=one.numbers.unmet, at_least=one.numbers.at_least,
         )
         for one in found
-        if one.numbers.unmet
+        if one.numbers.unmet or one.numbers.at_least
     ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def covering(session: OrmSession, ids: list[str], *, by: Principal) -> list[Simp
 
 
 def _lines(session: OrmSession, found: list[Demand], *, by: Principal) -> list[SimpleNamespace]:
-    numbers = demands.measured(session, found, by=by)
+    numbers = demands.measured(session, found, most=demands.COUNTED, by=by)
     return [_line(one, numbers[one.row.id]) for one in found]
 
 
@@ -65,6 +65,7 @@ def _line(one: Demand, numbers: Numbers) -> SimpleNamespace:
         begun=one.begun,
         people=numbers.people,
         unmet=numbers.unmet,
+        at_least=numbers.at_least,
     )
 
 
@@ -131,7 +132,7 @@ def _factor(value: str) -> Factor:
 def _shown(over: Over, factor: Factor, *, by: Principal) -> dict[str, Any]:
     """Whom it is, or would be, asked of: numbers, and a page of who does not meet it."""
     with guard.database().reading() as session:
-        numbers = demands.numbers(session, over, factor, by=by)
+        numbers = demands.numbers(session, over, factor, most=demands.COUNTED, by=by)
         page = demands.unmet(session, over, factor, after=request.args.get("after", ""), by=by)
     return {
         "over": over,
