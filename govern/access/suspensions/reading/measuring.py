@@ -17,6 +17,7 @@ from govern.access.suspension_tables import (
     PeopleListItem,
     Scope,
     SuspensionNotice,
+    SuspensionRelease,
     SuspensionTarget,
 )
 from govern.access.suspensions import meanwhile, touching
@@ -65,7 +66,7 @@ def measure(
 def glance(
     session: OrmSession, standings: list[Standing], *, most: int, by: Principal
 ) -> dict[str, list[Version]]:
-    """The same of many open ones; and what was said of each, the newest first.
+    """The same of many open ones, with all parts; and what was said of each, the newest first.
 
     People are counted over so many grants of each, and `at_least` is set where a suspension holds
     more. One statement for all, and one for what is left of unfinished records: so many at most.
@@ -76,7 +77,15 @@ def glance(
     postgresql = session.get_bind().dialect.name == "postgresql"
     tasks: dict[str, list[Particulars]] = {}
     numbers: dict[str, tuple[int, int]] = {}
-    wanted = _glanced(may_see(by), most, postgresql=postgresql)
+    clients = may_see(by)
+    parts = [part for standing in standings for part in standing.parts]
+    # Whoever is admitted to some clients does not see all parts.
+    kinds = {Scope(part.target.kind) for part in parts} if clients is None else set(Scope)
+    out = select(SuspensionRelease.kind).where(
+        SuspensionRelease.suspension_id.in_(sorted(told)), SuspensionRelease.ended_at.is_(None)
+    )
+    released = tuple(sorted(map(Scope, session.scalars(out.distinct()))))
+    wanted = _glanced(clients, tuple(sorted(kinds)), released, most, postgresql=postgresql)
     for row in session.execute(wanted, {_IDS.key: json.dumps(sorted(told))}):
         if row.what == "held":
             looked_at, people = row.said.split()
@@ -99,8 +108,19 @@ def glance(
 
 
 @lru_cache(maxsize=64)
-def _glanced(clients: frozenset[str] | None, most: int, *, postgresql: bool) -> Select[Any]:
-    """The parts of a glance at some suspensions: made once, for that takes longer than to ask."""
+def _glanced(
+    clients: frozenset[str] | None,
+    kinds: tuple[Scope, ...],
+    released: tuple[Scope, ...],
+    most: int,
+    *,
+    postgresql: bool,
+) -> Select[Any]:
+    """The parts of a glance at some suspensions: made once, for that takes longer than to ask.
+
+    Of no more kinds of parts, and of what was let out, than there are: to plan it takes PostgreSQL
+    longer as well.
+    """
     ids = listing(_IDS, postgresql=postgresql)
     among = select(ids.c.value)
     recorded = select(literal("task"), Particulars.id, literal(None, String())).where(
@@ -111,7 +131,7 @@ def _glanced(clients: frozenset[str] | None, most: int, *, postgresql: bool) -> 
     own = union_all(
         select(
             literal("held").label("what"), ids.c.value.label("own"),
-            _first_held(ids.c.value, clients, most).label("said"),
+            _first_held(ids.c.value, clients, kinds, released, most).label("said"),
         ),
         recorded,
         select(literal("notice"), SuspensionNotice.id, literal(None, String())).where(
@@ -226,14 +246,20 @@ def _more_people(session: OrmSession, standing: Standing, changed: Sequence[str]
     return int(session.execute(both, meanwhile.bound(standing.suspension)).scalar_one())
 
 
-def _first_held(suspension_id: Any, clients: frozenset[str] | None, most: int) -> Any:
+def _first_held(
+    suspension_id: Any,
+    clients: frozenset[str] | None,
+    kinds: tuple[Scope, ...],
+    released: tuple[Scope, ...],
+    most: int,
+) -> Any:
     """How many of the first grants that a suspension holds there are, and of how many people.
 
     A text of both. Each kind of its targets is looked up along an index of its own, so that no more
     grants are looked at than are counted.
     """
     looks = []
-    for kind in Scope:
+    for kind in kinds:
         target = aliased(SuspensionTarget)
         held = grants.facts(Grant.subject_id.label("subject_id"))
         if kind is Scope.ORGANISATION:
@@ -253,7 +279,7 @@ def _first_held(suspension_id: Any, clients: frozenset[str] | None, most: int) -
             target.kind == kind,
             target.ended_at.is_(None),
             grants.all_of(grants.standing()),
-            grants.unreleased(suspension_id, grants.NOW),
+            grants.unreleased(suspension_id, grants.NOW, kinds=released),
         )
         if clients is not None:
             held = held.where(Grant.client_id.in_(clients))
