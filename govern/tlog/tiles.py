@@ -10,7 +10,7 @@ C2SP tlog-tiles v0.1.0. Invariants:
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from govern.tlog.errors import TileError
 from govern.tlog.merkle import HASH_SIZE, Subtree, perfect_root
@@ -150,7 +150,13 @@ class Hashes:
         tile = self.read_tile(level, index)
         if tile is None or len(tile) < TILE_SIZE:
             tile = self.tile(level, index)
-        return hash_in_tile(tile, 0, WIDTH)
+        return _root(tile)
+
+
+@lru_cache(maxsize=1024)
+def _root(tile: bytes) -> bytes:
+    """The root over a full tile; kept, since each proof asks for those at the edge of its log."""
+    return hash_in_tile(tile, 0, WIDTH)
 
 
 def _numbered(index: int, width: int) -> str:
