@@ -114,10 +114,6 @@ class _Begun:
 def _serve(asked: IO[bytes], told: IO[bytes]) -> None:
     with suppress(AttributeError, OSError):  # not every system has them
         os.nice(_GIVES_WAY)
-        # To take a processor back from another takes up to some milliseconds, however it gives way:
-        # a half of them is never taken.
-        processors = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, processors[: max(1, len(processors) // 2)])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: it ends when its input does
     for line in asked:
         told.write(json.dumps(answer(Question(*json.loads(line)))).encode() + b"\n")

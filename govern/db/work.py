@@ -162,6 +162,15 @@ class Database:
             yield session
 
     @contextmanager
+    def glancing(self) -> Iterator[Session]:
+        """A session each of whose statements has its own snapshot: for what is asked anew later.
+
+        PostgreSQL is spared the beginning and the end of a transaction, each a message of its own.
+        """
+        with Session(self._asker, self) as session:
+            yield session
+
+    @contextmanager
     def asking(self) -> Iterator[Connection]:
         """A connection on which each statement has its own snapshot, taken when it is sent."""
         with self._asker.connect() as connection:

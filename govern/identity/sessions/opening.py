@@ -47,7 +47,7 @@ def begin(
     (`SignInFailed`); a failure is counted and recorded although it is refused. The hash is computed
     outside the transaction, so that nobody waits for it. `browser` is the cookie that `know` gave.
     """
-    with database.reading() as session:
+    with database.glancing() as session:
         subject, stored = session.execute(
             _known(), {"address": subjects.address(email)}
         ).one_or_none() or (None, None)
