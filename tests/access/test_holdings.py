@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from govern.access import holdings, offboarding
+from govern.access import holdings, lists, offboarding
 from govern.access.holdings import known
+from govern.access.lists import LISTS
 from govern.access.modes import Mode
 from govern.identity import subjects
 from govern.principal import Kind, Principal, RoleHeld
@@ -48,7 +49,9 @@ def _pages(page: Callable[[str], Page], name: str) -> list[list[str]]:
     after: str | None = ""
     while after is not None:
         one = page(after)
-        found.append([getattr(row, name) for row in one.rows])
+        found.append(
+            [row[name] if isinstance(row, dict) else getattr(row, name) for row in one.rows]
+        )
         after = one.after
     return found
 
@@ -68,6 +71,46 @@ def test_a_page_of_a_project_ends_where_it_looked_at_enough_and_goes_on_there(wo
                 "id",
             )  # fmt: skip
         assert found == [[given[0].id], [], [given[6].id]]
+
+
+def test_a_page_of_a_list_ends_where_it_looked_at_enough_and_goes_on_there(world: World) -> None:
+    project, other = world.project("own"), world.project("other", client=world.client("OTHER"))
+    given = [world.grant(world.subject(), project) for _ in range(7)]
+    world.revoke(given[0])
+    world.revoke(given[6])
+    world.revoke(world.grant(world.subject(), other))
+    by = Principal(
+        kind=Kind.SUBJECT, id="", roles=(RoleHeld("admin", project.client_id),), amr=()
+    )  # fmt: skip
+    for principal, more in ((OPERATOR, {"project": "own"}), (by, {})):
+        for sort in ("since", "ends", "-ends"):
+            asked = lists.Asked(filters={"status": "revoked", **more}, sort=sort)
+            with world.store.reading() as session:
+                found = _pages(
+                    lambda after, asked=asked, principal=principal: lists.page(  # type: ignore[misc]
+                        session, LISTS["grants"], asked, after=after, looked_at=3, by=principal
+                    ),
+                    "key",
+                )
+            assert sorted(found) == sorted([[given[0].id], [], [given[6].id]])
+            with world.store.reading() as session:
+                whole = lists.page(session, LISTS["grants"], asked, by=principal)
+            assert {row["key"] for row in whole.rows} == {given[0].id, given[6].id}
+
+
+@pytest.mark.parametrize("few", [5000, 0])
+def test_a_list_narrowed_by_a_firm_is_the_same_whether_its_people_are_few_or_many(
+    world: World, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(known, "_FEW", few)
+    project = world.project()
+    own = world.grant(world.subject(organisation="Firm A"), project)
+    world.grant(world.subject(organisation="Firm B"), project)
+    asked = lists.Asked(filters={"organisation": "Firm A"})
+    with world.store.reading() as session:
+        for listed, name in ((LISTS["grants"], own.id), (LISTS["people"], own.subject_id)):
+            page = lists.page(session, listed, asked, looked_at=5, by=OPERATOR)
+            assert [row["key"] for row in page.rows] == [name]
 
 
 @pytest.mark.parametrize("few", [5000, 0])

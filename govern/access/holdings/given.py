@@ -14,7 +14,7 @@ from govern.access import grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
-from govern.access.holdings.known import PAGE, Page, last_of, matching
+from govern.access.holdings.known import PAGE, Page, last_of, sought
 from govern.access.modes import Effect
 from govern.identity.subjects import Membership, Organisation, Subject
 
@@ -110,7 +110,7 @@ class Where:
         if self.subject is not None:
             found.append(Grant.subject_id == self.subject)
         if self.query:
-            found.append(matching(self.query, paged=session))
+            found.append(sought(session, self.query)[0])
         if self.entitlement:
             found.append(Entitlement.name == self.entitlement)
         if self.status:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from govern.access.grants import Grant
 from govern.db import among_few
 from govern.identity.roles import RoleAssignment
-from govern.identity.subjects import Subject
+from govern.identity.subjects import Membership, Organisation, Subject
 from govern.identity.words import SubjectWord, words
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def few(session: OrmSession, found: Select[Any] | CompoundSelect[Any]) -> bool:
     return number <= _FEW
 
 
-def last_of(session: OrmSession, window: Select[Any], most: int, *order: str) -> tuple[Any, bool]:
+def last_of(
+    session: OrmSession, window: Select[Any], most: int, *order: str, backwards: bool = False
+) -> tuple[Any, bool]:
     """The last row of some in an order of their columns; whether there are as many as looked for.
 
     A page is bounded by it as by a range: PostgreSQL would join rows that are named with all.
@@ -74,8 +76,8 @@ def last_of(session: OrmSession, window: Select[Any], most: int, *order: str) ->
     rows = window.limit(most).subquery()
     number = select(func.count()).select_from(rows).scalar_subquery()
     behind = select(rows, (number >= most).label("further"))
-    found = session.execute(behind.order_by(*(rows.c[name].desc() for name in order)).limit(1))
-    last = found.first()
+    ends = (rows.c[name].asc() if backwards else rows.c[name].desc() for name in order)
+    last = session.execute(behind.order_by(*ends).limit(1)).first()
     return last, bool(last is not None and last.further)
 
 
@@ -96,19 +98,38 @@ def known_ids(clients: frozenset[str], *, most: int | None = None) -> CompoundSe
     )
 
 
-def matching(typed: str, *, paged: OrmSession | None = None) -> ColumnElement[bool]:
+def matching(typed: str) -> ColumnElement[bool]:
     """Id or address begin with what was typed, or each of its words begins a word of the name.
 
     Letters of any case, and of names with or without accents. All whom it finds are looked up by
-    indexes; but of very many a page is sooner full by looking at each from its first row on, so
-    pages (`paged`) first count a few.
+    indexes.
     """
-    return _sought(typed, paged)[0]
+    return _sought(typed, None)[0]
 
 
 def sought(session: OrmSession, typed: str) -> tuple[ColumnElement[bool], bool]:
-    """The same for a page, and whether these are few, whom an index finds."""
+    """The same for a page, and whether these are few, whom an index finds.
+
+    Of very many a page is sooner full by looking at each from its first row on.
+    """
     return _sought(typed, session)
+
+
+def employed(session: OrmSession | None, name: str) -> tuple[ColumnElement[bool], bool]:
+    """Whether someone belongs to a firm, by name; and for a page (`session`) whether these are few.
+
+    Of rows that are joined with `Organisation`.
+    """
+    theirs = (
+        select(Membership.subject_id)
+        # As a range it is read along its index: see `overview.organisations`.
+        .join(Organisation, Membership.organisation_id.between(Organisation.id, Organisation.id))
+        .where(Organisation.name == name, Membership.ended_at.is_(None))
+        .correlate(None)
+    )
+    if session is not None and few(session, theirs):
+        return among_few(session, Subject.id, theirs), True
+    return Organisation.name == name, False
 
 
 def _sought(typed: str, paged: OrmSession | None) -> tuple[ColumnElement[bool], bool]:

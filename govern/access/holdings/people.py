@@ -15,6 +15,7 @@ from govern.access.grants import Grant
 from govern.access.holdings.known import (
     PAGE,
     Page,
+    employed,
     few,
     few_known,
     known_ids,
@@ -140,15 +141,8 @@ def _narrowed(
     if kind:
         wide.append(Subject.kind == kind)
     if organisation:
-        theirs = (
-            select(Membership.subject_id)
-            .join(Organisation, Organisation.id == Membership.organisation_id)
-            .where(Organisation.name == organisation, Membership.ended_at.is_(None))
-        )
-        walked = not narrow and few(session, theirs)
-        (narrow if walked else wide).append(
-            among_few(session, Subject.id, theirs) if walked else Organisation.name == organisation
-        )
+        test, found = employed(None if narrow else session, organisation)
+        (narrow if found else wide).append(test)
     if state:
         if state not in STATES:
             raise errors.Invalid(f"“{state}” is no state of a person.", field="state")

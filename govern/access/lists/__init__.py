@@ -4,7 +4,7 @@
 belongs to these.
 """
 
-from govern.access.lists.engine import Asked, List, conditions, export, keys, page
+from govern.access.lists.engine import LOOKED_AT, Asked, List, conditions, export, keys, page
 from govern.access.lists.given import GRANTS
 from govern.access.lists.held import INTEGRATIONS, REQUESTS, SUSPENSIONS
 from govern.access.lists.keeping import SavedFilter, drop, save, saved
@@ -20,6 +20,6 @@ LISTS: dict[str, List] = {
 }  # fmt: skip
 
 __all__ = [
-    "LISTS", "Asked", "List", "SavedFilter", "conditions", "drop", "export", "keys", "page", "save",
-    "saved",
+    "LISTS", "LOOKED_AT", "Asked", "List", "SavedFilter", "conditions", "drop", "export", "keys",
+    "page", "save", "saved",
 ]  # fmt: skip

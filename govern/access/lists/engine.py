@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal, or_
+from sqlalchemy import and_, literal, or_, select
 
 from govern import clock, errors, permissions
 from govern.access.holdings import PAGE, Page
-from govern.access.holdings.known import matching
+from govern.access.holdings.known import employed, last_of, matching, sought
 from govern.audit import decisions, leaf
 from govern.audit.decisions import AccessKind
 from govern.clock import Utc
@@ -37,11 +37,21 @@ if TYPE_CHECKING:
 Condition = Callable[[str, frozenset[str] | None], "ColumnElement[bool]"]
 # Rows read at once by an export.
 _AT_ONCE = 1000
+LOOKED_AT = 1_000  # rows that a page goes through to find some
 
 
 def of_whom(typed: str, _: frozenset[str] | None) -> ColumnElement[bool]:
     """The condition of rows that are of people; of very many a page finds its own by walking."""
     return matching(typed)
+
+
+def of_firm(name: str, _: frozenset[str] | None) -> ColumnElement[bool]:
+    """The same of people of a firm."""
+    return employed(None, name)[0]
+
+
+# Of what a page first counts a few.
+_SOUGHT = {of_whom: sought, of_firm: employed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,8 @@ class List:
     `visible` narrows it to what belongs to some clients (None: all or nothing is seen). The first
     of `sorts` is the usual order. A filter named in `choices` takes one of these words. What is
     `hidden` among the columns is there for addresses alone. `finish` fills in what no column says.
+    `found_by` are the filters that an index finds rows by, on the key's own table, as `visible` is
+    too: narrowed by others, a page looks at so many rows. None: at any number.
     """
 
     name: str
@@ -64,6 +76,7 @@ class List:
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     visible: Callable[[frozenset[str]], ColumnElement[bool]] | None = None
     hidden: tuple[str, ...] = ()
+    found_by: frozenset[str] | None = None
     finish: Callable[[OrmSession, list[dict[str, Any]], Principal], None] | None = None
 
     @property
@@ -107,48 +120,76 @@ class Asked:
         return cls.of(listed, filters)
 
 
-def conditions(
-    listed: List, asked: Asked, *, paged: OrmSession | None = None, by: Principal
-) -> list[ColumnElement[bool]]:
+def conditions(listed: List, asked: Asked, *, by: Principal) -> list[ColumnElement[bool]]:
     """What is asked of each row: that the caller may see it first; `Forbidden` who may see none."""
+    by_index, others, _ = _conditions(None, listed, asked, by)
+    return [*by_index, *others]
+
+
+def _conditions(
+    paged: OrmSession | None, listed: List, asked: Asked, by: Principal
+) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]], bool]:
+    """The same in two: what an index finds rows by, and the rest; and whether that finds few."""
     clients = permissions.require_some(by, listed.permission)
-    found: list[ColumnElement[bool]] = []
+    by_index: list[ColumnElement[bool]] = []
+    others: list[ColumnElement[bool]] = []
     if clients is not None:
         if listed.visible is None:
             permissions.require(by, listed.permission)
         else:
-            found.append(listed.visible(clients))
+            by_index.append(listed.visible(clients))
+    few = False
     for name, value in asked.filters.items():
         if value not in listed.choices.get(name, (value,)):
             raise errors.Invalid(f"“{value}” is nothing to filter by here.", field=name)
         if not value.isprintable():
             raise errors.Invalid("That holds characters that nothing holds.", field=name)
         test = listed.filters[name]
-        found.append(matching(value, paged=paged) if test is of_whom else test(value, clients))
-    return found
+        if paged is not None and test in _SOUGHT:
+            condition, found = _SOUGHT[test](paged, value)
+            few = few or found
+        else:
+            condition = test(value, clients)
+        (by_index if name in (listed.found_by or ()) else others).append(condition)
+    return by_index, others, few
 
 
 def page(
     session: OrmSession, listed: List, asked: Asked, *, after: str = "", limit: int = PAGE,
-    by: Principal,
+    looked_at: int | None = None, by: Principal,
 ) -> Page:  # fmt: skip
-    """The rows of a list, each a dict by column, and where the next page begins."""
+    """The rows of a list, each a dict by column, and where the next page begins.
+
+    No more than `looked_at` rows are looked at, where told: the page ends there, full or not.
+    """
     sort = asked.sort or next(iter(listed.sorts))
     order = listed.sorts[sort.removeprefix("-")]
     backwards = sort.startswith("-")
-    wanted = listed.query([listed.key.label("key_"), order.label("order_"), *_labelled(listed)])
-    wanted = wanted.where(*conditions(listed, asked, paged=session, by=by))
-    if after:
-        wanted = wanted.where(_behind(order, listed.key, after, backwards=backwards))
     ways = (order.desc(), listed.key.desc()) if backwards else (order, listed.key)
+    own: list[Any] = [listed.key.label("key_"), order.label("order_")]
+    by_index, others, few = _conditions(session, listed, asked, by)
+    if after:
+        by_index.append(_behind(order, listed.key, after, backwards=backwards))
+    last: Any = None
+    further = False
+    if looked_at is not None and listed.found_by is not None and others and not few:
+        window = select(*own).where(*by_index).order_by(*ways)
+        last, further = last_of(
+            session, window, looked_at, "order_", "key_", backwards=backwards
+        )  # fmt: skip
+        if last is None:
+            return Page(rows=[], after=None)
+        by_index.append(_up_to(order, listed.key, last, backwards=backwards))
+    wanted = listed.query([*own, *_labelled(listed)]).where(*by_index, *others)
     found = session.execute(wanted.order_by(*ways).limit(limit + 1)).all()
     rows = [
         {"key": row[0], **dict(zip(listed.columns, row[2:], strict=True))} for row in found[:limit]
     ]
     if listed.finish is not None:
         listed.finish(session, rows, by)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(rows=rows, after=None if last is None else _token(last[1], last[0]))
+    if len(found) > limit:
+        return Page(rows=rows, after=_token(found[limit - 1][1], found[limit - 1][0]))
+    return Page(rows=rows, after=_token(last.order_, last.key_) if further else None)
 
 
 def keys(listed: List, asked: Asked, *, by: Principal) -> Select[Any]:
@@ -203,6 +244,14 @@ def _behind(order: Any, key: Any, after: str, *, backwards: bool) -> ColumnEleme
     if backwards:
         return and_(order <= here, or_(order < here, and_(order == here, key < last)))
     return and_(order >= here, or_(order > here, and_(order == here, key > last)))
+
+
+def _up_to(order: Any, key: Any, last: Any, *, backwards: bool) -> ColumnElement[bool]:
+    """Those up to a row of the order; the range on the order alone is for its index."""
+    same = and_(order == last.order_, key >= last.key_ if backwards else key <= last.key_)
+    if backwards:
+        return and_(order >= last.order_, or_(order > last.order_, same))
+    return and_(order <= last.order_, or_(order < last.order_, same))
 
 
 def _token(value: Any, key: str) -> str:

@@ -14,7 +14,7 @@ from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.grants import Grant
 from govern.access.holdings.known import known_to
 from govern.access.holdings.people import STATES, in_state, state_now
-from govern.access.lists.engine import List, of_whom
+from govern.access.lists.engine import List, of_firm, of_whom
 from govern.access.suspension_tables import PeopleListItem, Scope, SuspensionTarget
 from govern.identity import roles
 from govern.identity.roles import ASSIGNABLE, RoleAssignment
@@ -118,7 +118,7 @@ PEOPLE = List(
         "q": of_whom,
         "kind": lambda value, _: Subject.kind == value,
         "state": lambda value, _: in_state(value),
-        "organisation": lambda value, _: Organisation.name == value,
+        "organisation": of_firm,
         "client": partial(_holding, Client.code),
         "project": partial(_holding, Project.code),
         "lacks": _lacks,

@@ -144,7 +144,10 @@ def page(list_name: str, wrong: Mapping[str, str]) -> str:
     listed, by = of(list_name), guard.principal()
     asked = Asked.of(listed, request.values)
     with base.showing() as session:
-        found = lists.page(session, listed, asked, after=request.args.get("after", ""), by=by)
+        found = lists.page(
+            session, listed, asked, after=request.args.get("after", ""),
+            looked_at=lists.LOOKED_AT, by=by,
+        )  # fmt: skip
         kept = lists.saved(session, listed=listed, by=by)
     filters = {**asked.filters, "sort": asked.sort}
     return render_template(
