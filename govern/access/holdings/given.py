@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, literal, not_, or_, select
+from sqlalchemy import and_, case, literal, not_, or_, select, tuple_
 
 from govern import clock, errors, permissions
 from govern.access import grants
@@ -175,9 +175,9 @@ def search(
 
 
 def _before(last: Any) -> ColumnElement[bool]:
-    """Those up to one in the order by end."""
-    same = and_(Grant.ends_at == last.ends_at, Grant.id <= last.id)
-    return and_(Grant.ends_at <= last.ends_at, or_(Grant.ends_at < last.ends_at, same))
+    """Those up to one in the order by end: as a pair, for very many may end at one instant."""
+    there = tuple_(literal(last.ends_at, Grant.ends_at.type), last.id)
+    return tuple_(Grant.ends_at, Grant.id) <= there
 
 
 def _behind(wanted: Select[Any], after: str) -> Select[Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal, or_, select
+from sqlalchemy import and_, literal, or_, select, tuple_
 
 from govern import clock, errors, permissions
 from govern.access.holdings import PAGE, Page
@@ -247,11 +247,9 @@ def _behind(order: Any, key: Any, after: str, *, backwards: bool) -> ColumnEleme
 
 
 def _up_to(order: Any, key: Any, last: Any, *, backwards: bool) -> ColumnElement[bool]:
-    """Those up to a row of the order; the range on the order alone is for its index."""
-    same = and_(order == last.order_, key >= last.key_ if backwards else key <= last.key_)
-    if backwards:
-        return and_(order >= last.order_, or_(order > last.order_, same))
-    return and_(order <= last.order_, or_(order < last.order_, same))
+    """Those up to a row of the order: as a pair, for of those with one value an index ends too."""
+    here, there = tuple_(order, key), tuple_(literal(last.order_, order.type), last.key_)
+    return here >= there if backwards else here <= there
 
 
 def _token(value: Any, key: str) -> str:
