@@ -32,7 +32,7 @@ from govern.access.clients import Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.audit.log import Entry
-from govern.db import insert_many
+from govern.db import Planning, insert_many
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Subject
 from govern.identity.words import SubjectWord
@@ -274,4 +274,4 @@ def analyze(database: Database) -> None:
             # What was filled in is on the disk before anything is timed.
             raw.execute(text("CHECKPOINT"))
     else:
-        database.transaction(lambda session: session.execute(text("ANALYZE")))
+        Planning(database).follow()  # as a server's followers do

@@ -20,6 +20,7 @@ import structlog
 from govern.access import asking, bulk, concerning, ending, suspensions, tokens
 from govern.audit import expiry, exporting, sealing
 from govern.audit.signer import Signer
+from govern.db import Planning
 from govern.identity import recovery, resets, sessions, throttle
 from govern.principal import SYSTEM
 from govern.signals import mail, streams, witnesses
@@ -40,6 +41,7 @@ TALLY_EVERY = 1.0
 # What was ordered over a whole list goes on in a thread of its own, so that no pause waits for it.
 ACT_EVERY = 0.25
 CLEAR_EVERY = 60.0
+PLAN_EVERY = 60.0
 # A resume that is due is late by this at most; nothing ever comes early.
 RESUME_EVERY = 5.0
 # What nothing can come of any more is refused at once, and told to who asked by then.
@@ -102,6 +104,7 @@ class Followers:
         self._log = _logger()
         self._stopping = threading.Event()
         signer, house = Signer(database.settings), concerning.Rounds(database)
+        planning = Planning(database)
 
         def go_on(_: int) -> None:
             if self._stopping.is_set():
@@ -138,6 +141,7 @@ class Followers:
                 ("tallies", lambda: tally(database, progress=go_on), TALLY_EVERY),
                 ("acts", lambda: bulk.write(database, progress=go_on), ACT_EVERY),
                 ("tokens", lambda: _clear(database), CLEAR_EVERY),
+                ("planning", lambda: planning.follow(progress=go_on), PLAN_EVERY),
                 ("resumes", resume, RESUME_EVERY),
                 ("house", lambda: house.follow(progress=go_on), HOUSE_EVERY),
                 ("requests", tend, TEND_EVERY),

@@ -5,7 +5,8 @@ COMMITTED; the heads of the logs serialise what must be serial). The access log 
 its own on SQLite, so that decisions never make a pause wait; on PostgreSQL it is the same one.
 
 `tables` is what tables are made of, `engines` how each kind of connection behaves, `work` the unit
-of work and its commit, `many` the statements that carry many rows or several questions.
+of work and its commit, `many` the statements that carry many rows or several questions, `planning`
+what SQLite is to know of how much there is.
 """
 
 from govern.db.engines import is_transient, written_at_once
@@ -20,6 +21,7 @@ from govern.db.many import (
     listing,
     together,
 )
+from govern.db.planning import Planning
 from govern.db.tables import (
     PERSONAL,
     AccessBase,
@@ -47,6 +49,7 @@ __all__ = [
     "Id",
     "Inquiry",
     "Instant",
+    "Planning",
     "Session",
     "among_few",
     "both",
