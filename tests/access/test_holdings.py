@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from govern.access import holdings, lists, offboarding
+from govern.access.clients import Client
 from govern.access.holdings import known
 from govern.access.lists import LISTS
 from govern.access.modes import Mode
@@ -111,6 +112,35 @@ def test_a_list_narrowed_by_a_firm_is_the_same_whether_its_people_are_few_or_man
         for listed, name in ((LISTS["grants"], own.id), (LISTS["people"], own.subject_id)):
             page = lists.page(session, listed, asked, looked_at=5, by=OPERATOR)
             assert [row["key"] for row in page.rows] == [name]
+
+
+@pytest.mark.parametrize("few", [5000, 0])
+def test_who_holds_something_of_a_client_or_a_project_is_the_same_however_many_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(known, "_FEW", few)
+    own, other = world.project("own"), world.project("other", client=world.client("OTHER"))
+    world.grant(both := world.subject("both"), own)
+    world.grant(both, other)
+    world.revoke(world.grant(world.subject("past", organisation="Firm A"), own))
+    world.grant(world.subject("elsewhere", organisation="Firm B"), other)
+    by = Principal(kind=Kind.SUBJECT, id="", roles=(RoleHeld("admin", own.client_id),), amr=())
+    with world.store.reading() as session:
+        code = session.get_one(Client, own.client_id).code
+        for principal in (OPERATOR, by):
+            for filters, expected in (
+                ({"client": code}, ["both"]),
+                ({"project": "own"}, ["both"]),
+                ({"client": "OTHER"}, ["both", "elsewhere"] if principal is OPERATOR else []),
+                ({"client": "NONE"}, []),
+            ):
+                asked = lists.Asked(filters=filters)
+                page = lists.page(session, LISTS["people"], asked, looked_at=5, by=principal)
+                assert [row["external_id"] for row in page.rows] == expected, filters
+                every = session.execute(lists.keys(LISTS["people"], asked, by=principal)).all()
+                assert {row[0] for row in every} == {row["key"] for row in page.rows}
+        firms = lists.page(session, LISTS["organisations"], lists.Asked(), by=by)
+        assert [row["organisation"] for row in firms.rows] == ["Firm A", "direct"]
 
 
 @pytest.mark.parametrize("few", [5000, 0])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
+    from govern.access.clients import Client, Project
     from govern.db import Database
     from govern.principal import Principal
 
@@ -40,18 +41,31 @@ _AT_ONCE = 1000
 LOOKED_AT = 1_000  # rows that a page goes through to find some
 
 
-def of_whom(typed: str, _: frozenset[str] | None) -> ColumnElement[bool]:
-    """The condition of rows that are of people; of very many a page finds its own by walking."""
-    return matching(typed)
+@dataclass(frozen=True)
+class Sought:
+    """A condition that `paged` asks otherwise, and tells whether an index finds few rows by it.
+
+    Of very many a page is sooner full by looking at each row from its first on.
+    """
+
+    condition: Condition
+    paged: Callable[[OrmSession, str, frozenset[str] | None], tuple[ColumnElement[bool], bool]]
+
+    def __call__(self, value: str, clients: frozenset[str] | None) -> ColumnElement[bool]:
+        """The condition of all rows, wherever they are."""
+        return self.condition(value, clients)
 
 
-def of_firm(name: str, _: frozenset[str] | None) -> ColumnElement[bool]:
-    """The same of people of a firm."""
-    return employed(None, name)[0]
+# The conditions of rows that are of people, and of people of a firm.
+of_whom = Sought(lambda typed, _: matching(typed), lambda session, typed, _: sought(session, typed))
+of_firm = Sought(
+    lambda name, _: employed(None, name)[0], lambda session, name, _: employed(session, name)
+)
 
 
-# Of what a page first counts a few.
-_SOUGHT = {of_whom: sought, of_firm: employed}
+def id_of(table: type[Client | Project], code: str) -> Any:
+    """The id behind a code, which the database looks up."""
+    return select(table.id).where(table.code == code).correlate(None).scalar_subquery()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +159,8 @@ def _conditions(
         if not value.isprintable():
             raise errors.Invalid("That holds characters that nothing holds.", field=name)
         test = listed.filters[name]
-        if paged is not None and test in _SOUGHT:
-            condition, found = _SOUGHT[test](paged, value)
+        if paged is not None and isinstance(test, Sought):
+            condition, found = test.paged(paged, value, clients)
             few = few or found
         else:
             condition = test(value, clients)

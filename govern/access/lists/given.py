@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_
 
 from govern import clock, errors
 from govern.access import grants
@@ -13,7 +13,7 @@ from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.holdings.given import STATUSES, stands, status_now
-from govern.access.lists.engine import List, of_firm, of_whom
+from govern.access.lists.engine import List, id_of, of_firm, of_whom
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ def _grants(columns: Sequence[Any]) -> Select[Any]:
         .join(Membership, belongs)
         .join(Organisation, Organisation.id == Membership.organisation_id)
     )
-
-
-def _id_of(table: type[Client | Project], code: str) -> Any:
-    return select(table.id).where(table.code == code).correlate(None).scalar_subquery()
 
 
 def _from(value: str, _: object) -> ColumnElement[bool]:
@@ -74,8 +70,8 @@ GRANTS = List(
     filters={
         "q": of_whom,
         "person": lambda value, _: Grant.subject_id == value,
-        "client": lambda value, _: Grant.client_id == _id_of(Client, value),
-        "project": lambda value, _: Grant.project_id == _id_of(Project, value),
+        "client": lambda value, _: Grant.client_id == id_of(Client, value),
+        "project": lambda value, _: Grant.project_id == id_of(Project, value),
         "organisation": of_firm,
         "entitlement": lambda value, _: Entitlement.name == value,
         "status": lambda value, _: stands(value),

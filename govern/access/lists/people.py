@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, exists, literal, not_, or_, select
@@ -12,10 +11,11 @@ from govern.access import grants
 from govern.access.clients import Client, Project
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.grants import Grant
-from govern.access.holdings.known import known_to
+from govern.access.holdings.known import few, known_to
 from govern.access.holdings.people import STATES, in_state, state_now
-from govern.access.lists.engine import List, of_firm, of_whom
+from govern.access.lists.engine import List, Sought, id_of, of_firm, of_whom
 from govern.access.suspension_tables import PeopleListItem, Scope, SuspensionTarget
+from govern.db import among_few
 from govern.identity import roles
 from govern.identity.roles import ASSIGNABLE, RoleAssignment
 from govern.identity.subjects import Membership, Organisation, Subject, SubjectKind
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session
 
 
 def _people(columns: Sequence[Any]) -> Select[Any]:
@@ -36,15 +37,32 @@ def _people(columns: Sequence[Any]) -> Select[Any]:
     )
 
 
-def _holding(place: Any, code: str, clients: frozenset[str] | None) -> ColumnElement[bool]:
-    """Who holds a grant on a project, or of a client, that is not over."""
-    held = (
-        select(Grant.subject_id)
-        .join(Project, Project.id == Grant.project_id)
-        .join(Client, Client.id == Grant.client_id)
-        .where(place == code, Grant.ended_at.is_(None), Grant.ends_at > clock.instant())
+def _held(
+    place: Any, table: type[Client | Project], code: str, clients: frozenset[str] | None
+) -> Select[str]:
+    """The people of grants on a project, or of a client, that are not over."""
+    held = select(Grant.subject_id).where(
+        place == id_of(table, code), Grant.ended_at.is_(None), Grant.ends_at > clock.instant()
     )
-    return Subject.id.in_(_within(held, Grant.client_id, clients))
+    return _within(held, Grant.client_id, clients)
+
+
+def _holding(place: Any, table: type[Client | Project]) -> Sought:
+    """Who holds a grant on a project, or of a client."""
+
+    def all_of(code: str, clients: frozenset[str] | None) -> ColumnElement[bool]:
+        return Subject.id.in_(_held(place, table, code, clients))
+
+    def paged(
+        session: Session, code: str, clients: frozenset[str] | None
+    ) -> tuple[ColumnElement[bool], bool]:
+        held = _held(place, table, code, clients)
+        if few(session, held):
+            return among_few(session, Subject.id, held), True
+        theirs = held.where(Grant.subject_id == Subject.id).correlate(Subject).limit(1)
+        return theirs.scalar_subquery().is_not(None), False
+
+    return Sought(all_of, paged)
 
 
 def _within(query: Select[Any], client: Any, clients: frozenset[str] | None) -> Select[Any]:
@@ -119,8 +137,8 @@ PEOPLE = List(
         "kind": lambda value, _: Subject.kind == value,
         "state": lambda value, _: in_state(value),
         "organisation": of_firm,
-        "client": partial(_holding, Client.code),
-        "project": partial(_holding, Project.code),
+        "client": _holding(Grant.client_id, Client),
+        "project": _holding(Grant.project_id, Project),
         "lacks": _lacks,
         "demand": _owes,
         "suspension": _named_in,
