@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from govern.audit import verify
+from govern.audit import log, verify
 from govern.audit.signer import Signer
 from tests.audit.test_sealing import write
 from tests.web.desks import counted, desk, told
@@ -91,3 +91,22 @@ def test_a_receipt_is_a_page_of_its_own_that_proves_itself_as_it_was_sent(
     assert admin.get(f"/suspensions/{row.id}/receipt?client=BOREAL").status_code == 404
     other = desk(app, world, "auditor", client=world.client("BOREAL"))
     assert other.get(f"/suspensions/{row.id}/receipt").status_code == 404
+
+
+def test_a_receipt_signs_what_it_is_of_where_nobody_did_yet_and_nothing_else(
+    app: Flask, world: World
+) -> None:
+    client, other = world.client("ASTER"), world.client("BOREAL")
+    row = world.suspend("client:ASTER")
+    admin = desk(app, world)
+    assert admin.get(f"/suspensions/{row.id}/receipt").status_code == 200
+    heads = _signed(world)
+    assert heads[client.id] > 0
+    world.project("Malachite", client=other)
+    assert admin.get(f"/suspensions/{row.id}/receipt").status_code == 200
+    assert _signed(world) == heads, "what grew meanwhile is for the followers to sign"
+
+
+def _signed(world: World) -> dict[str, int]:
+    with world.store.reading() as session:
+        return {log_id: signed for log_id, (*_, signed) in log.signed_sizes(session).items()}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
 
-    from govern.access.suspensions import Answer, Asker, TimeToEffect
+    from govern.access.suspensions import Answer, Asker, Receipt, TimeToEffect
 
 blueprint = Blueprint("effect", __name__)
 
@@ -121,17 +121,24 @@ def receipt(suspension_id: str) -> ResponseReturnValue:
     language = request.args.get("language", "")
     if language and language not in languages.NAMES:
         raise errors.Invalid("Choose one of the languages of the list.", field="language")
-    if database.settings.followers:
-        Signer(database.settings).sign(database)  # so that the newest entry is proved too
-    with database.reading() as session:
-        found = suspensions.receipt(
-            session, suspension_id, client=request.args.get("client", ""), by=by
-        )
+    client = request.args.get("client", "")
+    try:
+        found = _receipt(suspension_id, client)
+    except errors.Unavailable:
+        if not database.settings.followers:
+            raise
+        Signer(database.settings).sign(database)  # of a pause that began within a second
+        found = _receipt(suspension_id, client)
     reading.note(
         database, "receipt", client=found.opened.log, detail={"suspension": suspension_id}, by=by
     )
     name = f"receipt-{found.client}-{suspension_id}.html" if "save" in request.args else ""
     return receipts.answer(suspensions.receipt_file.document(found, language), save_as=name)
+
+
+def _receipt(suspension_id: str, client: str) -> Receipt:
+    with guard.database().reading() as session:
+        return suspensions.receipt(session, suspension_id, client=client, by=guard.principal())
 
 
 def _measured(suspension_id: str) -> tuple[TimeToEffect, list[tuple[str, str]]]:
