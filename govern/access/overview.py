@@ -47,7 +47,7 @@ EVENTS_SHOWN = 12
 # Grants that are grouped and counted for one look; of more, a project's own page tells.
 GRANTS_COUNTED = 20_000
 # Grants of one project that its own page counts.
-PROJECT_COUNTED = 2_000
+PROJECT_COUNTED = 5_000
 # People of a firm that are counted where firms are listed.
 PEOPLE_COUNTED = 500
 # Grants of one suspension whose people are counted for the list of the open ones.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from govern.access import holdings, lists, offboarding
-from govern.access.clients import Client
+from govern.access.clients import Client, Project
 from govern.access.holdings import known
 from govern.access.lists import LISTS
 from govern.access.modes import Mode
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
     from govern.access.holdings import Page
     from tests.factory import World
+
+
+def _admin_of(project: Project) -> Principal:
+    """Somebody who may see what one client has."""
+    roles = (RoleHeld("admin", project.client_id),)
+    return Principal(kind=Kind.SUBJECT, id="", roles=roles, amr=())
+
+
+def _two(world: World) -> tuple[Project, Project, Principal]:
+    """Projects of two clients, and an admin of the first."""
+    own, other = world.project("own"), world.project("other", client=world.client("OTHER"))
+    return own, other, _admin_of(own)
 
 
 def test_a_clients_reader_finds_the_same_people_and_firms_whether_these_are_few_or_many(
@@ -80,9 +92,7 @@ def test_a_page_of_a_list_ends_where_it_looked_at_enough_and_goes_on_there(world
     world.revoke(given[0])
     world.revoke(given[6])
     world.revoke(world.grant(world.subject(), other))
-    by = Principal(
-        kind=Kind.SUBJECT, id="", roles=(RoleHeld("admin", project.client_id),), amr=()
-    )  # fmt: skip
+    by = _admin_of(project)
     for principal, more in ((OPERATOR, {"project": "own"}), (by, {})):
         for sort in ("since", "ends", "-ends"):
             asked = lists.Asked(filters={"status": "revoked", **more}, sort=sort)
@@ -119,12 +129,11 @@ def test_who_holds_something_of_a_client_or_a_project_is_the_same_however_many_t
     world: World, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr(known, "_FEW", few)
-    own, other = world.project("own"), world.project("other", client=world.client("OTHER"))
+    own, other, by = _two(world)
     world.grant(both := world.subject("both"), own)
     world.grant(both, other)
     world.revoke(world.grant(world.subject("past", organisation="Firm A"), own))
     world.grant(world.subject("elsewhere", organisation="Firm B"), other)
-    by = Principal(kind=Kind.SUBJECT, id="", roles=(RoleHeld("admin", own.client_id),), amr=())
     with world.store.reading() as session:
         code = session.get_one(Client, own.client_id).code
         for principal in (OPERATOR, by):
@@ -148,12 +157,11 @@ def test_a_page_of_people_ends_where_it_looked_at_enough_and_goes_on_there(
     world: World, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr(known, "_FEW", few)
-    own, other = world.project("own"), world.project("other", client=world.client("OTHER"))
+    own, other, by = _two(world)
     for number in range(7):
         firm = "Rare" if number in {0, 6} else "Common"
         who = world.subject(f"p{number}", organisation=firm)
         world.grant(who, own if number in {1, 6} else other)
-    by = Principal(kind=Kind.SUBJECT, id="", roles=(RoleHeld("admin", own.client_id),), amr=())
     asked: dict[Principal, list[dict[str, str]]] = {
         OPERATOR: [{"organisation": "Rare"}, {"query": "p0", "organisation": "Rare"}],
         by: [{}, {"organisation": "Rare"}, {"kind": "annotator"}],

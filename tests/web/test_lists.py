@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from govern import clock, permissions
-from govern.access import bulk, overview
+from govern.access import bulk, demands, holdings, lists, overview
 from govern.audit.decisions import Access, AccessKind
 from tests.web.desks import counted, desk, hidden, told
 
@@ -117,6 +117,29 @@ def test_the_overview_counts_no_further_than_it_says(
     assert "at least 3 people affected" in told(page)
     assert page.count('data-label="Grants">–<') == 2
     assert len(after) == len(before)
+
+
+def test_pages_say_where_they_stopped_looking_and_count_whole_what_an_act_is_about(
+    world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = world.project("Kingfisher", client=world.client("ASTER"))
+    people = [world.subject(f"p{number}") for number in range(3)]
+    for who in people:
+        world.grant(who, project)
+        world.enrol(who)
+    made = world.demand("project:Kingfisher")
+    ada = desk(app, world)
+    assert "Everyone meets it." in told(ada.get("/projects/Kingfisher").text)
+    monkeypatch.setattr(demands, "COUNTED", 1)
+    monkeypatch.setattr(holdings, "PEOPLE_LOOKED_AT", 1)
+    monkeypatch.setattr(lists, "LOOKED_AT", 1)
+    assert "Everyone of the first 1 meets it." in told(ada.get("/projects/Kingfisher").text)
+    assert "1+" in told(ada.get("/demands").text)
+    assert "People with a grant there 3" in told(ada.get(f"/demands/{made.id}").text)
+    page = told(ada.get("/people?kind=expert").text)
+    assert "Many people were looked through, and there are more" in page
+    page = told(ada.get("/lists/grants?status=held").text)
+    assert "Many grants were looked through, and there are more" in page
 
 
 def test_an_act_over_a_list_says_how_far_it_has_come_until_it_is_done(

@@ -250,22 +250,23 @@ def _counts(held: Subquery, lacks: ColumnElement[bool]) -> list[ColumnElement[An
 # --- who does not meet one ---------------------------------------------------------------------
 
 
-def numbers(
-    session: OrmSession, over: Over, factor: Factor, *, most: int | None = None, by: Principal
-) -> Numbers:
+def numbers(session: OrmSession, over: Over, factor: Factor, *, by: Principal) -> Numbers:
     """Count afresh whom a demand is, or would be, made of, and who does not meet it yet.
 
-    Over so many (`most`) grants or roles, where told.
+    All of them, since it is what whoever sets or ends the demand goes by.
     """
     _may_see(over, by)
-    _, *counts = session.execute(_counting("", over, factor, most)).one()
-    return _read(counts, most)
+    _, *counts = session.execute(_counting("", over, factor, None)).one()
+    return _read(counts, None)
 
 
 def measured(
     session: OrmSession, found: Iterable[Demand], *, most: int | None = None, by: Principal
 ) -> dict[str, Numbers]:
-    """The same of several demands, by their ids, in one statement."""
+    """The same of several demands, by their ids, in one statement.
+
+    Over so many (`most`) grants or roles of each, where told.
+    """
     found = list(found)
     for one in found:
         _may_see(one.over, by)

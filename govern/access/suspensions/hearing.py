@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
 # by who asks.
-_MOST_ROWS = 20_000
+_MOST_ROWS = 40_000
 # How many of the things covered are looked up one by one.
 _MOST_WAYS = 50
 _ASKING = frozenset({"decision", "introspect"})

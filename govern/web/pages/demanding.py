@@ -132,7 +132,7 @@ def _factor(value: str) -> Factor:
 def _shown(over: Over, factor: Factor, *, by: Principal) -> dict[str, Any]:
     """Whom it is, or would be, asked of: numbers, and a page of who does not meet it."""
     with guard.database().reading() as session:
-        numbers = demands.numbers(session, over, factor, most=demands.COUNTED, by=by)
+        numbers = demands.numbers(session, over, factor, by=by)
         page = demands.unmet(session, over, factor, after=request.args.get("after", ""), by=by)
     return {
         "over": over,
