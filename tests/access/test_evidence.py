@@ -144,6 +144,15 @@ def test_a_pack_is_proved_by_a_bare_python_and_answers_what_it_is_asked(
     assert not [name for name, part in parts.items() if CANARY.encode() in part]
 
 
+def test_a_pack_that_reaches_to_now_holds_its_own_taking_on_a_clock_that_stands(
+    world: World,
+) -> None:
+    with clock.at(clock.utcnow() + timedelta(minutes=1)):
+        data, _ = made(world)
+    reads = [json.loads(line) for line in opened(data)["reads.jsonl"].splitlines()]
+    assert [each["detail"]["form"] for each in reads] == ["evidence"]
+
+
 def test_numbers_of_its_charts_that_do_not_follow_from_its_answers_are_named(world: World) -> None:
     data, key = made(world)
     parts = opened(data)

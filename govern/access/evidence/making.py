@@ -68,7 +68,7 @@ def write(
         now = clock.now(session)
         found = places.find_client(session, client, by=by)
         permissions.require(by, "log:export", client=found.id, now=now)
-        begin, end = exposure.within(session, begin, end)
+        begin, end = exposure.within(session, begin, end, now=now)
     near = replace(
         by, roles=tuple(RoleHeld(each.role, found.id) for each in by.roles
                         if each.client in {None, found.id})
@@ -76,8 +76,10 @@ def write(
     signer = Signer(database.settings)
     config.secret(database.settings.signer_dir / "log.key")  # only who signs can make one
     detail = {"form": "evidence", "filter": {"from": clock.text(begin), "to": clock.text(end)}}
+    # Of a period that reaches to now this is the last thing, on a clock of milliseconds too.
+    taken = now - clock.TICK if end == now else now
     decisions.write(database, [{
-        "at": now, "kind": AccessKind.EXPORT, "principal": by.id, "session_id": by.session,
+        "at": taken, "kind": AccessKind.EXPORT, "principal": by.id, "session_id": by.session,
         "client_id": found.id, "subject_id": None, "resource_id": None,
         "detail": json.dumps(detail | {"logs": [found.id]}, sort_keys=True),
     }])  # fmt: skip
