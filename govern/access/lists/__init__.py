@@ -5,11 +5,12 @@ belongs to these.
 """
 
 from govern.access.lists.engine import LOOKED_AT, Asked, List, conditions, export, keys, page
+from govern.access.lists.firms import ORGANISATIONS
 from govern.access.lists.given import GRANTS
 from govern.access.lists.held import INTEGRATIONS, REQUESTS, SUSPENSIONS
 from govern.access.lists.keeping import SavedFilter, drop, save, saved
 from govern.access.lists.people import PEOPLE, ROLES
-from govern.access.lists.places import CLIENTS, DATASETS, ORGANISATIONS, PROJECTS
+from govern.access.lists.places import CLIENTS, DATASETS, PROJECTS
 
 LISTS: dict[str, List] = {
     one.name: one

@@ -22,6 +22,7 @@ from govern.access.holdings.known import employed, last_of, matching, sought
 from govern.audit import decisions, leaf
 from govern.audit.decisions import AccessKind
 from govern.clock import Utc
+from govern.db import listed as among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +69,25 @@ def id_of(table: type[Client | Project], code: str) -> Any:
     return select(table.id).where(table.code == code).correlate(None).scalar_subquery()
 
 
+# Where a page ends: the value of the order, and the key.
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """What rows a page walks to: visible to who sees some clients, and `wanted`.
+
+    From behind a place (None: from the first) in the list's order or `backwards`, in so many steps
+    at most.
+    """
+
+    clients: frozenset[str]
+    wanted: Sequence[ColumnElement[bool]]
+    after: Place | None
+    most: int
+    backwards: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class List:
     """A list of one sort of thing, as far as `permission` reaches.
@@ -77,7 +97,8 @@ class List:
     of `sorts` is the usual order. A filter named in `choices` takes one of these words. What is
     `hidden` among the columns is there for addresses alone. `finish` fills in what no column says.
     `found_by` are the filters that an index finds rows by, on the key's own table, as `visible` is
-    too: narrowed by others, a page looks at so many rows. None: at any number.
+    too: narrowed by others, a page looks at so many rows. None: at any number. `walk` finds in so
+    many steps what is visible, where no index does: keys, and where it ended, None at the end.
     """
 
     name: str
@@ -91,6 +112,7 @@ class List:
     visible: Callable[[frozenset[str]], ColumnElement[bool]] | None = None
     hidden: tuple[str, ...] = ()
     found_by: frozenset[str] | None = None
+    walk: Callable[[OrmSession, Walk], tuple[list[str], Place | None]] | None = None
     finish: Callable[[OrmSession, list[dict[str, Any]], Principal], None] | None = None
 
     @property
@@ -180,12 +202,21 @@ def page(
     order = listed.sorts[sort.removeprefix("-")]
     backwards = sort.startswith("-")
     ways = (order.desc(), listed.key.desc()) if backwards else (order, listed.key)
-    own: list[Any] = [listed.key.label("key_"), order.label("order_")]
     by_index, others, few = _conditions(session, listed, asked, by)
-    if after:
+    clients = permissions.require_some(by, listed.permission)
+    end: tuple[Any, str] | None = None
+    walked = False
+    if looked_at is not None and listed.walk is not None and clients is not None:
+        walked = True
+        walk = Walk(
+            clients=clients, wanted=others, after=_place(after) if after else None,
+            most=looked_at, backwards=backwards,
+        )  # fmt: skip
+        seen, end = listed.walk(session, walk)
+        by_index = [listed.key.in_(select(among(session, seen).c.value))]
+    elif after:
         by_index.append(_behind(order, listed.key, after, backwards=backwards))
-    last: Any = None
-    further = False
+    own: list[Any] = [listed.key.label("key_"), order.label("order_")]
     if looked_at is not None and listed.found_by is not None and others and not few:
         window = select(*own).where(*by_index).order_by(*ways)
         last, further = last_of(
@@ -194,6 +225,7 @@ def page(
         if last is None:
             return Page(rows=[], after=None)
         by_index.append(_up_to(order, listed.key, last, backwards=backwards))
+        end = (last.order_, last.key_) if further else None
     wanted = listed.query([*own, *_labelled(listed)]).where(*by_index, *others)
     found = session.execute(wanted.order_by(*ways).limit(limit + 1)).all()
     rows = [
@@ -202,8 +234,8 @@ def page(
     if listed.finish is not None:
         listed.finish(session, rows, by)
     if len(found) > limit:
-        return Page(rows=rows, after=_token(found[limit - 1][1], found[limit - 1][0]))
-    return Page(rows=rows, after=_token(last.order_, last.key_) if further else None)
+        end = ("" if walked else found[limit - 1][1], found[limit - 1][0])
+    return Page(rows=rows, after=None if end is None else _token(*end))
 
 
 def keys(listed: List, asked: Asked, *, by: Principal) -> Select[Any]:
@@ -247,17 +279,23 @@ def _labelled(listed: List) -> list[Any]:
 
 def _behind(order: Any, key: Any, after: str, *, backwards: bool) -> ColumnElement[bool]:
     """Those behind a place of the order; the range on the order alone is for its index."""
+    value, last = _place(after)
+    at: Any = clock.parse(value, field="after") if isinstance(order.type, Utc) else value
+    here = literal(at, order.type)
+    if backwards:
+        return and_(order <= here, or_(order < here, and_(order == here, key < last)))
+    return and_(order >= here, or_(order > here, and_(order == here, key > last)))
+
+
+def _place(after: str) -> Place:
+    """What a token says."""
     try:
         value, last = json.loads(base64.urlsafe_b64decode(after.encode("ascii")))
     except (binascii.Error, ValueError, TypeError):
         raise errors.Invalid("That page is of another list.", field="after") from None
     if not (isinstance(value, str) and isinstance(last, str) and (value + last).isprintable()):
         raise errors.Invalid("That page is of another list.", field="after")
-    at: Any = clock.parse(value, field="after") if isinstance(order.type, Utc) else value
-    here = literal(at, order.type)
-    if backwards:
-        return and_(order <= here, or_(order < here, and_(order == here, key < last)))
-    return and_(order >= here, or_(order > here, and_(order == here, key > last)))
+    return value, last
 
 
 def _up_to(order: Any, key: Any, last: Any, *, backwards: bool) -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""The lists of clients, projects, datasets and organisations, and how each stands."""
+"""The lists of clients, projects and datasets, and how each stands."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, exists, func, literal, or_, select
 
 from govern.access.clients import Client, Dataset, Project
-from govern.access.grants import Grant
 from govern.access.lists.engine import Condition, List
 from govern.access.modes import Mode
 from govern.access.suspension_tables import SuspensionMode, SuspensionTarget
-from govern.identity.subjects import Membership, Organisation
+from govern.identity.subjects import Organisation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 STATES = ("running", "under_review", "read_only", "paused", "ended")
 
 
-def _state(ended: Sequence[Any], *ids: Any) -> ColumnElement[str]:
+def state_of(ended: Sequence[Any], *ids: Any) -> ColumnElement[str]:
     """How a place stands in one word: its end, else the strictest mode that lies over it."""
     over = [
         (
@@ -42,23 +41,23 @@ def _state(ended: Sequence[Any], *ids: Any) -> ColumnElement[str]:
     return case(*ends, *over, else_="running")
 
 
-def _holds(*columns: Any) -> Condition:
+def holds(*columns: Any) -> Condition:
     """That a part of one of some columns is what was typed."""
     return lambda part, _: or_(
         *(func.lower(column).contains(part.lower(), autoescape=True) for column in columns)
     )
 
 
-def _is(expression: ColumnElement[str]) -> Condition:
+def equals(expression: ColumnElement[str]) -> Condition:
+    """That an expression is the word that was chosen."""
     return lambda value, _: expression == literal(value)
 
 
-_OF_CLIENT = _state([Client.ended_at], Client.id)
-_OF_PROJECT = _state([Project.ended_at, Client.ended_at], Project.id, Client.id)
-_OF_DATASET = _state(
+_OF_CLIENT = state_of([Client.ended_at], Client.id)
+_OF_PROJECT = state_of([Project.ended_at, Client.ended_at], Project.id, Client.id)
+_OF_DATASET = state_of(
     [Dataset.ended_at, Project.ended_at, Client.ended_at], Dataset.id, Project.id, Client.id
 )
-_OF_FIRM = _state([], Organisation.id)
 
 
 def _clients(columns: Sequence[Any]) -> Select[Any]:
@@ -73,10 +72,6 @@ def _datasets(columns: Sequence[Any]) -> Select[Any]:
     return _projects(columns).join(Dataset, Dataset.project_id == Project.id)
 
 
-def _firms(columns: Sequence[Any]) -> Select[Any]:
-    return select(*columns).select_from(Organisation)
-
-
 CLIENTS = List(
     name="clients",
     permission="project:read",
@@ -87,7 +82,7 @@ CLIENTS = List(
     },
     query=_clients,
     sorts={"client": Client.code, "name": Client.name, "since": Client.recorded_at},
-    filters={"q": _holds(Client.code, Client.name), "state": _is(_OF_CLIENT)},
+    filters={"q": holds(Client.code, Client.name), "state": equals(_OF_CLIENT)},
     choices={"state": STATES},
     visible=Client.id.in_,
 )  # fmt: skip
@@ -103,8 +98,8 @@ PROJECTS = List(
     query=_projects,
     sorts={"project": Project.code, "client": Client.code, "since": Project.recorded_at},
     filters={
-        "q": _holds(Project.code), "client": lambda value, _: Client.code == value,
-        "state": _is(_OF_PROJECT),
+        "q": holds(Project.code), "client": lambda value, _: Client.code == value,
+        "state": equals(_OF_PROJECT),
     },
     choices={"state": STATES},
     visible=Client.id.in_,
@@ -122,33 +117,10 @@ DATASETS = List(
     query=_datasets,
     sorts={"dataset": Dataset.code, "project": Project.code, "since": Dataset.recorded_at},
     filters={
-        "q": _holds(Dataset.code), "client": lambda value, _: Client.code == value,
+        "q": holds(Dataset.code), "client": lambda value, _: Client.code == value,
         "project": lambda value, _: Project.code == value,
-        "sensitivity": lambda value, _: Dataset.sensitivity == value, "state": _is(_OF_DATASET),
+        "sensitivity": lambda value, _: Dataset.sensitivity == value, "state": equals(_OF_DATASET),
     },
     choices={"state": STATES},
     visible=Client.id.in_,
 )  # fmt: skip
-
-
-def _employing(clients: frozenset[str]) -> ColumnElement[bool]:
-    """Firms whose people hold or held something there."""
-    people = select(Grant.subject_id).where(Grant.client_id.in_(clients))
-    return Organisation.id.in_(
-        select(Membership.organisation_id).where(
-            Membership.ended_at.is_(None), Membership.subject_id.in_(people)
-        )
-    )
-
-
-ORGANISATIONS = List(
-    name="organisations",
-    permission="subject:read",
-    key=Organisation.id,
-    columns={"organisation": Organisation.name, "state": _OF_FIRM},
-    query=_firms,
-    sorts={"organisation": Organisation.name},
-    filters={"q": _holds(Organisation.name), "state": _is(_OF_FIRM)},
-    choices={"state": STATES[:-1]},
-    visible=_employing,
-)
