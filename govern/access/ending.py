@@ -20,8 +20,9 @@ from govern.access.clients import Client, Project
 from govern.access.grants import Grant
 from govern.access.suspensions import chain, digest_of
 from govern.audit import EventType
+from govern.audit.heads import lock
 from govern.audit.log import HOUSE, Entry, positions
-from govern.audit.record import RECORDED, Line, append_many, lock, record
+from govern.audit.record import RECORDED, Line, append_many, record
 from govern.clock import Utc
 from govern.db import Base, Id, new_id, references, text_column
 from govern.principal import SYSTEM

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from govern import errors
 from govern.clock import Utc
-from govern.db import Base, Code, Id, text_column
+from govern.db import Base, Code, Id, Inquiry, text_column, together
 from govern.tlog import merkle, tiles
 
 if TYPE_CHECKING:
@@ -171,9 +171,18 @@ def positions(session: Session, log_ids: Iterable[str]) -> dict[str, int]:
     Whoever finds them the same later, under the heads' locks, knows that nothing was recorded
     there meanwhile, and need not look again at what they read in between.
     """
+    found: dict[str, int] = together(session.connection(), sizes(log_ids))[0]
+    return found
+
+
+def sizes(log_ids: Iterable[str]) -> Inquiry[dict[str, int]]:
+    """The same, to be asked along with others."""
     among = sorted(log_ids)
-    found = session.connection().execute(_POSITIONS, {"logs": among})
-    return dict.fromkeys(among, 0) | dict(found.all())
+    return Inquiry(
+        _POSITIONS,
+        lambda rows: dict.fromkeys(among, 0) | dict(rows),
+        {"logs": among},
+    )
 
 
 def place_of(session: Session, log_id: str, at: datetime) -> int:

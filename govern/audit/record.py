@@ -15,24 +15,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Delete, Insert, Update, bindparam, event, inspect, select, update
+from sqlalchemy import Delete, Insert, Update, event, inspect
 from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors
 from govern.audit import leaf, rows
-from govern.audit.log import Entry, Log, Value
-from govern.db import Audited, Base, Session, insert_many, is_transient
+from govern.audit.heads import lock, move, moving, next_instant
+from govern.audit.log import Entry, Value
+from govern.db import Audited, Base, Session, insert_many, is_transient, together
 from govern.tlog import merkle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Select, Table
+    from sqlalchemy import Table
     from sqlalchemy.orm import ORMExecuteState
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.audit.events import EventType
+    from govern.audit.heads import Head
+    from govern.db import Inquiry
     from govern.principal import Principal
 
 # Marks a bulk statement whose operation writes the entries itself.
@@ -60,6 +63,7 @@ class _Unit:
     """What one transaction will write."""
 
     queue: list[_Queued] = field(default_factory=list)
+    asked: list[Inquiry[None]] = field(default_factory=list)
     rechecks: list[Callable[[Session], None]] = field(default_factory=list)
     changed: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
@@ -83,6 +87,7 @@ def record(
     covers: Iterable[Base] = (),
     stamps: Iterable[tuple[Base, str]] = (),
     recheck: Callable[[Session], None] | None = None,
+    asked: Iterable[Inquiry[None]] = (),
 ) -> None:
     """Queue one event for each of `logs`; nothing is written before the commit.
 
@@ -90,7 +95,8 @@ def record(
     another client's log may not name. `private` values enter as commitments,
     and may be erased with the person they are `about`. `covers` are the audited rows whose change
     this is the record of; `stamps` name the columns that take the entry's instant. `recheck`
-    raises when, seen afresh under the heads' locks, the operation may no longer be.
+    raises when, seen afresh under the heads' locks, the operation may no longer be; so do those
+    that are `asked`, all in one statement.
     """
     unit = _unit(session)
     stamps = tuple(stamps)
@@ -113,70 +119,17 @@ def record(
     )
     if recheck is not None:
         unit.rechecks.append(recheck)
+    unit.asked.extend(asked)
     session.at_commit(_write)
 
 
-@dataclass
-class Head:
-    """A log's head while it is locked: what `Log` has of it, and when the lock was had."""
-
-    id: str
-    size: int
-    last_at: datetime | None
-    locked_at: datetime
-
-
-# What every act does under the locks goes by the connection, in statements made once: the ORM would
-# take three times as long for each, and others wait.
-_LOCKED = (
-    select(Log.id, Log.size, Log.last_at)
-    .where(Log.id.in_(bindparam("ids", expanding=True)))
-    .order_by(Log.id)
-    .with_for_update()
-    .cte("locked")
-)
-_HEADS: Select[Any] = select(*_LOCKED.columns, clock.passing())
-_MOVED = (
-    update(cast("Table", Log.__table__))
-    .where(Log.id == bindparam("head"))
-    .values(size=bindparam("moved_to"), last_at=bindparam("moved_at"))
-)
 _ENTRIES, _VALUES = cast("Table", Entry.__table__), cast("Table", Value.__table__)
-
-
-def lock(session: OrmSession, log_ids: Iterable[str]) -> dict[str, Head]:
-    """Lock the heads of logs, in id order, until the commit; `Unknown` when one does not exist."""
-    ids = sorted(set(log_ids))
-    found = {row.id: Head(*row) for row in session.connection().execute(_HEADS, {"ids": ids})}
-    for log_id in ids:
-        if log_id not in found:
-            raise errors.Unknown(f"There is no log {log_id}.")
-    return found
-
-
-def _move(session: OrmSession, heads: Iterable[Head]) -> None:
-    if moved := [_moved(head) for head in heads]:
-        session.connection().execute(_MOVED, moved)
-
-
-def moving(head: Head) -> tuple[Update, dict[str, Any]]:
-    """The statement that moves a locked head to where it stands by now, and its values."""
-    return _MOVED, _moved(head)
-
-
-def _moved(head: Head) -> dict[str, Any]:
-    return {"head": head.id, "moved_to": head.size, "moved_at": head.last_at}
-
-
-def next_instant(heads: Collection[Head]) -> datetime:
-    """The instant of the next entry: now that all of `heads` are locked, or after their last."""
-    last = [head.last_at + clock.TICK for head in heads if head.last_at is not None]
-    return max([head.locked_at for head in heads] + last)
 
 
 def _write(session: Session) -> None:
     unit = _unit(session)
     heads = lock(session, (log for queued in unit.queue for log in queued.logs))
+    _ask(session, unit.asked)
     for recheck in unit.rechecks:
         recheck(session)
     at = next_instant(heads.values())
@@ -191,8 +144,24 @@ def _write(session: Session) -> None:
     _note_changes(session)
     *others, last = heads.values()
     with _writing():
-        _move(session, others)
-        rows.write(session, {_ENTRIES: entries, _VALUES: values}, then=_MOVED, **_moved(last))
+        move(session, others)
+        then, moved = moving(last)
+        rows.write(session, {_ENTRIES: entries, _VALUES: values}, then=then, **moved)
+
+
+def _ask(session: OrmSession, asked: Iterable[Inquiry[None]]) -> None:
+    """Ask in one statement, or one more where two have a parameter of the same name."""
+    groups: list[list[Inquiry[None]]] = []
+    names: set[str] = set()
+    for inquiry in asked:
+        own = set(inquiry.given or ())
+        if not groups or own & names:
+            groups.append([])
+            names = set()
+        groups[-1].append(inquiry)
+        names |= own
+    for group in groups:
+        together(session.connection(), *group)
 
 
 @contextmanager
@@ -335,7 +304,7 @@ def append_many(
             insert_many(session, _ENTRIES, entries)
             insert_many(session, _VALUES, values)
         head.size, head.last_at = head.size + len(entries), entries[-1][2]
-        _move(session, [head])
+        move(session, [head])
     return first
 
 

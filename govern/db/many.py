@@ -180,14 +180,14 @@ class Inquiry(Generic[T]):
     given: Mapping[str, Any] | None = None
 
 
-def together(session: OrmSession, *inquiries: Inquiry[Any]) -> list[Any]:
+def together(asked: OrmSession | Connection, *inquiries: Inquiry[Any]) -> list[Any]:
     """What some inquiries find, asked in one statement."""
     queries = [each.query for each in inquiries]
     lasting = all(each.given is not None for each in inquiries)
     joined, widths = (_joined_once if lasting else _joined)(*queries)
     given = {name: value for each in inquiries for name, value in (each.given or {}).items()}
     found: list[list[tuple[Any, ...]]] = [[] for _ in inquiries]
-    for place, *values in session.execute(joined, given):
+    for place, *values in asked.execute(joined, given):
         begin = sum(widths[:place])
         found[place].append(tuple(values[begin : begin + widths[place]]))
     return [each.read(rows) for each, rows in zip(inquiries, found, strict=True)]

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import delete, insert, inspect, select, text, update
+from sqlalchemy import String, bindparam, delete, insert, inspect, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.exc import StaleDataError
@@ -16,10 +16,10 @@ from govern import clock, errors
 from govern.access import clients, suspensions
 from govern.access.clients import Client, Project
 from govern.access.grants import Grant
-from govern.audit import EventType, log
+from govern.audit import EventType, log, rows
 from govern.audit.log import HOUSE, Log
 from govern.audit.record import Line, append_many, record
-from govern.db import new_id
+from govern.db import Inquiry, new_id
 from govern.identity import subjects
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR, SECOND, T0, World, person
@@ -132,6 +132,44 @@ def test_a_row_that_changed_can_be_read_after_the_commit_and_changed_again(world
     assert (row.full_name, row.email) == ("New", subject.email)
     assert not inspect(row).modified
     assert name_of(world, subject) == "New"
+
+
+def test_what_is_asked_under_the_locks_is_asked_each_for_itself_and_refuses(world: World) -> None:
+    """Together in a statement; but two that name a parameter alike are not asked the same."""
+    query = select(literal("", String()) + bindparam("given", type_=String()))
+    told: list[Any] = []
+
+    def refuse(rows: list[Any]) -> None:
+        raise errors.Stale(str(rows))
+
+    def ask(*reads: Callable[[list[Any]], None]) -> Callable[[Session], None]:
+        asked = [Inquiry(query, read, {"given": str(n)}) for n, read in enumerate(reads)]
+
+        def work(session: Session) -> None:
+            record(session, EventType.SUBJECT_CHANGED, logs=[HOUSE], by=OPERATOR, asked=asked)
+
+        return work
+
+    before = size_of(world)
+    world.do(ask(told.append, told.append))
+    assert told == [[("0",)], [("1",)]]
+    assert size_of(world) == before + 1
+    with pytest.raises(errors.Stale, match="1"):
+        world.do(ask(told.append, refuse))
+    assert size_of(world) == before + 1
+
+
+def test_acts_of_one_kind_are_written_by_one_statement_that_is_made_once(world: World) -> None:
+    """To make it takes longer than to run it, and is done while the heads are locked."""
+    world.grant(world.subject(), world.project("Kingfisher"))
+    rows._at_once.cache_clear()
+    made = set()
+    for _ in range(6):
+        world.lift(world.suspend("project:Kingfisher"))
+        world.write_particulars()
+        made.add(rows._at_once.cache_info().currsize)
+    assert len(made) == 1
+    assert made == {0} or world.store.is_postgresql
 
 
 def test_nothing_is_kept_that_is_written_through_a_reader(world: World) -> None:

@@ -17,8 +17,9 @@ from govern.access.clients import Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.audit import EventType
+from govern.audit.heads import lock
 from govern.audit.log import HOUSE
-from govern.audit.record import RECORDED, Line, append_many, lock
+from govern.audit.record import RECORDED, Line, append_many
 from govern.identity import sessions
 from govern.identity.subjects import Subject
 from govern.principal import Kind, Principal, RoleHeld

@@ -126,11 +126,12 @@ def ask(
     number: int = 0,
     reason: str = "",
     recheck: Callable[[OrmSession], None] | None = None,
+    asked: Iterable[Inquiry[None]] = (),
     by: Principal,
 ) -> Request:
     """Put down what was asked for; the caller's operation has checked that it may be asked.
 
-    `recheck` raises when that no longer holds under the heads' locks.
+    `recheck` and what is `asked` raise when that no longer holds under the heads' locks.
     """
     logs = sorted(set(logs))
     row = Request(
@@ -163,6 +164,7 @@ def ask(
         about=subject,
         stamps=[(row, "recorded_at")],
         recheck=recheck,
+        asked=asked,
     )
     return row
 
@@ -311,7 +313,7 @@ def _open(session: OrmSession, request_id: str, *, by: Principal) -> Request:
     return row
 
 
-# Asked under the heads' locks, so by the connection and in a statement made once.
+# Asked under the heads' locks, so in a statement made once.
 _ENDED = (
     select(Request.ended_at)
     .where(Request.id == bindparam("request", type_=String()))
@@ -332,11 +334,8 @@ def end(
 ) -> None:
     """Close an open request; for operations that have checked that the caller may."""
 
-    def still_open(session: OrmSession) -> None:
-        if recheck is not None:
-            recheck(session)
-        ended = session.connection().execute(_ENDED, {"request": row.id})
-        if ended.scalar_one() is not None:
+    def still_open(rows: list[tuple[Any, ...]]) -> None:
+        if rows != [(None,)]:
             raise errors.AlreadyEnded("Someone else decided this request just now.")
 
     row.decided_by, row.outcome = signature(by), outcome
@@ -354,7 +353,8 @@ def end(
         private={"reason": reason},
         about=row.subject_id,
         stamps=[(row, "ended_at")],
-        recheck=still_open,
+        recheck=recheck,
+        asked=[Inquiry(_ENDED, still_open, {"request": row.id})],
     )
 
 

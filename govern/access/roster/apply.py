@@ -14,8 +14,9 @@ from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.roster.judge import Judge, Outcome, Person, Rejected, Row, existing, holds
 from govern.audit import EventType
+from govern.audit.heads import lock
 from govern.audit.log import HOUSE
-from govern.audit.record import Line, append_many, lock, record
+from govern.audit.record import Line, append_many, record
 from govern.db import insert_many, listed, new_id
 from govern.identity import subjects, words
 from govern.identity.subjects import Membership, Organisation, Subject

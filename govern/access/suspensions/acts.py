@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, bindparam, select
 
@@ -32,11 +32,11 @@ from govern.access.suspensions.targets import Target, logs_of, target_of
 from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
-from govern.db import Again, new_id
+from govern.db import Again, Inquiry, new_id
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from sqlalchemy.orm import Session as OrmSession
 
@@ -185,9 +185,8 @@ def do_lift(
     if waiting is not None:
         waiting.outcome = "lifted" if schedule is None else "resumed"
 
-    def same_time(session: OrmSession) -> None:
-        now = session.connection().execute(_WAITING, {"suspension": suspension.id})
-        if now.scalar_one_or_none() != (waiting and waiting.id):
+    def same_time(rows: list[tuple[Any, ...]]) -> None:
+        if rows != ([(waiting.id,)] if waiting else []):
             raise Again
 
     _record_admission(
@@ -205,11 +204,11 @@ def do_lift(
             *([(waiting, "ended_at")] if waiting else []),
         ],
         private=private,
-        also=same_time,
+        also=[Inquiry(_WAITING, same_time, {"suspension": suspension.id})],
     )
 
 
-# Asked under the heads' locks, so by the connection and in statements made once.
+# Asked under the heads' locks, so in statements made once.
 _WAITING = select(ScheduledResume.id).where(
     ScheduledResume.suspension_id == bindparam("suspension", type_=String()),
     ScheduledResume.ended_at.is_(None),
@@ -245,12 +244,6 @@ def set_mode(
         if log_id != HOUSE
     ]
     session.add_all([row, *pending])
-    settled = settling(session, targets, logs)
-
-    def recheck(session: OrmSession) -> None:
-        _unchanged(session, present)
-        settled(session)
-
     record(
         session,
         EventType.SUSPENSION_MODE_CHANGED,
@@ -263,7 +256,8 @@ def set_mode(
             (row, "recorded_at"),
             *((item, "as_at") for item in pending),
         ],
-        recheck=recheck,
+        recheck=settling(session, targets, logs),
+        asked=[_unchanged(present)],
     )
 
 
@@ -280,7 +274,7 @@ def _record_admission(
     stamps: list[tuple[object, str]],
     private: dict[str, str | None] | None = None,
     parts: Iterable[Target] = (),
-    also: Callable[[OrmSession], None] | None = None,
+    also: Iterable[Inquiry[None]] = (),
 ) -> None:
     """Record an act that lets someone back in, with its particulars, checked under the locks."""
     targets = targets_of(session, suspension.id)
@@ -301,15 +295,6 @@ def _record_admission(
     still_nobody = unmoved(
         session, suspension, logs, nobody_unlisted, key=(event, supposing, shown_at)
     )
-    settled = settling(session, targets, logs)
-
-    def recheck(session: OrmSession) -> None:
-        _unchanged(session, present)
-        settled(session)
-        still_nobody(session)
-        if also is not None:
-            also(session)
-
     record(
         session,
         event,
@@ -331,15 +316,19 @@ def _record_admission(
         },
         private=private,
         stamps=[*stamps, *((item, "as_at") for item in pending)],  # type: ignore[list-item]  # rows
-        recheck=recheck,
+        recheck=settling(session, targets, logs),
+        asked=[_unchanged(present), still_nobody, *also],
     )
 
 
-def _unchanged(session: OrmSession, present: SuspensionMode) -> None:
-    """The mode seen when the operation began is still the one in force."""
-    ended = session.connection().execute(_ENDED, {"mode": present.id})
-    if ended.scalar_one() is not None:
-        raise errors.Stale("Someone changed or lifted this suspension just now.")
+def _unchanged(present: SuspensionMode) -> Inquiry[None]:
+    """That the mode seen when the operation began is still the one in force."""
+
+    def read(rows: list[tuple[Any, ...]]) -> None:
+        if rows != [(None,)]:
+            raise errors.Stale("Someone changed or lifted this suspension just now.")
+
+    return Inquiry(_ENDED, read, {"mode": present.id})
 
 
 def do_move(

@@ -32,9 +32,9 @@ from govern.access.suspension_tables import Scope, Suspension, SuspensionMode, S
 from govern.access.suspensions.previewing import chain
 from govern.access.suspensions.targets import covered, within
 from govern.audit import EventType
-from govern.audit.log import HOUSE, Entry, positions
+from govern.audit.log import HOUSE, Entry, positions, sizes
 from govern.clock import Utc
-from govern.db import Again, Beforehand
+from govern.db import Again, Beforehand, Inquiry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -280,7 +280,7 @@ def unmoved(
     check: Callable[[OrmSession], None],
     *,
     key: object,
-) -> Callable[[OrmSession], None]:
+) -> Inquiry[None]:
     """Run `check` beforehand; make what asks, under the heads' locks, if it might fail since.
 
     It looks at every grant of a scope: too long to keep other writers waiting. Whatever can change
@@ -305,14 +305,16 @@ def unmoved(
     if seen.keys() != among:
         raise Again
 
-    def still(session: OrmSession) -> None:
+    present = sizes(among)
+
+    def still(rows: list[tuple[Any, ...]]) -> None:
         if opens is not None and opens <= clock.now(session):
             raise Again
-        for log_id, size in positions(session, among).items():
+        for log_id, size in present.read(rows).items():
             if size != seen[log_id] and _stirred(session, log_id, seen[log_id], over):
                 raise Again
 
-    return still
+    return Inquiry(present.query, still, present.given)
 
 
 def _kinds(session: OrmSession, suspension: Suspension) -> list[Scope]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.db import Session
+    from govern.db import Inquiry, Session
     from govern.principal import Principal
 
 # As many opaque ids as an entry of a log may hold, with room for the rest of it.
@@ -71,7 +71,7 @@ def ask_lift(
     # The list that binds is that of the request's entry: the number must be its number.
     logs = logs_of(session, targets_of(session, suspension.id))
     check, key = counted(suspension, number, digest), (kind, suspension.id, number, digest)
-    recheck = unmoved(session, suspension, logs, check, key=key)
+    unchanged = unmoved(session, suspension, logs, check, key=key)
     return _ask(
         session,
         kind,
@@ -79,7 +79,7 @@ def ask_lift(
         details=None if at is None else {"at": clock.text(at)},
         number=number,
         reason=reason,
-        recheck=recheck,
+        asked=[unchanged],
         by=by,
     )
 
@@ -336,7 +336,7 @@ def _ask(
     details: dict[str, Any] | None = None,
     items: Iterable[str] = (),
     reason: str,
-    recheck: Callable[[OrmSession], None] | None = None,
+    asked: Iterable[Inquiry[None]] = (),
     by: Principal,
 ) -> Request:
     def first(session: OrmSession) -> None:
@@ -348,11 +348,6 @@ def _ask(
         ended = select(Suspension.ended_at).where(Suspension.id == suspension.id)
         if session.execute(ended).scalar_one() is not None:
             raise errors.AlreadyEnded("This suspension was lifted just now.")
-
-    def under_the_locks(session: OrmSession) -> None:
-        first(session)
-        if recheck is not None:
-            recheck(session)
 
     first(session)
     targets = targets_of(session, suspension.id)
@@ -367,6 +362,7 @@ def _ask(
         items=items,
         number=number,
         reason=reason,
-        recheck=under_the_locks,
+        recheck=first,
+        asked=asked,
         by=by,
     )

@@ -24,8 +24,9 @@ from govern.access.suspensions.pacing import Pace
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.touching import MOST, Ahead, count_next, look_ahead
 from govern.audit import EventType
+from govern.audit.heads import Head, moving
 from govern.audit.log import Log
-from govern.audit.record import Head, Line, append_alike, append_many, moving
+from govern.audit.record import Line, append_alike, append_many
 from govern.db import both
 from govern.prepared import Prepared
 from govern.principal import SYSTEM

@@ -112,10 +112,6 @@ def confirm(
     key = (EventType.RESUME_CONFIRMED, suspension.id, number, digest)
     unchanged = unmoved(session, suspension, logs, still_right, key=key)
 
-    def recheck(session: OrmSession) -> None:
-        _still_waiting(session, row)
-        unchanged(session)
-
     row.confirmed_by = signature(by)
     record(
         session,
@@ -125,7 +121,8 @@ def confirm(
         refs={"suspension": suspension.id},
         data={"at": clock.text(row.at), "number": number},
         stamps=[(row, "confirmed_at")],
-        recheck=recheck,
+        recheck=lambda session: _still_waiting(session, row),
+        asked=[unchanged],
     )
     return row
 
