@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from govern.access import evaluation, suspensions
@@ -15,6 +16,8 @@ from tests.audit.test_sealing import write
 from tests.factory import OPERATOR, SECOND, World, person
 
 if TYPE_CHECKING:
+    import pytest
+
     from govern.access.clients import Dataset, Project
     from govern.access.suspensions import Asker, Hearing, Suspension
     from govern.identity.integrations import Integration
@@ -190,3 +193,32 @@ def test_only_those_whose_limits_reach_it_are_asked_for_and_a_client_reads_its_o
         everything.id: Heard.CONFIRMED,
         "kingfisher": Heard.UNKNOWN,
     }
+
+
+def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_it_may(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, beside = world.project("Kingfisher"), world.project("Osprey")
+    ann = world.subject("P-ann")
+    system, other = (world.integration(name)[0] for name in ("one", "other"))
+    data = world.dataset(project)
+    row = world.suspend("project:Kingfisher", f"dataset:{data.code}", "subject:P-ann")
+    # Each way is looked along thrice: 4 rows of each of three things, 6 of each of two who ask.
+    room = import_module("govern.access.suspensions.hearing")
+    monkeypatch.setattr(room, "_MOST_ROWS", 72)
+    seen = {"as_of": len(world.entries(project.client_id)), "house_as_of": 99, "permit": False}
+
+    def answered(count: int, by: Integration, resource: Project | Dataset, **more: str) -> bool:
+        write(
+            world.store, count, principal=by.id, client_id=project.client_id,
+            resource_id=resource.id, reason="project_paused", **seen, **more,
+        )  # fmt: skip
+        return heard(world, row).whole
+
+    # Each names what is covered by two parts and somebody besides, and counts once.
+    assert answered(3, system, data, subject_id=ann.id)
+    # About nothing that is covered, but rows that are looked at.
+    assert answered(5, other, beside)
+    assert not answered(1, other, beside)
+    assert of(world, row, other).heard is Heard.UNKNOWN
+    assert of(world, row, system).heard is Heard.CONFIRMED

@@ -80,8 +80,8 @@ def find(session: Session, found: Found) -> Covered:
             projects.append(owner)
         else:
             inside[owner].append(thing)
-    rows: list[tuple[str, bool, int, int, str]] = []
-    ways: list[ColumnElement[bool]] = []
+    held: dict[tuple[str, bool, int, str], int] = {}
+    ways: dict[tuple[str, str], ColumnElement[bool]] = {}
     for part in parts:
         house = part.client is None
         acts = places[part.client or HOUSE]
@@ -90,18 +90,25 @@ def find(session: Session, found: Found) -> Covered:
         column_ = _KINDS[part.kind]
         own = [] if part.kind in _GROUPS else [part.target_id]
         for thing in (*own, *inside[part.target_id]):
-            rows.append((thing, house, -1, opened, BEFORE))
+            # Several parts may cover it: it was not held before the first of them.
+            before = thing, house, -1, BEFORE
+            held[before] = min(opened, held.get(before, opened))
             for mode in found.modes:
                 since = max(opened, acts.get(mode.recorded_at, _FOR_EVER))
                 until = acts.get(mode.ended_at, _FOR_EVER) if mode.ended_at else _FOR_EVER
                 if since < min(until, narrowed):
-                    rows.append((thing, house, since, min(until, narrowed), mode.mode))
-            ways.append(column_ == thing)
+                    there = thing, house, since, mode.mode
+                    held[there] = max(min(until, narrowed), held.get(there, -1))
+            ways[column_.key, thing] = column_ == thing
+    rows = [
+        (thing, house, since, until, mode) for (thing, house, since, mode), until in held.items()
+    ]
     full = len(inside) and max(map(len, inside.values())) > _MOST_THINGS
     whole = not full and len(rows) <= _MOST_THINGS
     return Covered(
-        rows=rows[:_MOST_THINGS], ways=ways, columns={_KINDS[part.kind].key for part in parts},
-        released=released, projects=projects, whole=whole,
+        rows=rows[:_MOST_THINGS], ways=list(ways.values()),
+        columns={_KINDS[part.kind].key for part in parts}, released=released,
+        projects=projects, whole=whole,
         logs=[log_id for log_id in places if log_id != HOUSE],
     )  # fmt: skip
 

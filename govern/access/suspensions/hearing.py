@@ -41,14 +41,13 @@ from govern.access.suspensions.covering import BEFORE, Covered
 from govern.access.suspensions.reading import Found, may_see
 from govern.access.tokens.state import State
 from govern.audit.decisions import Access, AccessKind
-from govern.clock import Utc
 from govern.db import listed
 from govern.identity import integrations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import CTE, ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -161,31 +160,23 @@ def _seen(
     ]
     if not covered.rows or not looks:
         return {}, False
-    asked = union_all(
-        *(
-            select(
-                query.add_columns(literal(number).label("look"), literal(most).label("most"))
-                .where(Access.kind.in_([AccessKind.DECISION, AccessKind.INTROSPECTION]))
-                .limit(most)
-                .subquery()
-            )
-            for number, (query, most) in enumerate(looks)
-        )
-    ).cte("asked")
     with session.database.access_reading() as access:
-        rows = access.execute(_grouped(access, asked, covered)).all()
+        rows = access.execute(_grouped(access, looks, covered)).all()
     groups: dict[str, list[Any]] = defaultdict(list)
+    numbers: dict[int, int] = defaultdict(int)
     for row in rows:
-        if row.principal is not None and row.principal.startswith("int_"):
+        numbers[row.look] += row.number
+        if row.mode is not None and row.principal.startswith("int_"):
             groups[row.principal].append(row)
-    return groups, any(row.principal is None for row in rows)
+    return groups, any(numbers[look] >= most for look, (_, most) in enumerate(looks))
 
 
 def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
     """Along one index: the rows after the opening, from both ends, and those before it."""
     row = found.standing.suspension
+    # A database that keeps these rows for a moment keeps all that is named here.
     columns: Any = (
-        Access.principal, Access.at, Access.kind, Access.permit, Access.reason, Access.action,
+        Access.principal, Access.at, Access.permit, Access.reason, Access.action,
         Access.client_id, Access.resource_id, Access.subject_id, Access.as_of, Access.house_as_of,
     )  # fmt: skip
     query = select(*columns).where(way)
@@ -198,11 +189,25 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
     yield before.order_by(Access.at.desc())
 
 
-def _grouped(access: OrmSession, asked: CTE, covered: Covered) -> Any:
+def _grouped(
+    access: OrmSession, looks: Sequence[tuple[Select[Any], int]], covered: Covered
+) -> Select[Any]:
     """One line for each integration, mode, outcome and reason; of what was released, who and what.
 
-    And one without an integration for each look that found as many rows as it may.
+    Of each look by itself, with the number of its rows. All of them are in a line: those of which
+    nothing is covered in one without a mode. The rows are gone through once.
     """
+    asked = union_all(
+        *(
+            select(
+                query.add_columns(literal(number).label("look"))
+                .where(Access.kind.in_([AccessKind.DECISION, AccessKind.INTROSPECTION]))
+                .limit(most)
+                .subquery()
+            )
+            for number, (query, most) in enumerate(looks)
+        )
+    ).cte("asked")
     things = (
         values(
             column("thing", String()), column("house", Boolean()), column("since", BigInteger()),
@@ -222,33 +227,31 @@ def _grouped(access: OrmSession, asked: CTE, covered: Covered) -> Any:
     lines = union_all(
         *(
             select(
-                asked.c.principal, things.c.mode, asked.c.permit, asked.c.reason, asked.c.at,
-                wrong.label("wrong"), released(asked.c.subject_id).label("person"),
+                asked.c.look, asked.c.principal, things.c.mode, asked.c.permit, asked.c.reason,
+                asked.c.at, wrong.label("wrong"), released(asked.c.subject_id).label("person"),
                 released(asked.c.resource_id).label("resource"),
-            ).join(
-                things,
+                literal(0 if place else 1).label("number"),
+            ).join_from(
+                asked, things,
                 and_(
-                    things.c.thing == column_, cited > things.c.since, cited <= things.c.until,
+                    things.c.thing == asked.c[name], cited > things.c.since,
+                    cited <= things.c.until,
                 ),
+                isouter=place == 0,
             )
-            for column_ in (asked.c[name] for name in sorted(covered.columns))
+            for place, name in enumerate(sorted(covered.columns))
         )
     ).subquery()  # fmt: skip
     keys = (
-        lines.c.principal, lines.c.mode, lines.c.permit, lines.c.reason, lines.c.wrong,
-        lines.c.person, lines.c.resource,
+        lines.c.look, lines.c.principal, lines.c.mode, lines.c.permit, lines.c.reason,
+        lines.c.wrong, lines.c.person, lines.c.resource,
     )  # fmt: skip
-    empty: list[Any] = [
-        *(cast(null(), key.type) for key in keys),
-        *(cast(null(), Utc()) for _ in range(2)),
-    ]
-    full = select(*empty).select_from(asked).group_by(asked.c.look)
-    return union_all(
-        select(
-            *keys, func.min(lines.c.at).label("first"), func.max(lines.c.at).label("last")
-        ).group_by(*keys),
-        full.having(func.count() >= func.min(asked.c.most)),
-    )
+    return select(
+        *keys,
+        func.min(lines.c.at).label("first"),
+        func.max(lines.c.at).label("last"),
+        func.sum(lines.c.number).label("number"),
+    ).group_by(*keys)
 
 
 def _stopped(mode: ColumnElement[str], action: ColumnElement[str]) -> ColumnElement[bool]:
