@@ -8,17 +8,14 @@ from govern.access.demands.meeting import (
     Coming,
     Demand,
     Numbers,
-    Owed,
     Person,
-    binding,
     coming,
     listed,
     measured,
     numbers,
-    of_roles,
-    owed,
     unmet,
 )
+from govern.access.demands.owing import Owed, binding, of_roles, owed
 
 __all__ = [
     "COUNTED",

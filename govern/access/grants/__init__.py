@@ -2,8 +2,6 @@
 
 from govern.access.grants.clauses import (
     SECOND_FACTOR_WITHIN,
-    SomeId,
-    Supposing,
     all_of,
     blanket,
     covering,
@@ -24,6 +22,7 @@ from govern.access.grants.demanded import ENROL, MEETING, has, having, in_force,
 from govern.access.grants.moment import NOW, Clause, Moment
 from govern.access.grants.operations import end, find, issue, refs_of, refuse_held, revoke
 from govern.access.grants.since import holding_since, taken, unsuspended
+from govern.access.grants.supposing import SomeId, Supposing
 from govern.access.grants.table import Grant, last_of
 from govern.access.grants.turning import turning
 
