@@ -26,6 +26,8 @@ from govern.identity.subjects import Membership, Organisation, Subject
 from govern.principal import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database
@@ -54,12 +56,13 @@ def read(database: Database, *, by: Principal) -> dict[str, Any]:
         raise errors.Forbidden("Only a person has a record of their own.")
     reading.note(database, "own_record", subject=by.id, by=by)
     with database.reading() as session:
-        codes = _codes(session, by.id)
+        held = _held(session, by.id)
+        codes = _codes(held)
         found = {
             "made_at": clock.text(clock.now(session)),
             "left_out": list(LEFT_OUT),
             "you": _you(session, by.id),
-            "grants": _grants(session, by.id),
+            "grants": _grants(held),
             "sessions": _sessions(session, by.id),
             "log": _entries(session, by.id, codes),
         }
@@ -68,24 +71,31 @@ def read(database: Database, *, by: Principal) -> dict[str, Any]:
     return found
 
 
-def _codes(session: OrmSession, subject_id: str) -> dict[str, str]:
+def _held(session: OrmSession, subject_id: str) -> Sequence[Any]:
+    """The person's grants, with the codes of their project and dataset, and what they let do."""
+    return session.execute(
+        select(Grant, Project.code, Dataset.code, Entitlement.name)
+        .join(Project, Project.id == Grant.project_id)
+        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
+        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
+        .where(Grant.subject_id == subject_id)
+        .order_by(Grant.id)
+    ).all()
+
+
+def _codes(held: Sequence[Any]) -> dict[str, str]:
     """The projects and datasets that the person holds or held: no other code is told."""
-    held = select(Grant.project_id).where(Grant.subject_id == subject_id)
-    rows = [
-        *session.execute(select(Project.id, Project.code).where(Project.id.in_(held))),
-        *session.execute(
-            select(Dataset.id, Dataset.code)
-            .join(Grant, Grant.dataset_id == Dataset.id)
-            .where(Grant.subject_id == subject_id)
-            .distinct()
-        ),
-    ]
-    return {row[0]: row[1] for row in rows}
+    found = {row.project_id: project for row, project, _, _ in held}
+    return found | {row.dataset_id: dataset for row, _, dataset, _ in held if dataset}
 
 
 def _you(session: OrmSession, subject_id: str) -> dict[str, Any]:
-    me = session.get_one(Subject, subject_id)
-    preference = session.get(Preference, subject_id)
+    mine: Any = session.execute(
+        select(Subject, Preference)
+        .outerjoin(Preference, Preference.subject_id == Subject.id)
+        .where(Subject.id == subject_id)
+    ).one()
+    me, preference = mine  # none where they set nothing
     firms = session.execute(
         select(Organisation.name, Membership.recorded_at, Membership.ended_at)
         .join(Organisation, Organisation.id == Membership.organisation_id)
@@ -112,22 +122,14 @@ def _you(session: OrmSession, subject_id: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _grants(session: OrmSession, subject_id: str) -> list[dict[str, Any]]:
-    rows = session.execute(
-        select(Grant, Project.code, Dataset.code, Entitlement.name)
-        .join(Project, Project.id == Grant.project_id)
-        .join(Entitlement, Entitlement.id == Grant.entitlement_id)
-        .outerjoin(Dataset, Dataset.id == Grant.dataset_id)
-        .where(Grant.subject_id == subject_id)
-        .order_by(Grant.id)
-    )
+def _grants(held: Sequence[Any]) -> list[dict[str, Any]]:
     return [
         {
             "id": row.id, "project": project, "dataset": dataset, "entitlement": entitlement,
             "starts_at": clock.text(row.starts_at), "ends_at": clock.text(row.ends_at),
             "given_at": clock.text(row.recorded_at), "revoked_at": _text(row.ended_at),
         }
-        for row, project, dataset, entitlement in rows
+        for row, project, dataset, entitlement in held
     ]  # fmt: skip
 
 
