@@ -4,7 +4,7 @@
     python3 dev.py run                     set up, migrate, load the example world once, serve
     python3 dev.py test [--system] [ARG…]  all tests, on SQLite and PostgreSQL; ARG goes to pytest
     python3 dev.py check                   format, lint, types, contracts, migrations, docs
-    python3 dev.py bench [NAME] [--json]   measure, beside the floors of the same run
+    python3 dev.py bench [NAME] [ARG…]     measure, beside the floors of the same run
     python3 dev.py pictures                take the pictures of the README of the real pages
     python3 dev.py words                   bring the translations up to the sentences of the code
     python3 dev.py lock [--upgrade]        compile requirements/*.in, hash-pinned

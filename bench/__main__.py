@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,14 @@ from bench import (
     signin,
     who,
 )
+from bench.figures import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.figures import Figure
 
-BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
+BENCHES: dict[str, Callable[[str], Iterator[Figure]]] = {
     "import": imports.run,
     "pause": pause.run,
     "decide": decide.run,
@@ -54,11 +56,14 @@ def main() -> None:
     """Measure and print as figures come in."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES)
+    parser.add_argument("--database", choices=[*KINDS, "both"], default="both")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    for name in [chosen.name] if chosen.name else BENCHES:
+    names = [chosen.name] if chosen.name else BENCHES
+    kinds = KINDS if chosen.database == "both" else [chosen.database]
+    for name, kind in product(names, kinds):
         stolen = _Stolen()
-        for figure in BENCHES[name]():
+        for figure in BENCHES[name](kind):
             share = stolen.share()
             if chosen.json:
                 print(json.dumps(figure.fields() | {"stolen": share}), flush=True)

@@ -71,14 +71,16 @@ class Told:
         return sum(start > instant for start, _ in list(self.answers))
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Kill, start again, and count."""
-    with store("sqlite") as database:
-        yield from _killed("sqlite", database, None)
+    if kind == "sqlite":
+        with store(kind) as database:
+            yield from _killed(kind, database, None)
+        return
     with cluster.pair() as pair, tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder), database_url=pair.url(pair.primary))
         for database in opened(settings):
-            yield from _killed("postgresql", database, pair)
+            yield from _killed(kind, database, pair)
 
 
 def _killed(kind: str, database: Database, pair: Pair | None) -> Iterator[Figure]:

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench.figures import KINDS, Figure, store
+from bench.figures import Figure, store
 from govern.audit import verify
 from tests.factory import World
 from tests.support.damage import chance, files
@@ -27,17 +27,16 @@ ROWS, EXPORTS, PACKS, UNTOUCHED = 600, 300, 100, 50
 SEED = 6
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Damage, look, put back: in each kind of store and file, by name and then at random."""
-    for kind in KINDS:
-        with store(kind) as database:
-            world = World(database)
-            fill(world)
-            scene = Scene(world)
-            try:
-                yield from _damaged(kind, scene)
-            finally:
-                scene.owner.close()
+    with store(kind) as database:
+        world = World(database)
+        fill(world)
+        scene = Scene(world)
+        try:
+            yield from _damaged(kind, scene)
+        finally:
+            scene.owner.close()
 
 
 def _damaged(kind: str, scene: Scene) -> Iterator[Figure]:

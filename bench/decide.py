@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from bench import load, servers, world
-from bench.figures import KINDS, Figure, store
+from bench.figures import Figure, store
 from govern.access.clients import Project
 from govern.audit.decisions import Access
 from govern.identity import integrations
@@ -30,13 +30,12 @@ RATE = 500
 JSON = {"Content-Type": "application/json"}
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Ask about people at random, beside a view that does nothing and beside Cerbos."""
-    for kind in KINDS:
-        with store(kind) as database:
-            world.load_catalogue(database)
-            people = world.grow(database, people=PEOPLE, grants_each=GRANTS_EACH)
-            yield from _compared(kind, database, people)
+    with store(kind) as database:
+        world.load_catalogue(database)
+        people = world.grow(database, people=PEOPLE, grants_each=GRANTS_EACH)
+        yield from _compared(kind, database, people)
 
 
 def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figure]:

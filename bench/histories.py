@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from bench.figures import KINDS, Figure, store
+from bench.figures import Figure, store
 from govern.access import deriving
 from tests.access.test_properties import HISTORIES, History
 from tests.factory import World
@@ -20,26 +20,23 @@ if TYPE_CHECKING:
 COUNT = 200
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Act at random, ask about everybody and everything after each act, and recompute it."""
-    for kind in KINDS:
-        with store(kind) as database:
-            start = time.perf_counter()
-            compared = _compared(database)
-            took = time.perf_counter() - start
-            unlike = len(deriving.differences(database))
-        # A decision that differs would have ended the run, with the shortest history to show it.
-        yield Figure(
-            bench="histories", name="decisions unlike the log's", database=kind, value=0,
-            unit="decisions", n=compared,
-        )  # fmt: skip
-        yield Figure(
-            bench="histories", name="rows of the state unlike the log's", database=kind,
-            value=unlike, unit="rows", n=COUNT,
-        )  # fmt: skip
-        yield Figure(
-            bench="histories", name="histories", database=kind, value=took, unit="s", n=COUNT
-        )
+    with store(kind) as database:
+        start = time.perf_counter()
+        compared = _compared(database)
+        took = time.perf_counter() - start
+        unlike = len(deriving.differences(database))
+    # A decision that differs would have ended the run, with the shortest history to show it.
+    yield Figure(
+        bench="histories", name="decisions unlike the log's", database=kind, value=0,
+        unit="decisions", n=compared,
+    )  # fmt: skip
+    yield Figure(
+        bench="histories", name="rows of the state unlike the log's", database=kind,
+        value=unlike, unit="rows", n=COUNT,
+    )  # fmt: skip
+    yield Figure(bench="histories", name="histories", database=kind, value=took, unit="s", n=COUNT)
 
 
 def _compared(database: Database) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import world
-from bench.figures import KINDS, Figure, store, timed
+from bench.figures import Figure, store, timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,29 +15,28 @@ ROWS = 7640
 WRITTEN = 5000 * 3 + ROWS * 2
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Load into an empty database, then the same file again."""
-    for kind in KINDS:
-        with store(kind) as database:
-            world.load_catalogue(database)
-            floor = timed(lambda: world.bare_append(database, WRITTEN))
-            first = timed(lambda: world.load_roster(database))
-            again = timed(lambda: world.load_roster(database))
-        yield Figure(
-            bench="import",
-            name="roster of 7,640 rows",
-            database=kind,
-            value=first,
-            unit="s",
-            floor=floor,
-            n=ROWS,
-        )
-        yield Figure(
-            bench="import",
-            name="the same file again",
-            database=kind,
-            value=again,
-            unit="s",
-            floor=floor,
-            n=ROWS,
-        )
+    with store(kind) as database:
+        world.load_catalogue(database)
+        floor = timed(lambda: world.bare_append(database, WRITTEN))
+        first = timed(lambda: world.load_roster(database))
+        again = timed(lambda: world.load_roster(database))
+    yield Figure(
+        bench="import",
+        name="roster of 7,640 rows",
+        database=kind,
+        value=first,
+        unit="s",
+        floor=floor,
+        n=ROWS,
+    )
+    yield Figure(
+        bench="import",
+        name="the same file again",
+        database=kind,
+        value=again,
+        unit="s",
+        floor=floor,
+        n=ROWS,
+    )

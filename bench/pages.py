@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import select, update
 
 from bench import servers, world
-from bench.figures import KINDS, Figure, percentile, store
+from bench.figures import Figure, percentile, store
 from bench.workers import Workers, begun_by
 from govern import clock, create_app
 from govern.access import clients
@@ -103,12 +103,11 @@ TYPED = (
 )  # fmt: skip
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Ask for every page, and tell of the slowest first."""
-    for kind in KINDS:
-        with store(kind) as database:
-            found = filled(database, PEOPLE, decisions=DECISIONS)
-            yield from measured(kind, database, found, pages(database, found.things))
+    with store(kind) as database:
+        found = filled(database, PEOPLE, decisions=DECISIONS)
+        yield from measured(kind, database, found, pages(database, found.things))
 
 
 # --- the world ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import String, bindparam, exists, select
 
 from bench import decide, load, servers, world
-from bench.figures import KINDS, Figure, percentile, store, timed
+from bench.figures import Figure, percentile, store, timed
 from govern.access import requests, roster, suspensions
 from govern.access.clients import Project
 from govern.access.grants import Supposing
@@ -54,15 +54,14 @@ _LEFT = select(
 )
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Measure on the example roster; then pauses while many rows come in."""
     settle()  # as those processes are in which the followers run
-    for kind in KINDS:
-        with store(kind) as database:
-            yield from _largest_client(kind, database)
-            yield from _against_import(kind, database)
-        with store(kind) as database:
-            yield from _at_scale(kind, database)
+    with store(kind) as database:
+        yield from _largest_client(kind, database)
+        yield from _against_import(kind, database)
+    with store(kind) as database:
+        yield from _at_scale(kind, database)
 
 
 def _open(session: Session, reference: str) -> Suspension:

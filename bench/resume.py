@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, text
 
 from bench import world
-from bench.figures import KINDS, Figure, store, timed
+from bench.figures import Figure, store, timed
 from govern.access import requests, roster, suspensions
 from govern.access.clients import Client
 from govern.access.grants import Grant, Supposing
@@ -30,13 +30,12 @@ ROUNDS = 7
 SECOND = operator("second")
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Pause and resume a project of 10,000 some times."""
-    for kind in KINDS:
-        with store(kind) as database:
-            world.load_catalogue(database)
-            roster.load(database, world.large_roster(GRANTS), by=world.BY)
-            yield from _resume(kind, database)
+    with store(kind) as database:
+        world.load_catalogue(database)
+        roster.load(database, world.large_roster(GRANTS), by=world.BY)
+        yield from _resume(kind, database)
 
 
 def _resume(kind: str, database: Database) -> Iterator[Figure]:

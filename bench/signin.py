@@ -27,7 +27,7 @@ from sqlalchemy import insert, update
 
 from bench import load, servers, world
 from bench.decide import JSON, body, credentials, question
-from bench.figures import KINDS, Figure, store
+from bench.figures import Figure, store
 from govern import clock
 from govern.access import offboarding
 from govern.audit.record import RECORDED
@@ -51,14 +51,13 @@ RIGHT, WRONG = "correct horse battery staple", "wrong horse battery staple"
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Sign people in while decisions are asked for, then refuse some in each way there is."""
-    for kind in KINDS:
-        with store(kind) as database:
-            world.load_catalogue(database)
-            people = world.grow(database, people=PEOPLE, grants_each=1)
-            _give_passwords(database)
-            yield from _measured(kind, database, people)
+    with store(kind) as database:
+        world.load_catalogue(database)
+        people = world.grow(database, people=PEOPLE, grants_each=1)
+        _give_passwords(database)
+        yield from _measured(kind, database, people)
 
 
 def _measured(kind: str, database: Database, people: list[str]) -> Iterator[Figure]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from bench import world
-from bench.figures import KINDS, Figure, store, timed
+from bench.figures import Figure, store, timed
 from bench.workers import Workers
 from govern import clock
 from govern.access import clients, exposure
@@ -60,22 +60,21 @@ _KINDS = {
 _TABLES = (Suspension, SuspensionMode, SuspensionTarget, SuspensionRelease)
 
 
-def run() -> Iterator[Figure]:
+def run(kind: str) -> Iterator[Figure]:
     """Ask about a year of pauses, then about 200 random histories and their replay."""
-    for kind in KINDS:
-        with store(kind) as database:
-            _build(database)
-            yield from _measured(kind, database)
-        # As many at once as there are processors, each in a store of its own.
-        at_once = os.cpu_count() or 1
-        shares = [len(range(each, HISTORIES_ASKED, at_once)) for each in range(at_once)]
-        with ProcessPoolExecutor(at_once, get_context("spawn")) as processes:
-            compared = sum(processes.map(_compared, repeat(kind), range(at_once), shares))
-        # A range that differs would have ended the run, with the shortest history to show it.
-        yield Figure(
-            bench="who", name=f"ranges unlike the replay of {HISTORIES_ASKED} histories",
-            database=kind, value=0, unit="ranges", n=compared,
-        )  # fmt: skip
+    with store(kind) as database:
+        _build(database)
+        yield from _measured(kind, database)
+    # As many at once as there are processors, each in a store of its own.
+    at_once = os.cpu_count() or 1
+    shares = [len(range(each, HISTORIES_ASKED, at_once)) for each in range(at_once)]
+    with ProcessPoolExecutor(at_once, get_context("spawn")) as processes:
+        compared = sum(processes.map(_compared, repeat(kind), range(at_once), shares))
+    # A range that differs would have ended the run, with the shortest history to show it.
+    yield Figure(
+        bench="who", name=f"ranges unlike the replay of {HISTORIES_ASKED} histories",
+        database=kind, value=0, unit="ranges", n=compared,
+    )  # fmt: skip
 
 
 def _measured(kind: str, database: Database) -> Iterator[Figure]:
