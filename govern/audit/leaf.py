@@ -41,7 +41,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 # Salts of one length: else a salt could take over the beginning of its value.
 _SALT_LENGTH = 24
 _PLAIN = f"{string.ascii_letters}{string.digits}_".encode()
-_SLOT = "\0"
+_SLOT = secrets.token_hex()  # which nothing that an entry holds can be
 
 
 def canonical(value: object) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from govern.audit import leaf
@@ -61,6 +61,7 @@ def test_equal_events_have_different_leaves() -> None:
     type=TEXT,
     seq=st.integers(0, 2**53 - 1),
 )
+@example(refs={"r": "%s"}, data={"d": "%d"}, type="\0", seq=0)
 def test_a_form_gives_the_bytes_that_each_entry_would_have_had(
     refs: dict[str, str], data: dict[str, object], type: str, seq: int
 ) -> None:

@@ -308,9 +308,10 @@ def test_who_could_is_answered_as_it_was_then(
 ) -> None:
     auditor = desk(app, world, "auditor")
     before = clock.utcnow().strftime("%Y-%m-%dT%H:%M:%S.%f")
-    world.suspend("project:Kingfisher")
-    person = two_clients["ASTER-person"]
     with clock.at(clock.utcnow() + timedelta(seconds=1)):
+        world.suspend("project:Kingfisher")
+    person = two_clients["ASTER-person"]
+    with clock.at(clock.utcnow() + timedelta(seconds=2)):
         now = told(auditor.get("/who?target=project:Kingfisher").text)
     then = told(auditor.get(f"/who?target=project:Kingfisher&at={before}").text)
     assert "Nobody could" in now
@@ -319,7 +320,7 @@ def test_who_could_is_answered_as_it_was_then(
     assert auditor.get("/who?target=planet:Mars").status_code == 422
     # Over a range: until the pause; and the same as a file, a row an interval.
     asked = {"target": "project:Kingfisher", "from": before}
-    with clock.at(clock.utcnow() + timedelta(seconds=1)):
+    with clock.at(clock.utcnow() + timedelta(seconds=2)):
         page = auditor.get("/who", query_string=asked)
         file = auditor.get("/who", query_string=asked | {"format": "csv"})
         assert person.full_name in told(page.text)

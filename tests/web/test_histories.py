@@ -167,10 +167,10 @@ def test_changes_since_a_kept_checkpoint_are_told_and_a_rewritten_log_is_refused
     Signer(settings).sign(world.store)
     with world.store.reading() as session:
         kept = latest_checkpoint(session, client.id)
+        noon = clock.text(clock.now(session))
     assert kept is not None
     file = tmp_path / "kept"
     file.write_text(kept.note, encoding="utf-8")
-    noon = clock.text(clock.utcnow())
     world.suspend("project:Kingfisher")
     by_file = run("log", "changes", "--since", str(file))
     assert _last_read(world) == "changes"
