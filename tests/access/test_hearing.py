@@ -222,3 +222,40 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
     assert not answered(1, other, beside)
     assert of(world, row, other).heard is Heard.UNKNOWN
     assert of(world, row, system).heard is Heard.CONFIRMED
+
+
+def test_where_no_system_could_ask_no_answer_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("govern.access.suspensions.hearing"), "_MOST_ROWS", 6)
+    project = world.project("Kingfisher")
+    system, _ = world.integration("elsewhere", clients=[world.client("BOREAL").id])
+    row = world.suspend("project:Kingfisher")
+    write(world.store, 9, principal=system.id, resource_id=project.id, permit=False)
+    told = heard(world, row)
+    assert (told.askers, told.whole) == ((), True)
+    # One that could is told of, and that not all was looked at.
+    world.integration("tool")
+    told = heard(world, row)
+    assert [(one.name, one.heard) for one in told.askers] == [("tool", Heard.UNKNOWN)]
+    assert not told.whole
+
+
+def test_of_many_systems_some_are_looked_up_and_it_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page failed on SQLite once there were 167 systems: each takes three parts of 500."""
+    project = world.project("Kingfisher")
+    one, other = (world.integration(name)[0] for name in ("one", "other"))
+    row = world.suspend("project:Kingfisher")
+    for system in (one, other):
+        write(
+            world.store, 1, principal=system.id, resource_id=project.id, permit=False,
+            reason="project_paused", as_of=len(world.entries(project.client_id)),
+        )  # fmt: skip
+    assert heard(world, row).whole
+    monkeypatch.setattr(import_module("govern.access.suspensions.hearing"), "_MOST_WAYS", 1)
+    told = heard(world, row)
+    assert not told.whole
+    # The others are heard of too, where what they asked about is looked up.
+    assert {asker.heard for asker in told.askers} == {Heard.CONFIRMED}

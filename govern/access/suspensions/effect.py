@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import false, func, select, true, union_all
+from sqlalchemy import false, select, true, union_all
 
 from govern import clock
 from govern.access.suspension_tables import Scope
@@ -140,8 +140,8 @@ def effect(session: Session, found: Found) -> Effect:
     asked = [(_last_permit(way, row), _first_deny(way, row)) for way in ways]
     with session.database.access_reading() as access:
         instants = access.execute(union_all(*(each for both in asked for each in both))).all()
-    permits = [at for at, permit in instants if permit and at is not None]
-    denials = [at for at, permit in instants if not permit and at is not None]
+    permits = [at for at, permit in instants if permit]
+    denials = [at for at, permit in instants if not permit]
     return Effect(
         last_permit_at=max(permits, default=None), first_deny_at=min(denials, default=None)
     )
@@ -171,8 +171,7 @@ def _last_permit(way: _Way, row: Suspension) -> Select[Any]:
         .subquery()
     )
     seen = before.c.permit & (before.c.cited <= way.opened)
-    found: list[Any] = [func.max(before.c.at), true()]
-    return select(*found).where(seen)
+    return _first(select(before.c.at, true()).where(seen).order_by(before.c.at.desc()))
 
 
 def _first_deny(way: _Way, row: Suspension) -> Select[Any]:
@@ -182,8 +181,12 @@ def _first_deny(way: _Way, row: Suspension) -> Select[Any]:
         since = since.where(Access.at < row.ended_at)
     after = since.order_by(Access.at).limit(_MOST_ROWS).subquery()
     seen = after.c.reason.in_(reasons) & (after.c.cited > way.opened)
-    found: list[Any] = [func.min(after.c.at), false()]
-    return select(*found).where(seen)
+    return _first(select(after.c.at, false()).where(seen).order_by(after.c.at))
+
+
+def _first(found: Select[Any]) -> Select[Any]:
+    """Only the first, at which PostgreSQL stops: for the least or the last it would read all."""
+    return select(found.limit(1).subquery())
 
 
 def _decisions(way: _Way) -> Select[Any]:

@@ -47,7 +47,7 @@ from govern.identity import integrations
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import CTE, ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -58,7 +58,8 @@ _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
 # by who asks.
 _MOST_ROWS = 40_000
-# How many of the things covered are looked up one by one.
+# How many of the things covered, and of those who ask, are looked up one by one: SQLite takes
+# statements of 500 parts.
 _MOST_WAYS = 50
 _ASKING = frozenset({"decision", "introspect"})
 # Refusals for the sake of a suspension; a token's says no more than that it is good no longer.
@@ -112,11 +113,13 @@ class Hearing:
 def hearing(session: Session, found: Found, *, by: Principal) -> Hearing:
     """What the access log tells of each integration whose limits reach what is covered.
 
-    Four statements, whatever there is. Whoever reads some clients alone is told the names of these
-    clients' own integrations; of others their id, and only if they asked.
+    Four statements at most, whatever there is. Whoever reads some clients alone is told the names
+    of these clients' own integrations; of others their id, and only if they asked.
     """
     covered = covering.find(session, found)
     known = _reaching(session, found, covered, by=by)
+    if not known and may_see(by) is None:  # there is nobody of whom an answer would be told
+        return Hearing(whole=covered.whole)
     seen, full = _seen(session, found, covered, known)
     if may_see(by) is not None:
         known |= {one: one for one in seen if one not in known}
@@ -151,7 +154,7 @@ def _seen(
 ) -> tuple[dict[str, list[Any]], bool]:
     """Answers in groups, by integration; and whether there were more rows than were looked at."""
     things = covered.ways if len(covered.ways) <= _MOST_WAYS else []
-    askers = [Access.principal == one for one in known]
+    askers = [Access.principal == one for one in list(known)[:_MOST_WAYS]]
     looks = [
         (look, max(_MOST_ROWS // (6 * len(ways)), 1))
         for ways in (things, askers)
@@ -168,7 +171,8 @@ def _seen(
         numbers[row.look] += row.number
         if row.mode is not None and row.principal.startswith("int_"):
             groups[row.principal].append(row)
-    return groups, any(numbers[look] >= most for look, (_, most) in enumerate(looks))
+    full = any(numbers[look] >= most for look, (_, most) in enumerate(looks))
+    return groups, full or len(askers) < len(known)
 
 
 def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
@@ -208,14 +212,7 @@ def _grouped(
             for number, (query, most) in enumerate(looks)
         )
     ).cte("asked")
-    things = (
-        values(
-            column("thing", String()), column("house", Boolean()), column("since", BigInteger()),
-            column("until", BigInteger()), column("mode", String()), name="things",
-        )
-        .data(covered.rows)
-        .cte("things")
-    )  # fmt: skip
+    things = _things(covered.rows)
     cited = case((things.c.house, asked.c.house_as_of), else_=asked.c.as_of)
     wrong = and_(asked.c.permit, _stopped(things.c.mode, asked.c.action))
     free = select(listed(access, sorted(covered.released)).c.value)
@@ -252,6 +249,28 @@ def _grouped(
         func.max(lines.c.at).label("last"),
         func.sum(lines.c.number).label("number"),
     ).group_by(*keys)
+
+
+def _things(rows: list[tuple[str, bool, int, int, str]]) -> CTE:
+    """What is covered, as a table.
+
+    A few as a select each: SQLAlchemy writes a statement with VALUES anew each time.
+    """
+    columns: dict[str, Any] = {
+        "thing": String(), "house": Boolean(), "since": BigInteger(), "until": BigInteger(),
+        "mode": String(),
+    }  # fmt: skip
+    if len(rows) > _MOST_WAYS:
+        named = (column(name, kind) for name, kind in columns.items())
+        return values(*named, name="things").data(rows).cte("things")
+    each = [
+        [
+            literal(value, columns[name]).label(name)
+            for name, value in zip(columns, row, strict=True)
+        ]
+        for row in rows
+    ]
+    return union_all(*(select(*row) for row in each)).cte("things")
 
 
 def _stopped(mode: ColumnElement[str], action: ColumnElement[str]) -> ColumnElement[bool]:
