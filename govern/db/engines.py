@@ -73,7 +73,7 @@ def _postgresql(engine: Engine, **settings: str) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _: Any) -> None:
         with connection.cursor() as cursor:  # type: ignore[attr-defined]  # psycopg's
-            cursor.execute(each)
+            cursor.execute(each, prepare=False)  # several at once cannot be
         connection.commit()
 
     event.listen(engine, "checkout", _still_there)
