@@ -54,6 +54,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", KINDS if chosen == "both" else [chosen], indirect=True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' files in memory where there is room: no commit then waits for a disk."""
+    place = postgres.place()
+    if place is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
+
+
 # Tests marked `system`: alone when asked for, else named as not run.
 
 _NOT_RUN = pytest.StashKey[list[str]]()
@@ -73,7 +80,8 @@ def _by_database(items: list[pytest.Item]) -> list[pytest.Item]:
     """Two workers begin with half of the list each: let that be a database for each.
 
     What a process makes once for a database, above all the compiled statements, is then made once
-    and not by both. Tests that need neither fill the halves, and are last to be taken over.
+    and not by both. Tests that need neither fill the halves, and come first: the longest are among
+    them, and at the end nobody should wait for one.
     """
     of: dict[str, list[pytest.Item]] = {kind: [] for kind in (*KINDS, "")}
     for item in items:
@@ -81,10 +89,11 @@ def _by_database(items: list[pytest.Item]) -> list[pytest.Item]:
         of[called.params.get("database", "") if called else ""].append(item)
     first, second = (of[kind] for kind in KINDS)
     spare = max(len(items) // 2 - len(first), 0)
-    return [*first, *of[""][:spare], *second, *of[""][spare:]]
+    return [*of[""][:spare], *first, *of[""][spare:], *second]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    _collected_once()
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["not_run"] = session.config.stash.get(_NOT_RUN, [])
 
@@ -254,9 +263,16 @@ def _push_request_context() -> None:
 # What a process does once, and a run of a thousand databases and applications would do for each.
 
 
+def _collected_once() -> None:
+    """Look for lost cycles, and never again among what there is now."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _seldom_collecting() -> None:
     """Look for lost cycles seldom: at Python's own pace that is a tenth of the run."""
+    _collected_once()
     gc.set_threshold(50_000)
 
 
