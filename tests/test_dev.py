@@ -297,7 +297,7 @@ def test_the_browser_draws_a_page() -> None:
 def test_the_fetched_browser_draws_a_page_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Debian's Chromium is there, the one that other machines get is still tried."""
     monkeypatch.delenv("CHROMIUM", raising=False)
-    monkeypatch.setattr(browser, "INSTALLED", ())
+    monkeypatch.setattr(browser, "INSTALLED", Path("nowhere"))
     with browser.chromium() as chromium:
         page = chromium.new_page()
         page.set_content("<h1>Paused</h1>")
