@@ -253,7 +253,7 @@ LIBRARY = {
     "os": "cpu_count fstat pread",
     "pathlib": "Path",
     "re": "ASCII Match Pattern compile sub",
-    "secrets": "token_bytes",
+    "secrets": "token_bytes token_hex",
     "string": "ascii_letters digits",
     "struct": "iter_unpack",
     "sys": "argv exit platform stderr version_info",
