@@ -133,10 +133,11 @@ def filled(database: Database, people: int, *, decisions: int) -> Filled:
         client, project = clients.client(session, "DELPHI"), clients.project(session, "Juniper")
         own = session.get_one(Subject, f"sub_{half:024}")
     there.grant(own, project)
+    asking, _ = there.integration("asking", clients=[client.id])
     found: dict[str, Any] = small | {
-        "client": client.id, "client_code": client.code, "project": project.id,
-        "project_code": project.code, "free_code": "Kingfisher", "small": small["open"],
-        "person": own.external_id, "subject": own.id, "half": half,
+        "integration": asking.id, "client": client.id, "client_code": client.code,
+        "project": project.id, "project_code": project.code, "free_code": "Kingfisher",
+        "small": small["open"], "person": own.external_id, "subject": own.id, "half": half,
         "others": _others(database, project.id, people),
     }  # fmt: skip
     _pause(there, found)
