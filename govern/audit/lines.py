@@ -174,7 +174,7 @@ def to_csv(line: bytes) -> bytes:
 def row(found: Sequence[str]) -> bytes:
     """Cells as a row of the CSV form; what is there to read is made safe."""
     readable = ",".join(found[:-2])
-    # As nearly every row is: csv.writer would write the same. No cell has a comma of its own.
+    # As nearly every row is, with no comma in a cell: csv.writer would write the same.
     if _HARMLESS.fullmatch(readable) and readable.count(",") == len(found) - 3:
         exact = [cell.replace('"', '""') for cell in found[-2:]]
         return ",".join([readable, *(each and f'"{each}"' for each in exact)]).encode() + b"\r\n"

@@ -70,12 +70,12 @@ def touch(database: Database, session_id: str) -> None:
     """Note that a session is in use; no page waits for that, nor writes it twice a minute."""
 
     def work(session: Session) -> None:
-        now = clock.now(session)
+        now = clock.instant()
         session.execute(
             update(WebSession)
-            .where(WebSession.id == session_id, WebSession.seen_at < now - _TOUCH)
+            .where(WebSession.id == session_id, WebSession.seen_at < clock.before(now, _TOUCH))
             .values(seen_at=now),
-            execution_options=RECORDED,
+            execution_options=RECORDED | {"synchronize_session": False},
         )
 
     database.note(work)
