@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import String, func, literal, select
+from sqlalchemy import String, case, func, literal, select
 from sqlalchemy.orm import aliased
 
 from govern import clock
@@ -147,39 +147,51 @@ def _decision(
     None when only the suspensions are left to ask, and this statement did not ask for them.
     """
     (
-        _, subject_id, subject_known, resource_id, resource_known, client_id, project_id, _,
-        as_of, house_as_of, now, _,
+        _, subject_id, _, resource_id, _, client_id, project_id, _, as_of, house_as_of, now, _,
     ) = rows[0][:_FACTS]  # fmt: skip
-    facts = (as_of, house_as_of, subject_id, client_id, project_id, resource_id)
+    reason, grant_id = _reason(question, shape, clauses, rows)
+    if reason is None:
+        return None
+    return Decision(
+        reason == "permitted", reason,
+        as_of, house_as_of, subject_id, client_id, project_id, resource_id, grant_id, now,
+    )  # fmt: skip
 
-    def told(reason: str, grant_id: str | None = None) -> Decision:
-        return Decision(reason == "permitted", reason, *facts, grant_id, now)
 
+def _reason(
+    question: Question, shape: _Shape, clauses: list[grants.Clause], rows: list[Row]
+) -> tuple[str | None, str | None]:
+    """The reason and the grant that it is about."""
+    _, _, subject_known, _, resource_known, *_, now, _ = rows[0][:_FACTS]
     if not subject_known:
-        return told("subject_unknown")
+        return "subject_unknown", None
     if not resource_known:
-        return told("resource_unknown")
+        return "resource_unknown", None
     if (
         question.worked_at is not None
         and shape.worked
         and question.worked_at > (question.at or now)
     ):
-        return told("work_in_future")
+        return "work_in_future", None
     reason, furthest, grant_id = "no_grant", -1, None
     for row in rows:
         if row[7] is None:
             continue
-        place, failing = _first_failing(clauses, row)
+        place, failing = _first_failing(clauses, row, brief=shape.brief)
         if shape.brief and row[11] and (failing is None or failing in _AFTER_HOLDS):
-            return None
+            return None, None
         if failing is None:
-            return told("permitted", row[7])
+            return "permitted", row[7]
         if place > furthest:
             reason, furthest, grant_id = failing, place, row[7]
-    return told(reason, grant_id)
+    return reason, grant_id
 
 
-def _first_failing(clauses: list[grants.Clause], row: Row) -> tuple[int, str | None]:
+def _first_failing(
+    clauses: list[grants.Clause], row: Row, *, brief: bool
+) -> tuple[int, str | None]:
+    if brief and all(row[_FACTS:]):  # of suspensions alone, which it leaves out, none is what holds
+        return len(clauses), None
     for place, clause in enumerate(clauses):
         outcome = row[_FACTS + place]
         if clause.holding is not None:
@@ -239,8 +251,11 @@ def _statement(shape: _Shape, asked: FromClause) -> tuple[Select[Any], list[gran
     else:
         source = source.outerjoin(Project, Project.code == asked.c.code)
     covering = grants.covering(project=Project.id, dataset=dataset, effect=shape.effect)
+    # Asked of both together: of the person alone, PostgreSQL would read all that they hold, and
+    # look for the project among that.
+    theirs = Grant.subject_id == case((Project.id.is_not(None), Subject.id))
     source = source.outerjoin(Client, Client.id == Project.client_id).outerjoin(
-        Grant, (Grant.subject_id == Subject.id) & covering & moment.known(Grant)
+        Grant, theirs & covering & moment.known(Grant)
     )
     resource = Dataset if shape.on_dataset else Project
     statement = select(
