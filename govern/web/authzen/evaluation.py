@@ -146,13 +146,14 @@ def _answers(
 
 
 def _question(asked: Evaluation) -> Question:
-    hours = effect_of(asked.action.name) is Effect.HOURS
+    subject, action, resource = asked["subject"], asked["action"]["name"], asked["resource"]
+    hours = effect_of(action) is Effect.HOURS
     return Question(
-        subject=person(asked.subject),
-        action=asked.action.name,
-        kind=asked.resource.type,
-        code=asked.resource.id,
-        worked_at=worked_at(asked.context) if hours else None,
+        subject=person(subject),
+        action=action,
+        kind=resource["type"],
+        code=resource["id"],
+        worked_at=worked_at(asked.get("context", {})) if hours else None,
     )
 
 

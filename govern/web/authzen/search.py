@@ -36,10 +36,10 @@ def subjects(database: Database, body: bytes, *, by: Principal) -> Answer:
     found = searching.subjects(
         database,
         # Nobody of another type can be found anywhere: ask about no resource at all.
-        kind=asked.resource.type if asked.subject.type == "user" else "",
-        code=asked.resource.id,
-        action=asked.action.name,
-        worked_at=_hours(asked.action.name, asked.context),
+        kind=asked.resource["type"] if asked.subject.type == "user" else "",
+        code=asked.resource["id"],
+        action=asked.action["name"],
+        worked_at=_hours(asked.action["name"], asked.context),
         page=_page(asked.page),
         by=by,
     )
@@ -52,9 +52,9 @@ def resources(database: Database, body: bytes, *, by: Principal) -> Answer:
     found = searching.resources(
         database,
         person(asked.subject),
-        action=asked.action.name,
+        action=asked.action["name"],
         kind=asked.resource.type,
-        worked_at=_hours(asked.action.name, asked.context),
+        worked_at=_hours(asked.action["name"], asked.context),
         page=_page(asked.page),
         by=by,
     )
@@ -67,8 +67,8 @@ def actions(database: Database, body: bytes, *, by: Principal) -> Answer:
     found = searching.actions(
         database,
         person(asked.subject),
-        kind=asked.resource.type,
-        code=asked.resource.id,
+        kind=asked.resource["type"],
+        code=asked.resource["id"],
         worked_at=worked_at(asked.context),
         page=_page(asked.page),
         by=by,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from pydantic import TypeAdapter
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -23,7 +24,7 @@ from tests.web.authzen.asking import ACTIONS, MANY, ONE, RESOURCES, SUBJECTS, to
 if TYPE_CHECKING:
     from flask import Flask
 
-PATHS = {
+PATHS: dict[str, Any] = {
     ONE: shapes.Evaluation,
     MANY: shapes.Batch,
     SUBJECTS: shapes.SubjectSearch,
@@ -104,7 +105,7 @@ def operation(path: str) -> dict[str, Any]:
 
 def inlined(path: str) -> dict[str, Any]:
     """A shape's schema without references, as each path here has its own."""
-    schema = PATHS[path].model_json_schema()
+    schema = TypeAdapter(PATHS[path]).json_schema()
     parts = schema.pop("$defs", {})
 
     def filled(value: Any) -> Any:
