@@ -2,7 +2,7 @@
 
 Questions that arrive while others are being answered wait for those alone, and are then answered
 together: by one snapshot taken after the last of them came in, so that none misses a pause that
-was committed before it. One thread does that for the whole process, as one writer of the access
+was committed before it. Few threads do that for the whole process, each a writer of the access
 log: the more there is to ask, the more is asked and written at once.
 """
 
@@ -11,15 +11,14 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
-from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors, permissions
+from govern.access.evaluation.desk import Desk, meet
 from govern.access.evaluation.facts import evaluate_many
 from govern.access.evaluation.questions import Decision, Question
 from govern.audit.decisions import AccessKind, Writer
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from govern.access.evaluation.desk import Waiting
     from govern.db import Database
     from govern.principal import Principal
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 _TOGETHER = 1000
 # Seconds without a question after which the connection is given back.
 _LULL = 0.1
-# Seconds that whoever closes all connections waits for it, at most.
-_LEAVING = 2.0
 
 
 class Credentials(NamedTuple):
@@ -53,7 +51,7 @@ class Inquiry(Protocol):
     """Questions that come together, of one caller: read, and told, on the thread that answers.
 
     There both are done in turn, for all who ask at once; on the askers' own threads they would take
-    the interpreter from the one thread that everybody waits for.
+    the interpreter from the few that everybody waits for.
     """
 
     def questions(self) -> Sequence[Question]:
@@ -83,11 +81,14 @@ class _Plain(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """An inquiry, who makes it, and where its answer goes."""
+    """An inquiry, who makes it, and where its answer goes, or what is to be raised.
+
+    A queue for one thing wakes who waits with half the work of a `Future`.
+    """
 
     inquiry: Inquiry
     by: Principal | Credentials
-    answer: Future[Any]
+    answer: queue.SimpleQueue[Any]
 
 
 class _Asked(NamedTuple):
@@ -133,55 +134,39 @@ def answer(database: Database, inquiry: Inquiry, *, by: Principal | Credentials)
 
     Raises `Unauthenticated` for credentials that do not count.
     """
-    waiting: Future[Any] = Future()
-    _desk(database).put(_Job(inquiry, by, waiting))
-    return waiting.result()
-
-
-# A question, that the connection is to be given back and who waits for it, or that all is over.
-_Desk: TypeAlias = "queue.SimpleQueue[_Job | Future[None] | None]"
-
-_desks: weakref.WeakKeyDictionary[Database, _Desk] = weakref.WeakKeyDictionary()
-_desks_lock = threading.Lock()
-
-
-def _desk(database: Database) -> _Desk:
-    """Where questions to a database are handed in; its thread begins with the first."""
-    found = _desks.get(database)
-    if found is None:
-        with _desks_lock:
-            found = _desks.get(database)
-            if found is None:
-                found = _desks[database] = queue.SimpleQueue()
-                threading.Thread(
-                    target=_serve, args=(weakref.ref(database), found), daemon=True
-                ).start()
-                weakref.finalize(database, found.put, None)
-                database.at_dispose(partial(_give_back, found))
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    _desk(database).hand_in(_Job(inquiry, by, waiting))
+    found = waiting.get()
+    if isinstance(found, Exception):
+        raise found
     return found
 
 
-def _give_back(desk: _Desk) -> None:
-    """Have the connection given back now, before whoever closes them all does so."""
-    given: Future[None] = Future()
-    desk.put(given)
-    with suppress(TimeoutError):
-        given.result(timeout=_LEAVING)
+_desks: weakref.WeakKeyDictionary[Database, Desk[_Job]] = weakref.WeakKeyDictionary()
+_desks_lock = threading.Lock()
 
 
-def _serve(owner: weakref.ref[Database], desk: _Desk) -> None:
+def _desk(database: Database) -> Desk[_Job]:
+    found = _desks.get(database)
+    if found is None:
+        with _desks_lock:
+            found = _desks.get(database) or _desks.setdefault(database, Desk(database, _serve))
+    return found
+
+
+def _serve(owner: weakref.ref[Database], desk: Waiting[_Job]) -> None:
     """Answer all that is waiting, again and again, until the database is let go."""
     writer: Writer | None = None
     known = Known()
     job = desk.get()
     while job is not None:
-        if isinstance(job, Future):
-            job.set_result(None)
+        if isinstance(job, threading.Barrier):
+            meet(job)
             job = desk.get()
             continue
         database = owner()
         if database is None:
-            return
+            break
         writer = writer or Writer(database)
         with closing(_Line(database)) as line:
             while isinstance(job, _Job):
@@ -189,11 +174,12 @@ def _serve(owner: weakref.ref[Database], desk: _Desk) -> None:
                 try:
                     job = desk.get(timeout=_LULL)
                 except queue.Empty:
-                    job = Future()  # nobody waits for it
+                    job = threading.Barrier(1)  # nobody waits for it
         del database, line
+    desk.put(None)  # for the next of the threads
 
 
-def _waiting(job: _Job, desk: _Desk) -> list[_Asked]:
+def _waiting(job: _Job, desk: Waiting[_Job]) -> list[_Asked]:
     """This job and all that wait behind it, read."""
     asked: list[_Asked] = []
     size = 0
@@ -202,9 +188,12 @@ def _waiting(job: _Job, desk: _Desk) -> list[_Asked]:
         if one is not None:
             asked.append(one)
             size += len(one.questions)
-        if size >= _TOGETHER or desk.empty():
+        if size >= _TOGETHER:
             return asked
-        following = desk.get()
+        try:
+            following = desk.get_nowait()
+        except queue.Empty:
+            return asked
         if not isinstance(following, _Job):
             desk.put(following)
             return asked
@@ -249,7 +238,7 @@ def _read(job: _Job) -> _Asked | None:
     try:
         return _Asked(job, job.inquiry.questions(), job.inquiry.stop_at())
     except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear of it
-        job.answer.set_exception(error)
+        job.answer.put(error)
         return None
 
 
@@ -266,7 +255,7 @@ def _answer(line: _Line, writer: Writer, known: Known, asked: list[_Asked]) -> N
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
         line.close()
         if len(asked) == 1:
-            asked[0].job.answer.set_exception(error)
+            asked[0].job.answer.put(error)
             return
         # One of them may be at fault for all: each is asked by itself.
         for one in asked:
@@ -275,10 +264,7 @@ def _answer(line: _Line, writer: Writer, known: Known, asked: list[_Asked]) -> N
     # Whoever is woken wants the interpreter: none is before there is an answer for each.
     answers = [_outcome(one, who, decisions) for one, who, decisions in found]
     for (one, _, _), answer in zip(found, answers, strict=True):
-        if isinstance(answer, Exception):
-            one.job.answer.set_exception(answer)
-        else:
-            one.job.answer.set_result(answer)
+        one.job.answer.put(answer)
 
 
 def _outcome(asked: _Asked, who: _Caller | Exception, decisions: list[Decision]) -> Any:
@@ -386,7 +372,7 @@ def _told(decision: Decision, row_id: str, who: _Caller) -> Decision:
     """The decision as it leaves: what is hidden, without the facts that its row keeps."""
     if _is_hidden(who, decision):
         return Decision(permit=False, reason="resource_unknown", id=row_id)
-    return decision._replace(id=row_id)
+    return Decision._make((*decision[:-1], row_id))
 
 
 def _is_hidden(who: _Caller, decision: Decision) -> bool:

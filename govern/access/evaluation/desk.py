@@ -1,0 +1,73 @@
+"""Where questions to a database are handed in, and the few threads that answer them.
+
+While the database works for one thread another reads and tells; more would share less of what
+arrives together. The access log on SQLite has one writer, and a second would wait for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from govern.db import Database
+
+Job = TypeVar("Job")
+# A job, that connections are to be given back and who waits for that, or that all is over.
+Waiting: TypeAlias = "queue.SimpleQueue[Job | threading.Barrier | None]"
+
+_THREADS = 2
+# Seconds that whoever closes all connections waits for the threads, at most.
+_LEAVING = 2.0
+
+
+class Desk(Generic[Job]):
+    """Jobs that wait, and threads that `serve` them until their database is let go.
+
+    The first begins with the first job, another when one is handed in behind one that waits.
+    """
+
+    def __init__(
+        self, database: Database, serve: Callable[[weakref.ref[Database], Waiting[Job]], None]
+    ) -> None:
+        self._serve = serve
+        self._owner = weakref.ref(database)
+        self._waiting: Waiting[Job] = queue.SimpleQueue()
+        self._most = _THREADS if database.is_postgresql else 1
+        self._begun = 0
+        self._lock = threading.Lock()
+        weakref.finalize(database, self._waiting.put, None)
+        database.at_dispose(self._give_back)
+
+    def hand_in(self, job: Job) -> None:
+        """Let a job wait for its turn."""
+        busy = not self._waiting.empty()
+        self._waiting.put(job)
+        if self._begun == 0 or (busy and self._begun < self._most):
+            self._begin()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._begun < self._most:
+                self._begun += 1
+                given = (self._owner, self._waiting)
+                threading.Thread(target=self._serve, args=given, daemon=True).start()
+
+    def _give_back(self) -> None:
+        """Have the connections given back now, before whoever closes them all does so."""
+        with self._lock:
+            given = threading.Barrier(self._begun + 1)
+            for _ in range(self._begun):
+                self._waiting.put(given)
+        meet(given)
+
+
+def meet(given: threading.Barrier) -> None:
+    """Wait until all have given back their connections, or for so long as one may."""
+    with suppress(threading.BrokenBarrierError):
+        given.wait(_LEAVING)
