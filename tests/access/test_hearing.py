@@ -6,6 +6,8 @@ from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import pytest
+
 from govern.access import evaluation, suspensions
 from govern.access.evaluation import Question
 from govern.access.modes import Mode
@@ -16,13 +18,13 @@ from tests.audit.test_sealing import write
 from tests.factory import OPERATOR, SECOND, World, person
 
 if TYPE_CHECKING:
-    import pytest
-
     from govern.access.clients import Dataset, Project
     from govern.access.suspensions import Asker, Hearing, Suspension
     from govern.identity.integrations import Integration
     from govern.identity.subjects import Subject
     from govern.principal import Principal
+
+ROOM = import_module("govern.access.suspensions.hearing")
 
 
 def heard(world: World, suspension: Suspension, *, by: Principal = OPERATOR) -> Hearing:
@@ -99,9 +101,11 @@ def test_a_permit_that_had_seen_the_opening_is_a_failure_and_one_that_had_not_is
     assert of(world, row, third).heard is Heard.UNKNOWN
 
 
+@pytest.mark.parametrize("cases", [0, 10])  # things covered that a statement names one by one
 def test_a_change_of_mode_and_a_release_are_judged_by_their_places_in_the_log(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch, cases: int
 ) -> None:
+    monkeypatch.setattr(ROOM, "_MOST_CASES", cases)
     project = world.project("Kingfisher")
     ann = world.subject("P-ann")
     world.grant(ann, project)
@@ -204,8 +208,7 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
     data = world.dataset(project)
     row = world.suspend("project:Kingfisher", f"dataset:{data.code}", "subject:P-ann")
     # Each way is looked along thrice: 4 rows of each of three things, 6 of each of two who ask.
-    room = import_module("govern.access.suspensions.hearing")
-    monkeypatch.setattr(room, "_MOST_ROWS", 72)
+    monkeypatch.setattr(ROOM, "_MOST_ROWS", 72)
     seen = {"as_of": len(world.entries(project.client_id)), "house_as_of": 99, "permit": False}
 
     def answered(count: int, by: Integration, resource: Project | Dataset, **more: str) -> bool:
@@ -227,7 +230,7 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
 def test_where_no_system_could_ask_no_answer_is_looked_at(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("govern.access.suspensions.hearing"), "_MOST_ROWS", 6)
+    monkeypatch.setattr(ROOM, "_MOST_ROWS", 6)
     project = world.project("Kingfisher")
     system, _ = world.integration("elsewhere", clients=[world.client("BOREAL").id])
     row = world.suspend("project:Kingfisher")
@@ -254,7 +257,7 @@ def test_of_many_systems_some_are_looked_up_and_it_says_so(
             reason="project_paused", as_of=len(world.entries(project.client_id)),
         )  # fmt: skip
     assert heard(world, row).whole
-    monkeypatch.setattr(import_module("govern.access.suspensions.hearing"), "_MOST_WAYS", 1)
+    monkeypatch.setattr(ROOM, "_MOST_WAYS", 1)
     told = heard(world, row)
     assert not told.whole
     # The others are heard of too, where what they asked about is looked up.

@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -22,11 +22,9 @@ from sqlalchemy import (
     String,
     and_,
     case,
-    cast,
     column,
     func,
     literal,
-    null,
     select,
     union_all,
     values,
@@ -45,9 +43,9 @@ from govern.db import listed
 from govern.identity import integrations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import CTE, ColumnElement, Select
+    from sqlalchemy import CTE, ColumnElement, CompoundSelect, FromClause, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -61,12 +59,45 @@ _MOST_ROWS = 40_000
 # How many of the things covered, and of those who ask, are looked up one by one: SQLite takes
 # statements of 500 parts.
 _MOST_WAYS = 50
+# Things covered that are named in the statement itself, which takes less for each row.
+_MOST_CASES = 10
 _ASKING = frozenset({"decision", "introspect"})
 # Refusals for the sake of a suspension; a token's says no more than that it is good no longer.
 _REFUSED = frozenset(
     {reason for reason in REASONS if reason.endswith(("_paused", "_read_only"))}
     | {"second_factor_required", State.SUSPENDED, State.INVALID}
 )
+# What goes on in a mode that stops anything; hours are no access.
+_FREE = {
+    mode.value: {
+        name
+        for name, effect in EFFECTS.items()
+        if effect not in STOPS[mode] or effect is Effect.HOURS
+    }
+    for mode in Mode
+    if STOPS[mode]
+}
+
+
+class _Told(NamedTuple):
+    """Answers in one mode, or before it was held; of what was released whom they were about."""
+
+    mode: str
+    permit: bool
+    reason: str | None
+    action: str | None
+    first: datetime
+    last: datetime
+    about: tuple[str, ...]
+
+    @property
+    def is_false(self) -> bool:
+        """Whether it is a permit of what the mode stops.
+
+        A token's actions are one text, and one of several counts.
+        """
+        stopped = self.action is not None and self.action not in _FREE.get(self.mode, {self.action})
+        return self.permit and stopped
 
 
 class Heard(StrEnum):
@@ -151,7 +182,7 @@ def _reaching(session: Session, found: Found, covered: Covered, *, by: Principal
 
 def _seen(
     session: Session, found: Found, covered: Covered, known: dict[str, str]
-) -> tuple[dict[str, list[Any]], bool]:
+) -> tuple[dict[str, list[_Told]], bool]:
     """Answers in groups, by integration; and whether there were more rows than were looked at."""
     things = covered.ways if len(covered.ways) <= _MOST_WAYS else []
     askers = [Access.principal == one for one in list(known)[:_MOST_WAYS]]
@@ -165,25 +196,30 @@ def _seen(
         return {}, False
     with session.database.access_reading() as access:
         rows = access.execute(_grouped(access, looks, covered)).all()
-    groups: dict[str, list[Any]] = defaultdict(list)
+    groups: dict[str, list[_Told]] = defaultdict(list)
     numbers: dict[int, int] = defaultdict(int)
     for row in rows:
         numbers[row.look] += row.number
-        if row.mode is not None and row.principal.startswith("int_"):
-            groups[row.principal].append(row)
+        if row.principal.startswith("int_"):
+            groups[row.principal] += _told(row, len(covered.columns))
     full = any(numbers[look] >= most for look, (_, most) in enumerate(looks))
     return groups, full or len(askers) < len(known)
+
+
+def _told(row: Any, columns: int) -> Iterator[_Told]:
+    """A line for each mode in which its answers saw anything covered."""
+    _, _, permit, reason, action, *named, first, last, _ = row
+    about = tuple(one for one in named[columns:] if one is not None)
+    for mode in {*named[:columns]} - {None}:
+        yield _Told(mode, bool(permit), reason, action, first, last, about)
 
 
 def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
     """Along one index: the rows after the opening, from both ends, and those before it."""
     row = found.standing.suspension
-    # A database that keeps these rows for a moment keeps all that is named here.
-    columns: Any = (
-        Access.principal, Access.at, Access.permit, Access.reason, Access.action,
-        Access.client_id, Access.resource_id, Access.subject_id, Access.as_of, Access.house_as_of,
-    )  # fmt: skip
-    query = select(*columns).where(way)
+    asking = Access.kind.in_([AccessKind.DECISION, AccessKind.INTROSPECTION])
+    said = Access.principal, Access.permit, Access.reason, Access.action, Access.at
+    query = select(*said).where(way, asking)
     after = query.where(Access.at >= row.recorded_at - _UNDER_WAY)
     if row.ended_at is not None:
         after = after.where(Access.at <= row.ended_at + _UNDER_WAY)
@@ -195,60 +231,73 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
 
 def _grouped(
     access: OrmSession, looks: Sequence[tuple[Select[Any], int]], covered: Covered
-) -> Select[Any]:
-    """One line for each integration, mode, outcome and reason; of what was released, who and what.
+) -> CompoundSelect[Any]:
+    """One line for each integration, what it asked and was told, and the modes then in force.
 
-    Of each look by itself, with the number of its rows. All of them are in a line: those of which
-    nothing is covered in one without a mode. The rows are gone through once.
+    Of permits about what was released also who and what. Of each look by itself, with the number of
+    its rows: those of which nothing is covered are in a line without a mode. The rows are gone
+    through once.
     """
-    asked = union_all(
-        *(
+    things = _things(covered.rows) if len(covered.rows) > _MOST_CASES else None
+    free = select(listed(access, sorted(covered.released)).c.value) if covered.released else None
+    lines = []
+    for number, (query, most) in enumerate(looks):
+        if things is None:
+            asked = _with(query, Access, _cases(covered), free).limit(most)
+        else:
+            asked = _joined(query.limit(most), covered, things, free)
+        rows = asked.subquery()
+        keys = [column for column in rows.c if column is not rows.c.at]
+        lines.append(
             select(
-                query.add_columns(literal(number).label("look"))
-                .where(Access.kind.in_([AccessKind.DECISION, AccessKind.INTROSPECTION]))
-                .limit(most)
-                .subquery()
-            )
-            for number, (query, most) in enumerate(looks)
-        )
-    ).cte("asked")
-    things = _things(covered.rows)
-    cited = case((things.c.house, asked.c.house_as_of), else_=asked.c.as_of)
-    wrong = and_(asked.c.permit, _stopped(things.c.mode, asked.c.action))
-    free = select(listed(access, sorted(covered.released)).c.value)
+                literal(number).label("look"), *keys, func.min(rows.c.at).label("first"),
+                func.max(rows.c.at).label("last"), func.count().label("number"),
+            ).group_by(*keys)
+        )  # fmt: skip
+    return union_all(*lines)
 
-    def released(one: ColumnElement[str]) -> ColumnElement[str | None]:
-        """That of a false permit, for by its time it may be none."""
-        return case((and_(wrong, one.in_(free)), one)) if covered.released else cast(null(), String)
 
-    lines = union_all(
+def _with(
+    query: Select[Any], row: Any, modes: Iterable[ColumnElement[Any]], free: Select[Any] | None
+) -> Select[Any]:
+    """The modes of a row by the columns that may name what is covered, and what was released."""
+    about = [] if free is None else [row.subject_id, row.resource_id]
+    return query.add_columns(
+        *(mode.label(f"mode_{place}") for place, mode in enumerate(modes)),
         *(
-            select(
-                asked.c.look, asked.c.principal, things.c.mode, asked.c.permit, asked.c.reason,
-                asked.c.at, wrong.label("wrong"), released(asked.c.subject_id).label("person"),
-                released(asked.c.resource_id).label("resource"),
-                literal(0 if place else 1).label("number"),
-            ).join_from(
-                asked, things,
-                and_(
-                    things.c.thing == asked.c[name], cited > things.c.since,
-                    cited <= things.c.until,
-                ),
-                isouter=place == 0,
-            )
-            for place, name in enumerate(sorted(covered.columns))
-        )
-    ).subquery()  # fmt: skip
-    keys = (
-        lines.c.look, lines.c.principal, lines.c.mode, lines.c.permit, lines.c.reason,
-        lines.c.wrong, lines.c.person, lines.c.resource,
-    )  # fmt: skip
-    return select(
-        *keys,
-        func.min(lines.c.at).label("first"),
-        func.max(lines.c.at).label("last"),
-        func.sum(lines.c.number).label("number"),
-    ).group_by(*keys)
+            case((and_(row.permit, one.in_(free)), one)).label(f"about_{place}")
+            for place, one in enumerate(about)
+        ),
+    )
+
+
+def _cases(covered: Covered) -> Iterator[ColumnElement[Any]]:
+    for name in sorted(covered.columns):
+        named = getattr(Access, name)
+        cases = []
+        for thing, house, since, until, mode in covered.rows:
+            cited = Access.house_as_of if house else Access.as_of
+            cases.append((and_(named == thing, cited > since, cited <= until), mode))
+        yield case(*cases)
+
+
+def _joined(
+    query: Select[Any], covered: Covered, things: CTE, free: Select[Any] | None
+) -> Select[Any]:
+    """The same with a table of many things."""
+    rows = query.add_columns(
+        Access.client_id, Access.resource_id, Access.subject_id, Access.as_of, Access.house_as_of
+    ).subquery()
+    source: FromClause = rows
+    modes = []
+    for name in sorted(covered.columns):
+        there = things.alias()
+        cited = case((there.c.house, rows.c.house_as_of), else_=rows.c.as_of)
+        held = and_(there.c.thing == rows.c[name], cited > there.c.since, cited <= there.c.until)
+        source = source.outerjoin(there, held)
+        modes.append(there.c.mode)
+    said = [rows.c[str(column.key)] for column in query.selected_columns]
+    return _with(select(*said).select_from(source), rows.c, modes, free)
 
 
 def _things(rows: list[tuple[str, bool, int, int, str]]) -> CTE:
@@ -273,25 +322,8 @@ def _things(rows: list[tuple[str, bool, int, int, str]]) -> CTE:
     return union_all(*(select(*row) for row in each)).cte("things")
 
 
-def _stopped(mode: ColumnElement[str], action: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether a mode stops an action; a token's actions are one text, and one of several counts."""
-    free = {
-        each: [name for name, effect in EFFECTS.items() if effect not in STOPS[each]]
-        for each in Mode
-    }
-    hours = [name for name, effect in EFFECTS.items() if effect is Effect.HOURS]
-    return case(
-        *(
-            (mode == each.value, action.not_in([*free[each], *hours]))
-            for each in Mode
-            if STOPS[each]
-        ),
-        else_=literal(False),  # noqa: FBT003 - SQL's word
-    )
-
-
-def _asker(id_: str, name: str, groups: list[Any], covered: Covered) -> Asker:
-    false = [row for row in groups if row.wrong and _still_held(row, covered)]
+def _asker(id_: str, name: str, groups: list[_Told], covered: Covered) -> Asker:
+    false = [row for row in groups if row.is_false and _still_held(row, covered)]
     refused = [
         row
         for row in groups
@@ -312,13 +344,13 @@ def _asker(id_: str, name: str, groups: list[Any], covered: Covered) -> Asker:
     )
 
 
-def _still_held(row: Any, covered: Covered) -> bool:
+def _still_held(told: _Told, covered: Covered) -> bool:
     """Whether a permit was about someone, and something, that was not released by then."""
-    free = [covered.released[one] for one in (row.person, row.resource) if one in covered.released]
-    return not free or row.first < min(free) - _UNDER_WAY
+    free = [covered.released[one] for one in told.about]
+    return not free or told.first < min(free) - _UNDER_WAY
 
 
-def _latest(groups: list[Any]) -> Answer | None:
+def _latest(groups: list[_Told]) -> Answer | None:
     last = max(groups, key=lambda row: row.last, default=None)
     if last is None:
         return None
