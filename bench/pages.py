@@ -59,7 +59,7 @@ ASKED = 5  # times that each page is asked for
 ASKED_OFTEN = 40  # the same of a page of which one answer took more work than
 SUSPICIOUS = 30  # milliseconds; on a machine that others use as well every page waits so long
 LONGEST = (
-    1  # seconds, after which a page is not asked for again, unless it was asked for too seldom
+    3  # seconds, after which a page is not asked for again, unless it was asked for too seldom
 )
 SLOW = 150  # milliseconds, which no page is to take
 HTML = "text/html"
@@ -84,7 +84,8 @@ TYPED = (
     "/lists/people?lacks=second_factor", "/lists/people?organisation=Many+Hands", "/lists/grants",
     "/lists/grants?status=held", "/lists/grants?status=expired&sort=-ends",
     "/lists/grants?project={free_code}&status=held", "/lists/grants?organisation=Many+Hands",
-    "/lists/grants?q={person}", "/lists/organisations", "/lists/suspensions",
+    "/lists/grants?q={person}", "/lists/grants?client={name}",
+    "/lists/organisations", "/lists/suspensions",
     "/calendar?month=2036-01", "/calendar?day=2036-01-01", "/pause?q=king",
     "/pause/preview?target=project:{small}", "/pause/preview?subject={person}",
     "/who?target=project:{free_code}", "/who?target=project:{project_code}",

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import bindparam, select, text
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import select, text
 
 from govern import db, errors
-from govern.db import Again, Database, listed, new_id
+from govern.db import Again, Database, listed, new_id, planned_once, written
 from govern.identity.subjects import Organisation
 from govern.identity.throttle import Throttle
 from govern.sealing import seal, unseal
@@ -148,6 +148,28 @@ def test_one_snapshot_sees_one_state(store: Database) -> None:
         assert session.execute(select(Throttle.key)).all() == []
     with store.reading() as session:
         assert session.execute(select(Throttle.key)).scalars().all() == ["later"]
+
+
+def test_what_is_planned_once_is_kept_from_one_reading_to_the_next(
+    store: Database, database: str
+) -> None:
+    store.transaction(lambda s: s.add(Throttle(key="one", failures=1)))
+    few = select(Throttle.key).where(Throttle.failures < bindparam("most")).limit(written(3))
+    for most in range(3):
+        with store.reading() as session:
+            if database == "postgresql":
+                session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+            found = session.execute(planned_once(few), {"most": most}).scalars().all()
+            assert found == ["one"] * (most > 1)
+    if database == "postgresql":
+        kept = text(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements "
+            "WHERE statement LIKE 'SELECT throttle.key%LIMIT 3'"
+        )
+        with store.reading() as session:
+            assert session.execute(kept).one() == (3, 0)
+    with store.reading() as session, pytest.raises(sa_exc.DBAPIError):
+        session.execute(planned_once(text("SELECT wrong FROM nowhere")))
 
 
 def test_many_values_are_one_parameter(store: Database) -> None:

@@ -24,7 +24,7 @@ from govern.access.suspensions import reading
 from govern.access.suspensions.reading import Standing
 from govern.audit import EventType
 from govern.audit.log import ACTS, Entry, Log
-from govern.db import Inquiry, listed, together
+from govern.db import Inquiry, listed, planned_once, together
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def tree(
     if clients is None and not query:
         wanted = wanted.where(Client.id.in_(shown))
     found: dict[str, ClientLine] = {}
-    for client, project, *numbers in session.execute(wanted):
+    for client, project, *numbers in session.execute(planned_once(wanted)):
         state, since = places.state_of(standings, client.ended_at, client.id)
         line = found.setdefault(
             client.id,

@@ -42,6 +42,7 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions import notices, telling
 from govern.access.suspensions.notices import Version
+from govern.db import planned_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,12 +153,12 @@ def whole(session: Session, subject_id: str) -> Whole:
 def _read(session: Session, subject_id: str, *, over: Sequence[Any]) -> Whole:
     person = {"person": subject_id}
     groups: dict[tuple[str, str | None], _Group] = defaultdict(_Group)
-    for row in session.execute(_grants(), person):
+    for row in session.execute(planned_once(_grants()), person):
         groups[row.project_id, row.dataset_id].rows.append(row)
     actions: dict[str, set[str]] = defaultdict(set)
     for entitlement_id, action in session.execute(_actions(), person):
         actions[entitlement_id].add(action)
-    laid = session.execute(_laid(), person).all()
+    laid = session.execute(planned_once(_laid()), person).all()
     told = _told(
         session, [row.suspension_id for row in laid] + [row.id for row in over], subject_id
     )

@@ -9,7 +9,7 @@ of work and its commit, `many` the statements that carry many rows or several qu
 what SQLite is to know of how much there is.
 """
 
-from govern.db.engines import is_transient, written_at_once
+from govern.db.engines import is_transient, planned_once, written, written_at_once
 from govern.db.many import (
     Inquiry,
     among_few,
@@ -62,8 +62,10 @@ __all__ = [
     "listed",
     "listing",
     "new_id",
+    "planned_once",
     "references",
     "text_column",
     "together",
+    "written",
     "written_at_once",
 ]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import select as waiting
 import sqlite3
+import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, literal
 from sqlalchemy import exc as sa_exc
+from sqlalchemy.sql.base import Executable
 
 from govern import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 BUSY = "The database is too busy; nothing was changed. Try again."
+Statement = TypeVar("Statement", bound=Executable)
+
+_ONCE = "govern_planned_once"
 _SQLITE_WAIT = 30  # seconds for the one writer to finish
 
 
@@ -32,7 +37,9 @@ def is_transient(error: sa_exc.DBAPIError) -> bool:
 def main_engine(url: str) -> Engine:
     """For units of work on either database; what each begins with, its execution options say."""
     if url.startswith("postgresql"):
-        return _postgresql(create_engine(url, pool_size=20, max_overflow=20, pool_use_lifo=True))
+        # The connection used last has plans already.
+        made = create_engine(url, pool_size=20, max_overflow=20, pool_use_lifo=True)
+        return _keeping(_postgresql(made))
     engine = _sqlite(url)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -61,7 +68,7 @@ def asking_engine(url: str) -> Engine:
 def copying_engine(url: str) -> Engine:
     """For a replica, which may be gone: nobody waits long to learn that."""
     made = create_engine(url, pool_size=10, connect_args={"connect_timeout": 2})
-    return _postgresql(made).execution_options(
+    return _keeping(_postgresql(made)).execution_options(
         govern_begin="BEGIN", isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
 
@@ -78,6 +85,41 @@ def _postgresql(engine: Engine, **settings: str) -> Engine:
 
     event.listen(engine, "checkout", _still_there)
     return engine
+
+
+def _keeping(engine: Engine) -> Engine:
+    """Plan once what is `planned_once`, and all else for what it asks about."""
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.prepare_threshold = sys.maxsize  # none but those
+
+    @event.listens_for(engine, "do_execute")
+    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        if _ONCE not in context.execution_options:
+            return False
+        settings = cursor.connection.cursor()
+        settings.execute("SET LOCAL plan_cache_mode = force_generic_plan", prepare=False)
+        cursor.execute(statement, parameters, prepare=True)
+        settings.execute("SET LOCAL plan_cache_mode = DEFAULT", prepare=False)
+        return True
+
+    return engine
+
+
+def planned_once(statement: Statement) -> Statement:
+    """Let PostgreSQL plan a statement once for each connection, whatever it is asked about.
+
+    For long ones that find a few rows by index: to plan them takes ten times what they take. Not
+    where the best way hangs on how much there is of what is asked for. Their limits are `written`:
+    of any number PostgreSQL expects a tenth of all rows.
+    """
+    return statement.execution_options(**{_ONCE: True})
+
+
+def written(number: int) -> ColumnElement[int]:
+    """A number that stands in the statement itself."""
+    return literal(number, literal_execute=True)
 
 
 def _still_there(connection: Any, *_: Any) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
 from govern.clock import Utc, micros
+from govern.db.engines import planned_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -185,6 +186,8 @@ def together(asked: OrmSession | Connection, *inquiries: Inquiry[Any]) -> list[A
     queries = [each.query for each in inquiries]
     lasting = all(each.given is not None for each in inquiries)
     joined, widths = (_joined_once if lasting else _joined)(*queries)
+    if lasting:
+        joined = planned_once(joined)
     given = {name: value for each in inquiries for name, value in (each.given or {}).items()}
     found: list[list[tuple[Any, ...]]] = [[] for _ in inquiries]
     for place, *values in asked.execute(joined, given):

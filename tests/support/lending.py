@@ -205,7 +205,7 @@ class Lending:
                 else:
                     return taken
             made = dialect.connect(*given, **named)
-            made.prepared_max, made.prepare_threshold = PREPARED, 0
+            made.prepared_max = PREPARED
             # Whatever is rolled back, nobody drops what they read while a connection is kept.
             made._prepared.clear = lambda: False
             return made
@@ -218,5 +218,9 @@ class Lending:
             connection._notice_handlers.clear()
             lent.idle[connection.autocommit].append(connection)
 
+        def ready(connection: Any, *_: Any) -> None:
+            connection.prepare_threshold = 0  # whatever the application wants prepared
+
         event.listen(engine, "do_connect", connect)
+        event.listen(engine, "checkout", ready)
         engine.dialect.do_close = close  # type: ignore[method-assign]  # of this engine alone

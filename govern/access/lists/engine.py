@@ -23,6 +23,7 @@ from govern.audit import decisions, leaf
 from govern.audit.decisions import AccessKind
 from govern.clock import Utc
 from govern.db import listed as among
+from govern.db import planned_once, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,18 @@ def id_of(table: type[Client | Project], code: str) -> Any:
     return select(table.id).where(table.code == code).correlate(None).scalar_subquery()
 
 
+def of_code(column: Any, table: type[Client | Project]) -> Sought:
+    """Those of a client or project by its code.
+
+    A page looks its id up first: a database that knows it knows how few rows there are of it.
+    """
+
+    def paged(session: OrmSession, code: str, _: object) -> tuple[ColumnElement[bool], bool]:
+        return column == (session.scalar(select(table.id).where(table.code == code)) or ""), False
+
+    return Sought(lambda code, _: column == id_of(table, code), paged)
+
+
 # Where a page ends: the value of the order, and the key.
 Place = tuple[str, str]
 
@@ -99,6 +112,7 @@ class List:
     `found_by` are the filters that an index finds rows by, on the key's own table, as `visible` is
     too: narrowed by others, a page looks at so many rows. None: at any number. `walk` finds in so
     many steps what is visible, where no index does: keys, and where it ended, None at the end.
+    `is_long` where to plan its statement takes longer than to run it.
     """
 
     name: str
@@ -113,6 +127,7 @@ class List:
     hidden: tuple[str, ...] = ()
     found_by: frozenset[str] | None = None
     walk: Callable[[OrmSession, Walk], tuple[list[str], Place | None]] | None = None
+    is_long: bool = False
     finish: Callable[[OrmSession, list[dict[str, Any]], Principal], None] | None = None
 
     @property
@@ -227,7 +242,10 @@ def page(
         by_index.append(_up_to(order, listed.key, last, backwards=backwards))
         end = (last.order_, last.key_) if further else None
     wanted = listed.query([*own, *_labelled(listed)]).where(*by_index, *others)
-    found = session.execute(wanted.order_by(*ways).limit(limit + 1)).all()
+    wanted = wanted.order_by(*ways).limit(written(limit + 1))
+    if listed.is_long and clients is None and not asked.filters.keys() & (listed.found_by or set()):
+        wanted = planned_once(wanted)  # walked from its first row on, whatever is asked
+    found = session.execute(wanted).all()
     rows = [
         {"key": row[0], **dict(zip(listed.columns, row[2:], strict=True))} for row in found[:limit]
     ]

@@ -13,7 +13,7 @@ from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
 from govern.access.holdings.given import STATUSES, stands, status_now
-from govern.access.lists.engine import List, id_of, of_firm, of_whom
+from govern.access.lists.engine import List, of_code, of_firm, of_whom
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ GRANTS = List(
     filters={
         "q": of_whom,
         "person": lambda value, _: Grant.subject_id == value,
-        "client": lambda value, _: Grant.client_id == id_of(Client, value),
-        "project": lambda value, _: Grant.project_id == id_of(Project, value),
+        "client": of_code(Grant.client_id, Client),
+        "project": of_code(Grant.project_id, Project),
         "organisation": of_firm,
         "entitlement": lambda value, _: Entitlement.name == value,
         "status": lambda value, _: stands(value),
@@ -81,5 +81,6 @@ GRANTS = List(
     choices={"status": STATUSES},
     visible=Grant.client_id.in_,
     hidden=("subject_id",),
+    is_long=True,
     found_by=frozenset({"person", "client", "project", "ends_from", "ends_to"}),
 )  # fmt: skip

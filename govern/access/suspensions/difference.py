@@ -29,7 +29,7 @@ from govern.access.suspensions.keeping import kept
 from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.reading import Standing
 from govern.access.suspensions.targets import affected, covered
-from govern.db import among_few, listed
+from govern.db import among_few, listed, planned_once
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _again(
         rest = rest.where(interest, _stays(outlined, how), meanwhile.stood())
         parts: dict[str | None, dict[str, str]] = {}
         asked = union_all(then, select(literal("returns"), *returns.c), rest)
-        for part, id_, subject_id in session.execute(asked, values):
+        for part, id_, subject_id in session.execute(planned_once(asked), values):
             parts.setdefault(part, {})[id_] = subject_id
         parts.pop(None, None)
         seen[suspension.id, how] = parts.pop("then", {}), parts
@@ -297,6 +297,8 @@ def page(
         .order_by(Grant.id)
         .limit(limit + 1)
     )
+    if group != "returns":  # all are named: nothing is walked to
+        query = planned_once(query)
     rows = session.execute(query, values).all()
     lines = [
         Line(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from govern.access.clients import Client, Dataset, Project
 from govern.access.suspension_tables import PeopleList, Scope, SuspensionTarget
 from govern.access.suspensions.targets import Target
-from govern.db import listed
+from govern.db import listed, planned_once
 from govern.identity.subjects import Organisation, Subject
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def whole_projects(session: OrmSession, targets: Iterable[Target]) -> dict[str, 
 
 def targets_of(session: OrmSession, suspension_id: str) -> list[Target]:
     """What a suspension covers now."""
-    rows = session.execute(_present(), {"suspension": suspension_id})
+    rows = session.execute(planned_once(_present()), {"suspension": suspension_id})
     return [Target(Scope(row.kind), row.target_id, row.code, row.client) for row in rows]
 
 

@@ -25,6 +25,7 @@ from govern.access.suspensions.parts import named, part_of
 from govern.access.suspensions.reading.standings import Standing, may_see
 from govern.audit import EventType, reading
 from govern.audit.log import ACTS, HOUSE, Entry
+from govern.db import planned_once
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Found:
 def find(session: OrmSession, suspension_id: str, *, by: Principal) -> Found:
     """One suspension with the parts that the caller may see; `Unknown` where there are none."""
     clients = may_see(by)
-    rows = session.execute(_everything(suspension_id)).all()
+    rows = session.execute(planned_once(_everything(suspension_id))).all()
     everything = sorted(
         (part_of(row[_BEFORE_PARTS:]) for row in rows if row.what == "part"),
         key=lambda part: part.id,

@@ -14,7 +14,7 @@ from govern import permissions
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Suspension, SuspensionMode, SuspensionTarget
 from govern.access.suspensions.parts import Part, name_of, named, part_of
-from govern.db import listed
+from govern.db import listed, planned_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +114,7 @@ def _gathered(
 ) -> list[Standing]:
     """Parts with their suspension and its mode, gathered by suspension; others' parts left out."""
     found: dict[str, Standing] = {}
-    for row in session.execute(query):
+    for row in session.execute(planned_once(query)):
         part = part_of(row)
         if clients is not None and part.client not in clients:
             continue
@@ -178,7 +178,7 @@ def titles(session: OrmSession, ids: Iterable[str], *, by: Principal) -> dict[st
     among = listed(session, wanted)
     found: dict[str, list[str]] = {}
     query = named().join(among, among.c.value == SuspensionTarget.suspension_id)
-    for row in session.execute(query.order_by(SuspensionTarget.id)):
+    for row in session.execute(planned_once(query.order_by(SuspensionTarget.id))):
         if clients is None or row.client in clients:
             found.setdefault(row.suspension_id, []).append(name_of(row.kind, row.name))
     return found
