@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 
 from govern import clock, errors, permissions
 from govern.access import requests
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
@@ -191,46 +193,20 @@ def refuse_held(
     session: OrmSession, subject: Subject, project: Project, dataset: Dataset | None, *, two: bool
 ) -> None:
     """Refuse a new grant where something ended or is held; also asked under the heads' locks."""
-    there: Any = (
-        select(func.coalesce(Project.ended_at, Client.ended_at))
-        .join(Client, Client.id == Project.client_id)
-        .where(Project.id == project.id)
-        .scalar_subquery()
-    )
-    left, ended = session.execute(
-        select(Subject.ended_at, there).where(Subject.id == subject.id)
-    ).one()
+    asked = {
+        "subject": subject.id,
+        "client": project.client_id,
+        "project": project.id,
+        "dataset": dataset.id if dataset else None,
+    }
+    left, ended = session.execute(_ends(), asked).one()
     if left is not None:
         raise errors.AlreadyEnded("Who has left is granted nothing.", field="subject")
     if ended is not None:
         raise errors.AlreadyEnded(f"{project.code} has ended.", field="project")
     if dataset is not None and dataset.ended_at is not None:
         raise errors.AlreadyEnded(f"{dataset.code} has ended.", field="dataset")
-    targets = {
-        Scope.CLIENT: project.client_id,
-        Scope.PROJECT: project.id,
-        Scope.DATASET: dataset.id if dataset else None,
-    }
-    organisation = select(Membership.organisation_id).where(
-        Membership.subject_id == subject.id, Membership.ended_at.is_(None)
-    )
-    over = or_(
-        naming(SuspensionTarget, subject.id),
-        *(
-            and_(SuspensionTarget.kind == kind, SuspensionTarget.target_id == target)
-            for kind, target in targets.items()
-            if target is not None
-        ),
-        and_(
-            SuspensionTarget.kind == Scope.ORGANISATION,
-            SuspensionTarget.target_id.in_(organisation),
-        ),
-    )
-    holding = session.execute(
-        select(SuspensionMode.mode, SuspensionTarget.kind)
-        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
-        .where(over, SuspensionTarget.ended_at.is_(None), SuspensionMode.ended_at.is_(None))
-    ).all()
+    holding = session.execute(_suspended(), asked).all()
     # In a list or alone, it is the person who is named.
     held = [
         (Scope.SUBJECT if row.kind == Scope.PEOPLE else Scope(row.kind), row.mode)
@@ -246,6 +222,40 @@ def refuse_held(
             f"The {held[0][0]} is under review: a new grant takes a second approver.",
             field=held[0][0],
         )
+
+
+# Built once: that takes longer than to ask, and each grant is asked about twice.
+@cache
+def _ends() -> Select[Any]:
+    """When a person left, and when a project or its client ended."""
+    there: Any = (
+        select(func.coalesce(Project.ended_at, Client.ended_at))
+        .join(Client, Client.id == Project.client_id)
+        .where(Project.id == bindparam("project"))
+        .scalar_subquery()
+    )
+    return select(Subject.ended_at, there).where(Subject.id == bindparam("subject"))
+
+
+@cache
+def _suspended() -> Select[str, str]:
+    """The modes that lie over a person, their firm, a client, its project or a dataset of it."""
+    firm = select(Membership.organisation_id).where(
+        Membership.subject_id == bindparam("subject"), Membership.ended_at.is_(None)
+    )
+    over = or_(
+        naming(SuspensionTarget, bindparam("subject")),
+        *(
+            and_(SuspensionTarget.kind == kind, SuspensionTarget.target_id == bindparam(kind))
+            for kind in (Scope.CLIENT, Scope.PROJECT, Scope.DATASET)
+        ),
+        and_(SuspensionTarget.kind == Scope.ORGANISATION, SuspensionTarget.target_id.in_(firm)),
+    )
+    return (
+        select(SuspensionMode.mode, SuspensionTarget.kind)
+        .join(SuspensionTarget, SuspensionTarget.suspension_id == SuspensionMode.suspension_id)
+        .where(over, SuspensionTarget.ended_at.is_(None), SuspensionMode.ended_at.is_(None))
+    )
 
 
 def revoke(session: Session, grant: Grant, *, reason: str, by: Principal) -> None:
