@@ -55,7 +55,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the tests' files in memory where there is room: no commit then waits for a disk."""
+    """Keep the tests' files in memory where there is room: no commit then waits for a disk.
+
+    And look for lost cycles seldom: at Python's own pace that is a tenth of the run, and of what
+    is imported before it.
+    """
+    gc.set_threshold(50_000)
     place = postgres.place()
     if place is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
@@ -270,10 +275,9 @@ def _collected_once() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _seldom_collecting() -> None:
-    """Look for lost cycles seldom: at Python's own pace that is a tenth of the run."""
+def _not_among_what_is_imported() -> None:
+    """Look for lost cycles among what tests make, and never in what there was before."""
     _collected_once()
-    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

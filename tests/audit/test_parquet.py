@@ -83,6 +83,7 @@ def test_without_the_extra_it_is_refused_before_anything_is_written(
     assert out.getvalue() == b""
 
 
+@pytest.mark.web_alone  # what is read is a file
 def test_one_from_a_stranger_is_read_apart_and_may_stand_for_no_more_than_is_borne(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
 
 from govern.client import UNAVAILABLE, Client, Question
@@ -51,6 +52,7 @@ def process(port: int, *words: str, **environment: str) -> Iterator[subprocess.P
             running.kill()
 
 
+@pytest.mark.web_alone  # a client knows no database; tests/test_cli.py serves from both
 def test_the_ten_lines_serve_until_the_pause_and_never_without_govern(
     world: World, settings: Settings, tmp_path: Path
 ) -> None:
