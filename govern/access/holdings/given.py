@@ -171,9 +171,8 @@ def search(
         if last is None:
             return Page(rows=[], after=None)
         wanted = wanted.where(Grant.id <= last.id if sort != "ends" else _before(last))
-    wanted = (_along(wanted, project, after) if along else ordered(wanted)).limit(
-        written(limit + 1)
-    )
+    wanted = _along(wanted, along, after) if along else ordered(wanted)
+    wanted = wanted.limit(written(limit + 1))
     found = session.execute(planned_once(wanted) if along or subject else wanted).all()
     rows = [_holding(row) for row in found[:limit]]
     if len(found) > limit:
