@@ -6,9 +6,11 @@ and neither stands between a question and the database any more.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from contextlib import closing
+from functools import lru_cache
 from itertools import count, repeat
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
@@ -16,8 +18,9 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from psycopg import RawCursor
 from psycopg import errors as pg_errors
-from psycopg.adapt import Transformer
-from psycopg.pq import ExecStatus
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import bindparam, column, func, select, type_coerce
 from sqlalchemy import cast as sql_cast
 from sqlalchemy import exc as sa_exc
@@ -26,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from govern.clock import Utc, micros, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Executable, FromClause
@@ -70,33 +73,112 @@ def _cursor(driver: Any, dialect: Dialect) -> Any:
     return driver.cursor(f"govern_{next(_numbers)}", binary=True)
 
 
-def sender(
-    statement: Executable, dialect: Dialect
-) -> Callable[[Connection, Mapping[str, Any]], int]:
-    """What sends a statement of PostgreSQL's with its values, by name; tells how many rows it met.
+class Kept:
+    """A statement that each connection to PostgreSQL reads and plans once, whatever it rolls back.
 
-    The driver looks for the parameters in a long statement each time it is given one, which takes
-    longer than to store what they hold: so they are numbered here, once.
+    For what is sent while others wait: else PostgreSQL would take longer to read and plan it than
+    to do it, and SQLAlchemy and the driver as long again to send it. It belongs to a transaction
+    that SQLAlchemy began, as a session's connection has one. `lengths` names its values where some
+    are lists of strings, with the lengths of these.
     """
-    compiled: Any = cast("Any", statement).compile(dialect=dialect)
-    names = list(dict.fromkeys(name for name in _NAMED.findall(compiled.string) if name))
-    places = {name: f"${place}" for place, name in enumerate(names, 1)}
-    told = _NAMED.sub(lambda match: places[match[1]] if match[1] else "%", compiled.string)
-    kinds = (compiled.binds[name].type.dialect_impl(dialect) for name in names)
-    adapting = [kind.bind_processor(dialect) or _as_it_is for kind in kinds]
-    failure = dialect.loaded_dbapi.Error
 
-    def send(connection: Connection, given: Mapping[str, Any]) -> int:
-        values = [adapt(given[name]) for name, adapt in zip(names, adapting, strict=True)]
+    def __init__(
+        self,
+        statement: Executable,
+        dialect: Dialect,
+        lengths: tuple[tuple[str, int | None], ...] = (),
+    ) -> None:
+        options: dict[str, Any] = {}
+        if lengths:
+            # A list is written out as its elements, for which all values have to be there.
+            some = {name: None if n is None else [""] * n for name, n in lengths}
+            statement = cast("Any", statement).params(some)
+            options = {"compile_kwargs": {"render_postcompile": True}}
+        compiled: Any = cast("Any", statement).compile(dialect=dialect, **options)
+        self._names = list(dict.fromkeys(filter(None, _NAMED.findall(compiled.string))))
+        places = {name: f"${place}" for place, name in enumerate(self._names, 1)}
+        told = _NAMED.sub(lambda match: places[match[1]] if match[1] else "%", compiled.string)
+        self._told = told.encode()
+        self._name = f"kept_{hashlib.sha256(self._told).hexdigest()[:32]}".encode()
+        # Elements of lists are not among those that were bound; they are strings.
+        self._binds = {name: compiled.binds[name] for name in self._names if name in compiled.binds}
+        adapting = {
+            name: bound.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bound in self._binds.items()
+        }
+        self._adapting = [adapting.get(name) or _as_it_is for name in self._names]
+        self._formats = [PyFormat.TEXT] * len(self._names)
+        columns = getattr(statement, "selected_columns", ())
+        self._reading = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None) or _as_it_is
+            for column in columns
+        ]
+        self._failure = dialect.loaded_dbapi.Error
+
+    def rows(self, connection: Connection, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What it answers, with its values by name."""
+        transformer, result = self._sent(connection, given)
+        found = transformer.load_rows(0, result.ntuples, tuple)
+        return [
+            tuple([read(value) for read, value in zip(self._reading, row, strict=True)])
+            for row in found
+        ]
+
+    def count(self, connection: Connection, given: Mapping[str, Any]) -> int:
+        """How many rows it met."""
+        _, result = self._sent(connection, given)
+        return result.command_tuples or 0
+
+    def _sent(self, connection: Connection, given: Mapping[str, Any]) -> tuple[Any, Any]:
         driver: Any = connection.connection.driver_connection
+        values = [
+            adapt(given[name]) if name in given else adapt(self._binds[name].effective_value)
+            for name, adapt in zip(self._names, self._adapting, strict=True)
+        ]
         try:
-            with RawCursor(driver) as cursor:
-                cursor.execute(told, values, prepare=True)
-                return int(cursor.rowcount)
-        except failure as error:
-            raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
+            if driver.pgconn.transaction_status == TransactionStatus.IDLE:
+                driver.execute("")  # the driver is to begin the transaction
+            known = _KEPT.setdefault(driver, set())
+            if self._name not in known:
+                driver.pgconn.send_prepare(self._name, self._told)
+                _checked(driver, driver.wait(execute(driver.pgconn))[-1])
+                known.add(self._name)
+            transformer = Transformer(driver)
+            sent = transformer.dump_sequence(values, self._formats)
+            driver.pgconn.send_query_prepared(self._name, sent)
+            result = _checked(driver, driver.wait(execute(driver.pgconn))[-1])
+            transformer.set_pgresult(result)
+        except self._failure as error:
+            raise sa_exc.DBAPIError.instance(None, None, error, self._failure) from error
+        return transformer, result
 
-    return send
+
+# Which connections have which statements.
+_KEPT: WeakKeyDictionary[Any, set[bytes]] = WeakKeyDictionary()
+_kept = lru_cache(maxsize=256)(Kept)
+_FEW = 12  # elements of lists, each number of which makes another statement
+
+
+class Keeping:
+    """A connection on which statements that were built once are planned once, where that pays."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: Executable, given: Mapping[str, Any]) -> Iterable[Any]:
+        """The rows that a statement finds, with its values by name."""
+        dialect = self._connection.dialect
+        if dialect.name != "postgresql":
+            return self._connection.execute(statement, given)
+        lists = {name: value for name, value in given.items() if isinstance(value, list)}
+        if sum(map(len, lists.values())) > _FEW:
+            return self._connection.execute(statement, given)
+        named = given if lists else ()
+        lengths = tuple((name, len(lists[name]) if name in lists else None) for name in named)
+        flat = {name: value for name, value in given.items() if name not in lists}
+        for name, value in lists.items():
+            flat |= {f"{name}_{place}": each for place, each in enumerate(value, 1)}
+        return _kept(statement, dialect, lengths).rows(self._connection, flat)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -183,7 +265,7 @@ class Prepared:
             values += [_as_text(value()) for value in living.values()]
             if not driver.autocommit:  # the driver is to begin the transaction
                 with RawCursor(driver) as cursor:
-                    cursor.execute(statement, values, prepare=True)
+                    cursor.execute(statement, values)
                     return cursor.fetchall() if cursor.description else []
             transformer = transformers.get(driver)
             if transformer is None:

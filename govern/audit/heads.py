@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select, update
 
 from govern import clock, errors
 from govern.audit.log import Log
+from govern.prepared import Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -48,7 +49,8 @@ _MOVED = (
 def lock(session: OrmSession, log_ids: Iterable[str]) -> dict[str, Head]:
     """Lock the heads of logs, in id order, until the commit; `Unknown` when one does not exist."""
     ids = sorted(set(log_ids))
-    found = {row.id: Head(*row) for row in session.connection().execute(_HEADS, {"ids": ids})}
+    heads = Keeping(session.connection()).execute(_HEADS, {"ids": ids})
+    found = {row[0]: Head(*row) for row in heads}
     for log_id in ids:
         if log_id not in found:
             raise errors.Unknown(f"There is no log {log_id}.")

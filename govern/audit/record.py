@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Delete, Insert, Update, event, inspect
+from sqlalchemy import Delete, Insert, Update, event, inspect, text
 from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors
@@ -23,6 +23,7 @@ from govern.audit import leaf, rows
 from govern.audit.heads import lock, move, moving, next_instant
 from govern.audit.log import Entry, Value
 from govern.db import Audited, Base, Session, insert_many, is_transient, together
+from govern.prepared import Keeping
 from govern.tlog import merkle
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 # Marks a bulk statement whose operation writes the entries itself.
 RECORDED = {"govern_recorded": True}
+# Said before others wait: what is sent under the locks finds a few rows by their keys.
+_PLANNED_ONCE = text("SET LOCAL plan_cache_mode = force_generic_plan")
 # Leaves made in one go.
 _TOGETHER = 250
 
@@ -128,6 +131,8 @@ _ENTRIES, _VALUES = cast("Table", Entry.__table__), cast("Table", Value.__table_
 
 def _write(session: Session) -> None:
     unit = _unit(session)
+    if session.database.is_postgresql:
+        session.connection().execute(_PLANNED_ONCE)
     heads = lock(session, (log for queued in unit.queue for log in queued.logs))
     _ask(session, unit.asked)
     for recheck in unit.rechecks:
@@ -161,7 +166,7 @@ def _ask(session: OrmSession, asked: Iterable[Inquiry[None]]) -> None:
         groups[-1].append(inquiry)
         names |= own
     for group in groups:
-        together(session.connection(), *group)
+        together(Keeping(session.connection()), *group)
 
 
 @contextmanager
@@ -351,8 +356,8 @@ def append_alike(
 @event.listens_for(Session, "before_flush")
 def _note_changes(session: Session, *_: object) -> None:
     changed = _unit(session).changed
-    for row in (*session.new, *session.dirty, *session.deleted):
-        if isinstance(row, Audited) and (row not in session.dirty or session.is_modified(row)):
+    for row in (*session.new, *filter(session.is_modified, session.dirty), *session.deleted):
+        if isinstance(row, Audited):
             changed[_key(row)] = type(row).__name__
 
 

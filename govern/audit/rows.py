@@ -15,12 +15,12 @@ from sqlalchemy import Table, bindparam, insert, inspect, select, update
 from sqlalchemy.orm import Mapper, make_transient, make_transient_to_detached
 from sqlalchemy.orm.exc import StaleDataError
 
-from govern.prepared import sender
+from govern.prepared import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Connection, Insert, Update
+    from sqlalchemy import Insert, Update
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.orm import Session as OrmSession
 
@@ -84,11 +84,11 @@ def _changed(
     # In one order always: each has a statement of its own, which takes longer to make than to run.
     for row in sorted(session.dirty, key=_place):
         state = inspect(row)
-        table, key = state.mapper.local_table, state.mapper.primary_key
+        table, key, same = state.mapper.local_table, state.mapper.primary_key, state.unmodified
         values = {
             column: row.__dict__[name]
             for name, column, _ in _columns(state.mapper)
-            if state.attrs[name].history.has_changes()
+            if name not in same and state.attrs[name].history.has_changes()
         }
         if values and not new.get(table) and len(key) == 1 and key[0].name not in values:
             found[row] = table, {key[0].name: state.identity[0], **values}
@@ -132,7 +132,7 @@ def _add(
             for place, (_, row) in enumerate(changed)
             for name, value in row.items()
         }
-        done = _at_once(shape, changes, then, connection.dialect)(connection, given | values)
+        done = _at_once(shape, changes, then, connection.dialect).count(connection, given | values)
         if done != 1:
             raise StaleDataError("A row to be changed is gone.")  # as a flush would say it
         return
@@ -152,7 +152,7 @@ def _at_once(
     changes: tuple[tuple[Table, tuple[str, ...]], ...],
     then: Update,
     dialect: Dialect,
-) -> Callable[[Connection, Mapping[str, Any]], int]:
+) -> Kept:
     """One statement for so many rows of some tables, bound by table, place and column.
 
     And for changes of some others, by their columns, of which the first is the key: where a row of
@@ -178,4 +178,4 @@ def _at_once(
     ]
     whole = then.where(*(select(each.c.key).exists() for each in changed))
     whole = whole.add_cte(*(part.cte(f"rows_{place}") for place, part in enumerate(parts)))
-    return sender(whole, dialect)
+    return Kept(whole, dialect)

@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from psycopg.generators import execute
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, create_engine, event, literal
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.sql.base import Executable
@@ -95,7 +97,7 @@ def _keeping(engine: Engine) -> Engine:
         connection.prepare_threshold = sys.maxsize  # none but those
 
     @event.listens_for(engine, "do_execute")
-    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    def prepared(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         if _ONCE not in context.execution_options:
             return False
         settings = cursor.connection.cursor()
@@ -104,7 +106,18 @@ def _keeping(engine: Engine) -> Engine:
         settings.execute("SET LOCAL plan_cache_mode = DEFAULT", prepare=False)
         return True
 
+    engine.dialect.do_rollback = _rolled_back  # type: ignore[assignment]  # of this engine alone
     return engine
+
+
+def _rolled_back(connection: Any) -> None:
+    """Roll back and keep all plans, which the driver would drop."""
+    open_ = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
+    if connection.pgconn.transaction_status in open_:
+        connection.pgconn.send_query(b"ROLLBACK")
+        connection.wait(execute(connection.pgconn))
+    else:
+        connection.rollback()
 
 
 def planned_once(statement: Statement) -> Statement:

@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from govern.clock import Utc, micros
 from govern.db.engines import planned_once
+from govern.prepared import Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -130,7 +131,7 @@ def _inserting(table: Table) -> tuple[str, list[int]]:
 def both(connection: Connection, first: Update, second: Update, values: Mapping[str, Any]) -> None:
     """Make two changes, of different tables: on PostgreSQL with one statement."""
     if connection.dialect.name == "postgresql":
-        connection.execute(_both(first, second), values)
+        Keeping(connection).execute(_both(first, second), values)
         return
     connection.execute(first, values)
     connection.execute(second, values)
@@ -181,13 +182,11 @@ class Inquiry(Generic[T]):
     given: Mapping[str, Any] | None = None
 
 
-def together(asked: OrmSession | Connection, *inquiries: Inquiry[Any]) -> list[Any]:
+def together(asked: OrmSession | Connection | Keeping, *inquiries: Inquiry[Any]) -> list[Any]:
     """What some inquiries find, asked in one statement."""
     queries = [each.query for each in inquiries]
     lasting = all(each.given is not None for each in inquiries)
     joined, widths = (_joined_once if lasting else _joined)(*queries)
-    if lasting:
-        joined = planned_once(joined)
     given = {name: value for each in inquiries for name, value in (each.given or {}).items()}
     found: list[list[tuple[Any, ...]]] = [[] for _ in inquiries]
     for place, *values in asked.execute(joined, given):
@@ -212,7 +211,10 @@ def _joined(*queries: SelectBase) -> tuple[CompoundSelect[Any], list[int]]:
     return union_all(*arms), [len(part.c) for part in parts]
 
 
-_joined_once = lru_cache(maxsize=256)(_joined)
+@lru_cache(maxsize=256)
+def _joined_once(*queries: SelectBase) -> tuple[CompoundSelect[Any], list[int]]:
+    joined, widths = _joined(*queries)
+    return planned_once(joined), widths
 
 
 def _plain(kind: Any) -> Any:

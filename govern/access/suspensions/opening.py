@@ -190,11 +190,12 @@ def _settled(session: OrmSession, targets: list[Target], touched: list[str]) -> 
 def _lock(session: OrmSession, targets: list[Target]) -> None:
     """Lock people and firms; for a list of people all firms, which are few."""
     for table, kind in ((Subject, Scope.SUBJECT), (Organisation, Scope.ORGANISATION)):
+        ids = [item.id for item in targets if item.kind is kind]
+        every = kind is Scope.ORGANISATION and any(item.kind is Scope.PEOPLE for item in targets)
+        if not (ids or every):
+            continue
         query = select(table.id).order_by(table.id)
-        if kind is Scope.SUBJECT or all(item.kind is not Scope.PEOPLE for item in targets):
-            ids = [item.id for item in targets if item.kind is kind]
-            if not ids:
-                continue
+        if not every:
             query = query.where(table.id.in_(select(listed(session, ids).c.value)))
         session.execute(query.with_for_update(key_share=True)).all()
 

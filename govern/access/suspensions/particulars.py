@@ -12,9 +12,9 @@ import time
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import String, bindparam, func, or_, select, text, update
 
@@ -28,11 +28,12 @@ from govern.audit.heads import Head, moving
 from govern.audit.log import Log
 from govern.audit.record import Line, append_alike, append_many
 from govern.db import both
-from govern.prepared import Prepared
+from govern.prepared import Keeping, Prepared
 from govern.principal import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from datetime import datetime
 
     from sqlalchemy import FromClause, Select, Table
     from sqlalchemy.orm import Session as OrmSession
@@ -66,6 +67,21 @@ _DONE = (
     .values({name: bindparam(f"now_{name}") for name in ("cursor", "written", "digest")})
 )
 _FINISHED = _TABLE.update().where(Particulars.id == _TASK).values(finished_at=clock.instant())
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A task and its log's head while both are locked, as `_TAKE` tells them."""
+
+    suspension_id: str
+    log_id: str
+    event: str
+    cursor: str
+    written: int
+    finished_at: datetime | None
+    size: int
+    last_at: datetime | None
+    locked_at: datetime
 
 
 def write(
@@ -213,9 +229,10 @@ def _chunk(session: Session, ahead: Ahead, size: int) -> tuple[int, bool]:
     The set is the same whoever finds it, so what another process wrote meanwhile is passed over.
     """
     connection = session.connection()
-    taken = connection.execute(_TAKE, {_TASK.key: ahead.task}).one_or_none()
-    if taken is None:
+    found = [_Taken(*row) for row in Keeping(connection).execute(_TAKE, {_TASK.key: ahead.task})]
+    if not found:
         raise errors.Unknown(f"There is no log {session.get_one(Particulars, ahead.task).log_id}.")
+    taken = found[0]
     if taken.finished_at is not None:
         return 0, False
     head = Head(taken.log_id, taken.size, taken.last_at, taken.locked_at)
@@ -255,7 +272,7 @@ def _outstanding(asked: FromClause) -> Select[str]:
 _OUTSTANDING = Prepared({"suspension": String()}, _outstanding)
 
 
-def _finish(session: Session, ahead: Ahead, task: Any, written: int) -> None:
+def _finish(session: Session, ahead: Ahead, task: _Taken, written: int) -> None:
     """Close one log's particulars with their count and digest."""
     line = Line(
         type=EventType.SUSPENSION_RECORDED,
