@@ -160,7 +160,6 @@ class Database:
         """One consistent snapshot of the main database; nothing can be written through it."""
         with Session(self.reader, self) as session:
             yield session
-            _end(session)
 
     @contextmanager
     def glancing(self) -> Iterator[Session]:
@@ -188,7 +187,6 @@ class Database:
         """One snapshot of the access log."""
         with Session(self.access_reader, self) as session:
             yield session
-            _end(session)
 
     def at_connect(self, look: Callable[[DBAPIConnection], None]) -> None:
         """Show each new connection to the main database to `look`, which refuses it by raising."""
@@ -214,12 +212,6 @@ class Database:
         self._access_asker.dispose()
         if self.copy is not None:
             self.copy.dispose()
-
-
-def _end(reading: Session) -> None:
-    """End a snapshot with a commit: after a rollback PostgreSQL's driver forgets all plans."""
-    reading.expunge_all()  # so that there is nothing to write
-    reading.commit()
 
 
 def hold(session: Session, name: str, *, wait: bool = True) -> bool:
