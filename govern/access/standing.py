@@ -153,12 +153,12 @@ def whole(session: Session, subject_id: str) -> Whole:
 def _read(session: Session, subject_id: str, *, over: Sequence[Any]) -> Whole:
     person = {"person": subject_id}
     groups: dict[tuple[str, str | None], _Group] = defaultdict(_Group)
-    for row in session.execute(planned_once(_grants()), person):
+    for row in session.execute(_grants(), person):
         groups[row.project_id, row.dataset_id].rows.append(row)
     actions: dict[str, set[str]] = defaultdict(set)
     for entitlement_id, action in session.execute(_actions(), person):
         actions[entitlement_id].add(action)
-    laid = session.execute(planned_once(_laid()), person).all()
+    laid = session.execute(_laid(), person).all()
     told = _told(
         session, [row.suspension_id for row in laid] + [row.id for row in over], subject_id
     )
@@ -198,7 +198,7 @@ def _grants() -> Select[Any]:
     """Each grant of the person, the rule's clauses one by one, and what is stopped."""
     stopped = [grants.held(effect).label(f"stops_{effect}") for effect in Effect]
     clauses = [clause.test.label(clause.reason) for clause in (*grants.standing(), *grants.met())]
-    return (
+    wanted = (
         grants.facts(
             Grant.id, Grant.project_id, Grant.dataset_id, Grant.entitlement_id,
             Grant.starts_at, Grant.ends_at, Grant.ended_at,
@@ -212,6 +212,7 @@ def _grants() -> Select[Any]:
         .where(Grant.subject_id == _PERSON)
         .order_by(Grant.id)
     )  # fmt: skip
+    return planned_once(wanted)
 
 
 @cache
@@ -265,7 +266,7 @@ def _laid() -> CompoundSelect[Any]:
         .join(SuspensionTarget, SuspensionTarget.suspension_id == Suspension.id)
         .where(naming(SuspensionTarget, _PERSON), SuspensionTarget.ended_at.is_(None))
     )
-    return union_all(*covering, parts, own)
+    return planned_once(union_all(*covering, parts, own))
 
 
 @cache

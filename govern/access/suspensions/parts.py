@@ -129,13 +129,13 @@ def whole_projects(session: OrmSession, targets: Iterable[Target]) -> dict[str, 
 
 def targets_of(session: OrmSession, suspension_id: str) -> list[Target]:
     """What a suspension covers now."""
-    rows = session.execute(planned_once(_present()), {"suspension": suspension_id})
+    rows = session.execute(_present(), {"suspension": suspension_id})
     return [Target(Scope(row.kind), row.target_id, row.code, row.client) for row in rows]
 
 
 @cache
 def _present() -> Select[Any]:
-    return (
+    return planned_once(
         named()
         .where(
             SuspensionTarget.suspension_id == bindparam("suspension", type_=String()),
