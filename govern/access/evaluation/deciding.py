@@ -13,7 +13,7 @@ import threading
 import weakref
 from contextlib import ExitStack, closing, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import exc as sa_exc
 
@@ -54,6 +54,10 @@ class Inquiry(Protocol):
     the interpreter from the few that everybody waits for.
     """
 
+    @property
+    def is_many(self) -> bool:
+        """Whether it is a list, which takes a while."""
+
     def questions(self) -> Sequence[Question]:
         """What is asked; what this raises is raised to who asked."""
 
@@ -69,6 +73,10 @@ class _Plain(NamedTuple):
 
     asked: Sequence[Question]
     stops_at: bool | None
+
+    @property
+    def is_many(self) -> bool:
+        return False
 
     def questions(self) -> Sequence[Question]:
         return self.asked
@@ -135,22 +143,35 @@ def answer(database: Database, inquiry: Inquiry, *, by: Principal | Credentials)
     Raises `Unauthenticated` for credentials that do not count.
     """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    _desk(database).hand_in(_Job(inquiry, by, waiting))
+    _desk(database, inquiry).hand_in(_Job(inquiry, by, waiting))
     found = waiting.get()
     if isinstance(found, Exception):
         raise found
     return found
 
 
-_desks: weakref.WeakKeyDictionary[Database, Desk[_Job]] = weakref.WeakKeyDictionary()
+_Desks: TypeAlias = "weakref.WeakKeyDictionary[Database, Desk[_Job]]"
+_few: _Desks = weakref.WeakKeyDictionary()
+_many: _Desks = weakref.WeakKeyDictionary()
 _desks_lock = threading.Lock()
 
 
-def _desk(database: Database) -> Desk[_Job]:
-    found = _desks.get(database)
+def _desk(database: Database, inquiry: Inquiry) -> Desk[_Job]:
+    """Where an inquiry is handed in.
+
+    Long lists have threads of their own, and wait in nobody's way: while the database works for one
+    of them the other reads and tells. Single questions have one: what arrives together is answered
+    together, and a second would share it. The access log on SQLite has one writer, and a second
+    would wait for it.
+    """
+    many = inquiry.is_many and database.is_postgresql
+    desks = _many if many else _few
+    found = desks.get(database)
     if found is None:
         with _desks_lock:
-            found = _desks.get(database) or _desks.setdefault(database, Desk(database, _serve))
+            found = desks.get(database)
+            if found is None:
+                found = desks[database] = Desk(database, _serve, most=2 if many else 1)
     return found
 
 

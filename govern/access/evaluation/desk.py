@@ -1,8 +1,4 @@
-"""Where questions to a database are handed in, and the few threads that answer them.
-
-While the database works for one thread another reads and tells; more would share less of what
-arrives together. The access log on SQLite has one writer, and a second would wait for it.
-"""
+"""Where questions to a database are handed in, and the few threads that answer them."""
 
 from __future__ import annotations
 
@@ -21,24 +17,27 @@ Job = TypeVar("Job")
 # A job, that connections are to be given back and who waits for that, or that all is over.
 Waiting: TypeAlias = "queue.SimpleQueue[Job | threading.Barrier | None]"
 
-_THREADS = 2
 # Seconds that whoever closes all connections waits for the threads, at most.
 _LEAVING = 2.0
 
 
 class Desk(Generic[Job]):
-    """Jobs that wait, and threads that `serve` them until their database is let go.
+    """Jobs that wait, and `most` threads that `serve` them until their database is let go.
 
     The first begins with the first job, another when one is handed in behind one that waits.
     """
 
     def __init__(
-        self, database: Database, serve: Callable[[weakref.ref[Database], Waiting[Job]], None]
+        self,
+        database: Database,
+        serve: Callable[[weakref.ref[Database], Waiting[Job]], None],
+        *,
+        most: int,
     ) -> None:
         self._serve = serve
         self._owner = weakref.ref(database)
         self._waiting: Waiting[Job] = queue.SimpleQueue()
-        self._most = _THREADS if database.is_postgresql else 1
+        self._most = most
         self._begun = 0
         self._lock = threading.Lock()
         weakref.finalize(database, self._waiting.put, None)

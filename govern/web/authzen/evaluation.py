@@ -50,6 +50,11 @@ class One(NamedTuple):
 
     body: bytes
 
+    @property
+    def is_many(self) -> bool:
+        """It is one."""
+        return False
+
     def questions(self) -> list[Question]:
         """The question; `Invalid` when it is none."""
         return [_question(read(Evaluation, self.body))]
@@ -68,6 +73,8 @@ class Many:
     Without items it is one question. Over 1,000 items are 413: the request is well formed, so 400
     would mislead, and the sender's remedy is to send less at once.
     """
+
+    is_many = True
 
     def __init__(self, body: bytes) -> None:
         self._body = body
