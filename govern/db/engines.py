@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.orm import Session
 
 BUSY = "The database is too busy; nothing was changed. Try again."
 Statement = TypeVar("Statement", bound=Executable)
@@ -130,9 +131,13 @@ def planned_once(statement: Statement) -> Statement:
     return statement.execution_options(**{_ONCE: True})
 
 
-def written(number: int) -> ColumnElement[int]:
-    """A number that stands in the statement itself."""
-    return literal(number, literal_execute=True)
+def written(session: Session, number: int) -> ColumnElement[int]:
+    """A limit that stands in the statement itself on PostgreSQL, and beside it on SQLite.
+
+    SQLite would go through a whole table for a few rows, where it knows that a few are enough.
+    """
+    on_postgresql = session.get_bind().dialect.name == "postgresql"
+    return literal(number, literal_execute=on_postgresql)
 
 
 def _still_there(connection: Any, *_: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -107,7 +107,7 @@ class Where:
         if clients is not None:
             found.append(Grant.client_id.in_(clients))
         if self.project is not None:
-            found.append(Grant.project_id.between(self.project, self.project))
+            found.append(Grant.project_id == self.project)
         if self.subject is not None:
             found.append(Grant.subject_id == self.subject)
         if self.query:
@@ -163,7 +163,8 @@ def search(
     def key(ends_at: datetime, id_: str) -> str:
         return f"{clock.text(ends_at)}~{id_}" if sort == "ends" else id_
 
-    wanted, further = _holdings(status).where(*where.conditions(session, by=by)), False
+    conditions = (replace(where, project=None) if along else where).conditions(session, by=by)
+    wanted, further = _holdings(status).where(*conditions), False
     if looked_at is not None and where.narrows:
         columns: tuple[Any, ...] = (Grant.id, Grant.ends_at)
         first = ordered(select(*columns).where(Grant.project_id == where.project))
@@ -172,7 +173,7 @@ def search(
             return Page(rows=[], after=None)
         wanted = wanted.where(Grant.id <= last.id if sort != "ends" else _before(last))
     wanted = _along(wanted, along, after) if along else ordered(wanted)
-    wanted = wanted.limit(written(limit + 1))
+    wanted = wanted.limit(written(session, limit + 1))
     found = session.execute(planned_once(wanted) if along or subject else wanted).all()
     rows = [_holding(row) for row in found[:limit]]
     if len(found) > limit:
@@ -188,9 +189,8 @@ def _before(last: Any) -> ColumnElement[bool]:
 
 def _along(wanted: Select[Any], project: Project, after: str) -> Select[Any]:
     there = tuple_(literal(project.id), literal(after))
-    return wanted.where(tuple_(Grant.project_id, Grant.id) > there).order_by(
-        Grant.project_id, Grant.id
-    )
+    walked = wanted.where(tuple_(Grant.project_id, Grant.id) > there)
+    return walked.where(Grant.project_id <= project.id).order_by(Grant.project_id, Grant.id)
 
 
 def _behind(wanted: Select[Any], after: str) -> Select[Any]:

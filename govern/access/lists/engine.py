@@ -242,7 +242,7 @@ def page(
         by_index.append(_up_to(order, listed.key, last, backwards=backwards))
         end = (last.order_, last.key_) if further else None
     wanted = listed.query([*own, *_labelled(listed)]).where(*by_index, *others)
-    wanted = wanted.order_by(*ways).limit(written(limit + 1))
+    wanted = wanted.order_by(*ways).limit(written(session, limit + 1))
     if listed.is_long and clients is None and not asked.filters.keys() & (listed.found_by or set()):
         wanted = planned_once(wanted)  # walked from its first row on, whatever is asked
     found = session.execute(wanted).all()
