@@ -1,6 +1,7 @@
-"""A statement that takes many rows of parameters at once, compiled once and sent by the driver.
+"""Statements that are compiled once and sent by the driver.
 
-For what is asked thousands of times a second: SQLAlchemy builds the statement and keeps the pool,
+`Prepared` takes many rows of parameters at once, for what is asked thousands of times a second;
+`Kept` is for what is sent while others wait for a lock. SQLAlchemy builds them and keeps the pool,
 and neither stands between a question and the database any more.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import OrderedDict
 from contextlib import closing
 from functools import lru_cache
 from itertools import count, repeat
@@ -74,10 +76,11 @@ def _cursor(driver: Any, dialect: Dialect) -> Any:
 
 
 class Kept:
-    """A statement that each connection to PostgreSQL reads and plans once, whatever it rolls back.
+    """A statement that each connection to PostgreSQL reads once, whatever it rolls back.
 
     For what is sent while others wait: else PostgreSQL would take longer to read and plan it than
-    to do it, and SQLAlchemy and the driver as long again to send it. It belongs to a transaction
+    to do it, and SQLAlchemy and the driver as long again to send it. PostgreSQL itself decides,
+    after five times, whether one plan does for whatever is asked. It belongs to a transaction
     that SQLAlchemy began, as a session's connection has one. `lengths` names its values where some
     are lists of strings, with the lengths of these.
     """
@@ -138,11 +141,7 @@ class Kept:
         try:
             if driver.pgconn.transaction_status == TransactionStatus.IDLE:
                 driver.execute("")  # the driver is to begin the transaction
-            known = _KEPT.setdefault(driver, set())
-            if self._name not in known:
-                driver.pgconn.send_prepare(self._name, self._told)
-                _checked(driver, driver.wait(execute(driver.pgconn))[-1])
-                known.add(self._name)
+            self._prepare(driver)
             transformer = Transformer(driver)
             sent = transformer.dump_sequence(values, self._formats)
             driver.pgconn.send_query_prepared(self._name, sent)
@@ -152,15 +151,30 @@ class Kept:
             raise sa_exc.DBAPIError.instance(None, None, error, self._failure) from error
         return transformer, result
 
+    def _prepare(self, driver: Any) -> None:
+        """Have the connection know the statement; it forgets the one used longest ago for it."""
+        known = _KEPT.setdefault(driver, OrderedDict())
+        if self._name in known:
+            known.move_to_end(self._name)
+            return
+        if len(known) >= _MOST_KEPT:
+            oldest, _ = known.popitem(last=False)
+            driver.pgconn.send_query(b"DEALLOCATE " + oldest)
+            _checked(driver, driver.wait(execute(driver.pgconn))[-1])
+        driver.pgconn.send_prepare(self._name, self._told)
+        _checked(driver, driver.wait(execute(driver.pgconn))[-1])
+        known[self._name] = None
 
-# Which connections have which statements.
-_KEPT: WeakKeyDictionary[Any, set[bytes]] = WeakKeyDictionary()
+
+# Which connections have which statements, the one used last at the end.
+_KEPT: WeakKeyDictionary[Any, OrderedDict[bytes, None]] = WeakKeyDictionary()
+_MOST_KEPT = 100  # for each connection, as many as the driver keeps of its own
 _kept = lru_cache(maxsize=256)(Kept)
 _FEW = 12  # elements of lists, each number of which makes another statement
 
 
 class Keeping:
-    """A connection on which statements that were built once are planned once, where that pays."""
+    """A connection on which statements that were built once are read once, where that pays."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

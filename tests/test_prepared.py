@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, text, update
 
 from govern.identity.throttle import Throttle
 from govern.prepared import Keeping
@@ -54,3 +54,16 @@ def test_what_it_changes_is_of_the_transaction(store: Database) -> None:
     store.transaction(lambda session: Keeping(session.connection()).execute(_MORE, given))
     with store.reading() as session:
         assert session.get_one(Throttle, "k03 '%s\\").failures == 70_000
+
+
+def test_a_connection_keeps_so_many_and_forgets_the_one_used_longest_ago(
+    store: Database, database: str
+) -> None:
+    store.transaction(_fill)
+    wanted = [select(Throttle.failures + n).where(Throttle.failures == 3) for n in range(105)]
+    with store.writer.connect() as connection:
+        for n in (*range(105), 0):
+            assert list(Keeping(connection).execute(wanted[n], {})) == [(3 + n,)]
+        if database == "postgresql":
+            kept = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'kept%'")
+            assert connection.execute(kept).scalar_one() <= 100

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import BigInteger, Index, insert, select
@@ -144,23 +143,9 @@ def row_id(settings: Settings, writer: str, number: int) -> str:
 
 def _row_ids(key: bytes, writer: str, numbers: Sequence[int]) -> list[str]:
     """Of a whole batch at once: fifteen bytes each fill their twenty-four letters exactly."""
-    inner, outer = _pads(key)
-    sealed = (
-        sha256(outer + sha256(inner + f"{writer}-{number}".encode()).digest()).digest()[:15]
-        for number in numbers
-    )
+    sealed = (hmac.digest(key, f"{writer}-{number}".encode(), "sha256")[:15] for number in numbers)
     letters = b32hexencode(b"".join(sealed)).decode().lower()
     return [f"acc_{letters[at : at + 24]}" for at in range(0, len(letters), 24)]
-
-
-@lru_cache(maxsize=8)
-def _pads(key: bytes) -> tuple[bytes, bytes]:
-    """What HMAC-SHA-256 puts before its two hashes (RFC 2104), for a key of no more than a block.
-
-    The library's own takes four times as long for so short a text: it sets the key up for each.
-    """
-    whole = key.ljust(64, b"\0")
-    return bytes(each ^ 0x36 for each in whole), bytes(each ^ 0x5C for each in whole)
 
 
 def cursor_key(settings: Settings) -> bytes:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Delete, Insert, Update, event, inspect, text
+from sqlalchemy import Delete, Insert, Update, event, inspect
 from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 # Marks a bulk statement whose operation writes the entries itself.
 RECORDED = {"govern_recorded": True}
-# Said before others wait: what is sent under the locks finds a few rows by their keys.
-_PLANNED_ONCE = text("SET LOCAL plan_cache_mode = force_generic_plan")
 # Leaves made in one go.
 _TOGETHER = 250
 
@@ -131,8 +129,6 @@ _ENTRIES, _VALUES = cast("Table", Entry.__table__), cast("Table", Value.__table_
 
 def _write(session: Session) -> None:
     unit = _unit(session)
-    if session.database.is_postgresql:
-        session.connection().execute(_PLANNED_ONCE)
     heads = lock(session, (log for queued in unit.queue for log in queued.logs))
     _ask(session, unit.asked)
     for recheck in unit.rechecks:

@@ -13,12 +13,12 @@ import threading
 import weakref
 from contextlib import ExitStack, closing, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import exc as sa_exc
 
 from govern import clock, errors, permissions
-from govern.access.evaluation.desk import Desk, meet
+from govern.access.evaluation.desk import Desks, meet
 from govern.access.evaluation.facts import evaluate_many
 from govern.access.evaluation.questions import Decision, Question
 from govern.audit.decisions import AccessKind, Writer
@@ -143,35 +143,10 @@ def answer(database: Database, inquiry: Inquiry, *, by: Principal | Credentials)
     Raises `Unauthenticated` for credentials that do not count.
     """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    _desk(database, inquiry).hand_in(_Job(inquiry, by, waiting))
+    _DESKS.of(database, long=inquiry.is_many).hand_in(_Job(inquiry, by, waiting))
     found = waiting.get()
     if isinstance(found, Exception):
         raise found
-    return found
-
-
-_Desks: TypeAlias = "weakref.WeakKeyDictionary[Database, Desk[_Job]]"
-_few: _Desks = weakref.WeakKeyDictionary()
-_many: _Desks = weakref.WeakKeyDictionary()
-_desks_lock = threading.Lock()
-
-
-def _desk(database: Database, inquiry: Inquiry) -> Desk[_Job]:
-    """Where an inquiry is handed in.
-
-    Long lists have threads of their own, and wait in nobody's way: while the database works for one
-    of them the other reads and tells. Single questions have one: what arrives together is answered
-    together, and a second would share it. The access log on SQLite has one writer, and a second
-    would wait for it.
-    """
-    many = inquiry.is_many and database.is_postgresql
-    desks = _many if many else _few
-    found = desks.get(database)
-    if found is None:
-        with _desks_lock:
-            found = desks.get(database)
-            if found is None:
-                found = desks[database] = Desk(database, _serve, most=2 if many else 1)
     return found
 
 
@@ -198,6 +173,9 @@ def _serve(owner: weakref.ref[Database], desk: Waiting[_Job]) -> None:
                     job = threading.Barrier(1)  # nobody waits for it
         del database, line
     desk.put(None)  # for the next of the threads
+
+
+_DESKS = Desks(_serve)
 
 
 def _waiting(job: _Job, desk: Waiting[_Job]) -> list[_Asked]:

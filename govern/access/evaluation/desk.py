@@ -66,6 +66,35 @@ class Desk(Generic[Job]):
         meet(given)
 
 
+class Desks(Generic[Job]):
+    """The desks of each database: one for what is short, one for long lists.
+
+    Long lists have threads of their own, and wait in nobody's way: while the database works for one
+    of them the other reads and tells. What is short has one: what arrives together is answered
+    together, and a second would share it. The access log on SQLite has one writer, for which a
+    second thread would wait.
+    """
+
+    def __init__(self, serve: Callable[[weakref.ref[Database], Waiting[Job]], None]) -> None:
+        self._serve = serve
+        self._short: weakref.WeakKeyDictionary[Database, Desk[Job]] = weakref.WeakKeyDictionary()
+        self._long: weakref.WeakKeyDictionary[Database, Desk[Job]] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, database: Database, *, long: bool) -> Desk[Job]:
+        """Where to hand in what is asked of a database."""
+        alone = long and database.is_postgresql
+        desks = self._long if alone else self._short
+        found = desks.get(database)
+        if found is None:
+            with self._lock:
+                found = desks.get(database)
+                if found is None:
+                    most = 2 if alone else 1
+                    found = desks[database] = Desk(database, self._serve, most=most)
+        return found
+
+
 def meet(given: threading.Barrier) -> None:
     """Wait until all have given back their connections, or for so long as one may."""
     with suppress(threading.BrokenBarrierError):

@@ -177,7 +177,7 @@ def _reason(
     for row in rows:
         if row[7] is None:
             continue
-        place, failing = _first_failing(clauses, row, brief=shape.brief)
+        place, failing = _first_failing(clauses, row)
         if shape.brief and row[11] and (failing is None or failing in _AFTER_HOLDS):
             return None, None
         if failing is None:
@@ -187,11 +187,7 @@ def _reason(
     return reason, grant_id
 
 
-def _first_failing(
-    clauses: list[grants.Clause], row: Row, *, brief: bool
-) -> tuple[int, str | None]:
-    if brief and all(row[_FACTS:]):  # of suspensions alone, which it leaves out, none is what holds
-        return len(clauses), None
+def _first_failing(clauses: list[grants.Clause], row: Row) -> tuple[int, str | None]:
     for place, clause in enumerate(clauses):
         outcome = row[_FACTS + place]
         if clause.holding is not None:
