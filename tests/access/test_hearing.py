@@ -209,6 +209,7 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
     row = world.suspend("project:Kingfisher", f"dataset:{data.code}", "subject:P-ann")
     # Each way is looked along thrice: 4 rows of each of three things, 6 of each of two who ask.
     monkeypatch.setattr(ROOM, "_MOST_ROWS", 72)
+    monkeypatch.setattr(ROOM, "_BEFORE", 1)
     seen = {"as_of": len(world.entries(project.client_id)), "house_as_of": 99, "permit": False}
 
     def answered(count: int, by: Integration, resource: Project | Dataset, **more: str) -> bool:
@@ -220,6 +221,10 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
 
     # Each names what is covered by two parts and somebody besides, and counts once.
     assert answered(3, system, data, subject_id=ann.id)
+    # Of those before it fewer are looked at, and what came within seconds may be before it.
+    monkeypatch.setattr(ROOM, "_BEFORE", 2)
+    assert not heard(world, row).whole
+    monkeypatch.setattr(ROOM, "_BEFORE", 1)
     # About nothing that is covered, but rows that are looked at.
     assert answered(5, other, beside)
     assert not answered(1, other, beside)

@@ -171,7 +171,7 @@ def _last_permit(way: _Way, row: Suspension) -> Select[Any]:
         .subquery()
     )
     seen = before.c.permit & (before.c.cited <= way.opened)
-    return _first(select(before.c.at, true()).where(seen).order_by(before.c.at.desc()))
+    return _first(select(before.c.at, true()).where(seen))
 
 
 def _first_deny(way: _Way, row: Suspension) -> Select[Any]:
@@ -181,11 +181,15 @@ def _first_deny(way: _Way, row: Suspension) -> Select[Any]:
         since = since.where(Access.at < row.ended_at)
     after = since.order_by(Access.at).limit(_MOST_ROWS).subquery()
     seen = after.c.reason.in_(reasons) & (after.c.cited > way.opened)
-    return _first(select(after.c.at, false()).where(seen).order_by(after.c.at))
+    return _first(select(after.c.at, false()).where(seen))
 
 
 def _first(found: Select[Any]) -> Select[Any]:
-    """Only the first, at which PostgreSQL stops: for the least or the last it would read all."""
+    """Only the first that is seen, at which the database stops.
+
+    The rows come in the order in which so many were taken: to ask for the least, or for that order
+    once more, would read them all.
+    """
     return select(found.limit(1).subquery())
 
 

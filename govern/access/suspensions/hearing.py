@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 # So long a decision may be under way: its instant and its snapshot lie that far apart at most.
 _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
-# by who asks.
-_MOST_ROWS = 40_000
+# by who asks. Of what was told before it fewer are enough: the newest of each alone is shown.
+_MOST_ROWS = 30_000
+_BEFORE = 6  # times fewer
 # How many of the things covered, and of those who ask, are looked up one by one: SQLite takes
 # statements of 500 parts.
 _MOST_WAYS = 50
@@ -187,10 +188,10 @@ def _seen(
     things = covered.ways if len(covered.ways) <= _MOST_WAYS else []
     askers = [Access.principal == one for one in list(known)[:_MOST_WAYS]]
     looks = [
-        (look, max(_MOST_ROWS // (6 * len(ways)), 1))
+        (look, max(_MOST_ROWS // (6 * len(ways) * fewer), 1))
         for ways in (things, askers)
         for way in ways
-        for look in _looks(found, way)
+        for look, fewer in _looks(found, way)
     ]
     if not covered.rows or not looks:
         return {}, False
@@ -214,8 +215,11 @@ def _told(row: Any, columns: int) -> Iterator[_Told]:
         yield _Told(mode, bool(permit), reason, action, first, last, about)
 
 
-def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
-    """Along one index: the rows after the opening, from both ends, and those before it."""
+def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[tuple[Any, int]]:
+    """Along one index: the rows after the opening, from both ends, and those before it.
+
+    With how many times fewer of them are looked at.
+    """
     row = found.standing.suspension
     asking = Access.kind.in_([AccessKind.DECISION, AccessKind.INTROSPECTION])
     said = Access.principal, Access.permit, Access.reason, Access.action, Access.at
@@ -223,10 +227,10 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[Any]:
     after = query.where(Access.at >= row.recorded_at - _UNDER_WAY)
     if row.ended_at is not None:
         after = after.where(Access.at <= row.ended_at + _UNDER_WAY)
-    yield after.order_by(Access.at)
-    yield after.order_by(Access.at.desc())
+    yield after.order_by(Access.at), 1
+    yield after.order_by(Access.at.desc()), 1
     before = query.where(Access.at <= row.recorded_at + _UNDER_WAY)
-    yield before.order_by(Access.at.desc())
+    yield before.order_by(Access.at.desc()), _BEFORE
 
 
 def _grouped(
