@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, literal, or_, select, tuple_
 
 from govern import clock, errors, permissions
+from govern.access.clients import Client, Project
 from govern.access.holdings import PAGE, Page
 from govern.access.holdings.known import employed, last_of, matching, sought
 from govern.audit import decisions, leaf
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
-    from govern.access.clients import Client, Project
     from govern.db import Database
     from govern.principal import Principal
 
@@ -73,11 +73,18 @@ def id_of(table: type[Client | Project], code: str) -> Any:
 def of_code(column: Any, table: type[Client | Project]) -> Sought:
     """Those of a client or project by its code.
 
-    A page looks its id up first: a database that knows it knows how few rows there are of it.
+    A page looks its id up first: a database that knows it knows how few rows there are of it. Of
+    what the caller may not know of there are none, and none are looked at.
     """
+    owner: Any = Client.id if table is Client else Project.client_id
 
-    def paged(session: OrmSession, code: str, _: object) -> tuple[ColumnElement[bool], bool]:
-        return column == (session.scalar(select(table.id).where(table.code == code)) or ""), False
+    def paged(
+        session: OrmSession, code: str, clients: frozenset[str] | None
+    ) -> tuple[ColumnElement[bool], bool]:
+        known = select(table.id).where(table.code == code)
+        if clients is not None:
+            known = known.where(owner.in_(clients))
+        return column == (session.scalar(known) or ""), False
 
     return Sought(lambda code, _: column == id_of(table, code), paged)
 
