@@ -40,6 +40,16 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any, Sequence[Sequence[Any]]], list[tuple[Any, ...]]]
 
+# How what is planned once is planned: row after row along indexes. For values that it does not know
+# PostgreSQL expects many rows, for which it would read whole tables.
+_WALKED = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+_WALKING = ";".join(f"SET LOCAL {name} = {value}" for name, value in _WALKED.items())
+_AS_BEFORE = ";".join(f"SET LOCAL {name} = DEFAULT" for name in _WALKED)
 _NAMED = re.compile(r"%\((\w+)\)s|%%")
 _GIVEN = "given_{}"
 _ESCAPED = re.compile(r'["\\]')
@@ -67,6 +77,14 @@ def stream(
                 number = min(number * 4, size)
     except failure as error:
         raise sa_exc.DBAPIError.instance(None, None, error, failure) from error
+
+
+def walk(cursor: Any, statement: str, parameters: Any) -> None:
+    """Have a cursor of psycopg, in a transaction, run what each connection is to plan once."""
+    settings = cursor.connection.cursor()
+    settings.execute(_WALKING, prepare=False)
+    cursor.execute(statement, parameters, prepare=True)
+    settings.execute(_AS_BEFORE, prepare=False)
 
 
 def _cursor(driver: Any, dialect: Dialect) -> Any:
@@ -202,14 +220,20 @@ def _as_it_is(value: Any) -> Any:
 class Prepared:
     """`build` makes the statement from a table of what is asked.
 
-    That table has the columns given, and `n`, the number of its row from 1.
+    That table has the columns given, and `n`, the number of its row from 1. In somebody's
+    transaction PostgreSQL plans it for what is asked, or `once` for each connection.
     """
 
     def __init__(
-        self, columns: Mapping[str, TypeEngine[Any]], build: Callable[[FromClause], Executable]
+        self,
+        columns: Mapping[str, TypeEngine[Any]],
+        build: Callable[[FromClause], Executable],
+        *,
+        once: bool = False,
     ) -> None:
         self._columns = dict(columns)
         self._build = build
+        self._once = once
         self._runs: dict[str, Run] = {}
         self._ready: WeakSet[Any] = WeakSet()
 
@@ -279,7 +303,10 @@ class Prepared:
             values += [_as_text(value()) for value in living.values()]
             if not driver.autocommit:  # the driver is to begin the transaction
                 with RawCursor(driver) as cursor:
-                    cursor.execute(statement, values)
+                    if self._once:
+                        walk(cursor, statement, values)
+                    else:
+                        cursor.execute(statement, values)
                     return cursor.fetchall() if cursor.description else []
             transformer = transformers.get(driver)
             if transformer is None:

@@ -173,6 +173,26 @@ def test_what_is_planned_once_is_kept_from_one_reading_to_the_next(
         session.execute(planned_once(text("SELECT wrong FROM nowhere")))
 
 
+def test_what_is_planned_once_goes_along_indexes_and_nothing_after_it(
+    store: Database, database: str
+) -> None:
+    """Of values that it does not know PostgreSQL read a million people for a page of a project."""
+    if database != "postgresql":
+        return  # SQLite knows no other way
+    joined = text(
+        "EXPLAIN SELECT 1 FROM throttle AS one JOIN throttle AS other USING (failures) "
+        "WHERE one.failures > (SELECT count(*) FROM throttle)"
+    )
+    with store.reading() as session:
+        first, once, after = (
+            "\n".join(session.execute(each).scalars())
+            for each in (joined, planned_once(joined), joined)
+        )
+    assert "Nested Loop" in once
+    assert first == after
+    assert "Nested Loop" not in first
+
+
 def test_many_values_are_one_parameter(store: Database) -> None:
     values = [f"v{number}" for number in range(40_000)]
     values += ["quote ' \" \\", "null \\u0000 word", "émoji 🦉"]

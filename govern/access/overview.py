@@ -24,7 +24,7 @@ from govern.access.suspensions import reading
 from govern.access.suspensions.reading import Standing
 from govern.audit import EventType
 from govern.audit.log import ACTS, Entry, Log
-from govern.db import Inquiry, listed, planned_once, together
+from govern.db import Inquiry, listed, planned_once, together, written
 from govern.identity.subjects import Membership, Organisation, Subject
 
 if TYPE_CHECKING:
@@ -276,11 +276,11 @@ def project_page(session: OrmSession, code: str, *, by: Principal) -> ProjectPag
     standing = (
         grants.facts(Grant.subject_id.label("subject_id"))
         .where(Grant.project_id == project.id, grants.all_of(grants.standing()))
-        .limit(PROJECT_COUNTED + 1)
+        .limit(written(session, PROJECT_COUNTED + 1))
         .subquery()
     )
     numbers = func.count(), func.count(standing.c.subject_id.distinct())
-    found = session.execute(select(*numbers).select_from(standing)).one()
+    found = session.execute(planned_once(select(*numbers).select_from(standing))).one()
     line.grants, line.people = (min(number, PROJECT_COUNTED) for number in found)
     line.at_least = found[0] > PROJECT_COUNTED
     names = session.execute(select(Entitlement.name).order_by(Entitlement.name)).scalars()

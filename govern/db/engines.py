@@ -16,6 +16,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.sql.base import Executable
 
 from govern import errors
+from govern.prepared import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +102,7 @@ def _keeping(engine: Engine) -> Engine:
     def prepared(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         if _ONCE not in context.execution_options:
             return False
-        settings = cursor.connection.cursor()
-        settings.execute("SET LOCAL plan_cache_mode = force_generic_plan", prepare=False)
-        cursor.execute(statement, parameters, prepare=True)
-        settings.execute("SET LOCAL plan_cache_mode = DEFAULT", prepare=False)
+        walk(cursor, statement, parameters)
         return True
 
     engine.dialect.do_rollback = _rolled_back  # type: ignore[assignment]  # of this engine alone
@@ -124,9 +122,9 @@ def _rolled_back(connection: Any) -> None:
 def planned_once(statement: Statement) -> Statement:
     """Let PostgreSQL plan a statement once for each connection, whatever it is asked about.
 
-    For long ones that find a few rows by index: to plan them takes ten times what they take. Not
-    where the best way hangs on how much there is of what is asked for. Their limits are `written`:
-    of any number PostgreSQL expects a tenth of all rows.
+    For long ones that find a few rows by index: to plan them takes ten times what they take. They
+    go along indexes row by row. Not where the best way hangs on how much there is of what is asked
+    for. Their limits are `written`: of any number PostgreSQL expects a tenth of all rows.
     """
     return statement.execution_options(**{_ONCE: True})
 

@@ -45,7 +45,7 @@ def turning(effect: Effect, *, on_dataset: bool, only: int | None) -> Prepared:
         ).subquery()  # fmt: skip
         return select(literal(part).label("part"), *found.c)
 
-    return Prepared(_COLUMNS, lambda asked: _each(asked, only, ask))
+    return Prepared(_COLUMNS, lambda asked: _each(asked, only, ask), once=True)
 
 
 @cache
@@ -68,7 +68,8 @@ def permits(effect: Effect, *, on_dataset: bool, only: int | None) -> Prepared:
             .join(Client, Client.id == Grant.client_id)
         )
 
-    return Prepared(_COLUMNS | {"at": Utc()}, lambda asked: _each(asked, only, ask))
+    columns = _COLUMNS | {"at": Utc()}
+    return Prepared(columns, lambda asked: _each(asked, only, ask), once=True)
 
 
 def _each(asked: FromClause, only: int | None, ask: Callable[[FromClause, int], Any]) -> Any:

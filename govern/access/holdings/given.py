@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -83,9 +83,9 @@ def _over() -> list[Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Which grants: of a project or a person (ids), of people found by `query`, or in a state."""
+    """Which grants: of a project or a person (an id), of people found by `query`, or in a state."""
 
-    project: str | None = None
+    project: Project | None = None
     subject: str | None = None
     query: str = ""
     status: str = ""
@@ -98,16 +98,22 @@ class Where:
         sought = bool(self.query) or self.project is None
         return not sought and bool(self.status or self.entitlement)
 
-    def conditions(self, session: OrmSession, *, by: Principal) -> list[ColumnElement[bool]]:
-        """What to ask of each, that the caller may see it first; `Forbidden` who may see none."""
+    def conditions(
+        self, session: OrmSession, *, along: bool, by: Principal
+    ) -> list[ColumnElement[bool]]:
+        """What to ask of each, that the caller may see it first; `Forbidden` who may see none.
+
+        Not that it is of the project, where these are walked `along` by whoever asks.
+        """
         if self.status and self.status not in STATUSES:
             raise errors.Invalid(f"“{self.status}” is no state of a grant.", field="status")
         clients = permissions.require_some(by, "grant:read")
         found: list[ColumnElement[bool]] = []
-        if clients is not None:
+        project = self.project
+        if clients is not None and (project is None or project.client_id not in clients):
             found.append(Grant.client_id.in_(clients))
-        if self.project is not None:
-            found.append(Grant.project_id == self.project)
+        if project is not None and not along:
+            found.append(Grant.project_id == project.id)
         if self.subject is not None:
             found.append(Grant.subject_id == self.subject)
         if self.query:
@@ -148,8 +154,8 @@ def search(
     No more than `looked_at` grants are looked at, where told: the page ends there, full or not.
     """
     where = Where(
-        project=project.id if project else None, subject=subject, query=query, status=status,
-        entitlement=entitlement, ends=ends,
+        project=project, subject=subject, query=query, status=status, entitlement=entitlement,
+        ends=ends,
     )  # fmt: skip
     order = (Grant.ends_at, Grant.id) if sort == "ends" else (Grant.id,)
     # Along the index of projects, which a database would pass over for the key's own where it does
@@ -163,22 +169,33 @@ def search(
     def key(ends_at: datetime, id_: str) -> str:
         return f"{clock.text(ends_at)}~{id_}" if sort == "ends" else id_
 
-    conditions = (replace(where, project=None) if along else where).conditions(session, by=by)
+    conditions = where.conditions(session, along=along is not None, by=by)
     wanted, further = _holdings(status).where(*conditions), False
-    if looked_at is not None and where.narrows:
+    if looked_at is not None and project is not None and where.narrows:
         columns: tuple[Any, ...] = (Grant.id, Grant.ends_at)
-        first = ordered(select(*columns).where(Grant.project_id == where.project))
+        first = ordered(select(*columns).where(Grant.project_id == project.id))
         last, further = last_of(session, first, looked_at, *(one.key for one in order))
         if last is None:
             return Page(rows=[], after=None)
         wanted = wanted.where(Grant.id <= last.id if sort != "ends" else _before(last))
     wanted = _along(wanted, along, after) if along else ordered(wanted)
     wanted = wanted.limit(written(session, limit + 1))
-    found = session.execute(planned_once(wanted) if along or subject else wanted).all()
+    if subject or _walks(where, sort, bounded=looked_at is not None, by=by):
+        wanted = planned_once(wanted)
+    found = session.execute(wanted).all()
     rows = [_holding(row) for row in found[:limit]]
     if len(found) > limit:
         return Page(rows=rows, after=key(rows[-1].ends_at, rows[-1].id))
     return Page(rows=rows, after=key(last.ends_at, last.id) if further else None)
+
+
+def _walks(where: Where, sort: str, *, bounded: bool, by: Principal) -> bool:
+    """Whether the page is a short way along an index, whatever it is asked about."""
+    if where.query or (where.narrows and not bounded):
+        return False
+    if where.project is None:  # of a client's alone there may be few among all that end
+        return sort == "ends" and permissions.scope(by, "grant:read") is None
+    return not where.ends
 
 
 def _before(last: Any) -> ColumnElement[bool]:
