@@ -46,8 +46,10 @@ class Waiting:
     reason: str = ""
 
 
-def waiting(session: OrmSession, standings: Iterable[Standing], *, by: Principal) -> list[Waiting]:
-    """What awaits a second person, oldest first; `standings` are the open suspensions."""
+def waiting(
+    session: OrmSession, standings: Iterable[Standing] = (), *, by: Principal
+) -> list[Waiting]:
+    """What awaits a second person, oldest first; `standings` are suspensions known by now."""
     permissions.require_some(by, "request:read")
     known = {standing.suspension.id: standing.names for standing in standings}
     return _explained(session, requests.waiting(session, by=by), known, by=by)

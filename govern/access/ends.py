@@ -7,29 +7,38 @@ clients alone sees what concerns those.
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import exists, func, literal, not_, select, union_all
+from sqlalchemy.orm import aliased
 
 from govern import permissions
 from govern.access.grants import Grant
-from govern.access.suspension_tables import ScheduledResume
-from govern.access.suspensions import notices, reading
+from govern.access.suspension_tables import (
+    ScheduledResume,
+    Suspension,
+    SuspensionNotice,
+    SuspensionTarget,
+)
+from govern.access.suspensions import reading
+from govern.db import listed
 from govern.identity.roles import RoleAssignment, in_force
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.principal import Principal
 
-COUNTED = 1000  # grants of a day; of more it is said that they are more
-ROLES_SHOWN = 200
+# Grants of a day, and things of another sort in a month; of more it is said that they are more.
+COUNTED = 1000
+NAMED = 200  # things that are named
 
 
 class What(StrEnum):
@@ -55,17 +64,22 @@ class End:
 
 @dataclass(kw_only=True)
 class Day:
-    """A day: how many grants end on it (`more`: than were counted), and what else does."""
+    """A day: how many grants end on it, and what else does, of which the first are named.
+
+    `more` and `more_others`: there are more than were counted.
+    """
 
     day: date
     grants: int = 0
     more: bool = False
+    others: int = 0
+    more_others: bool = False
     ends: list[End] = field(default_factory=list)
 
     @property
     def number(self) -> int:
         """How many things end."""
-        return self.grants + len(self.ends)
+        return self.grants + self.others
 
 
 def begin(day: date) -> datetime:
@@ -73,8 +87,11 @@ def begin(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def month(session: OrmSession, first: date, *, by: Principal) -> list[Day]:
-    """Every day of the month that `first` begins, with what ends on it that the caller may see."""
+def month(session: OrmSession, first: date, *, day: date | None = None, by: Principal) -> list[Day]:
+    """Every day of the month that `first` begins, with what ends on it that the caller may see.
+
+    Named are the first things of the month, or of one `day` of it.
+    """
     clients = permissions.require_some(by, "grant:read")
     length = monthrange(first.year, first.month)[1]
     days = [Day(day=first + timedelta(days=number)) for number in range(length)]
@@ -83,10 +100,19 @@ def month(session: OrmSession, first: date, *, by: Principal) -> list[Day]:
         found = by_day[date.fromisoformat(text)]
         found.grants, found.more = min(number, COUNTED), number > COUNTED
     window = (begin(first), begin(first) + timedelta(days=length))
-    for end in (*_roles(session, window, clients), *_of_suspensions(session, window, by=by)):
-        by_day[end.at.date()].ends.append(end)
-    for each in days:
-        each.ends.sort(key=lambda end: end.at)
+    due = _roles(session, window, clients) + _of_suspensions(session, window, by=by)
+    for what in What:
+        own = [one for one in due if one.what is what]
+        if len(own) > COUNTED:  # there may be more from the last one's day on
+            for each in days[own[-1].at.day - 1 :]:
+                each.more_others = True
+    for one in due:
+        by_day[one.at.date()].others += 1
+    named = sorted(
+        (one for one in due if day is None or one.at.date() == day), key=lambda one: one.at
+    )
+    for one in _named(session, named[:NAMED], by=by):
+        by_day[one.at.date()].ends.append(one)
     return days
 
 
@@ -110,39 +136,66 @@ def _grants(
 
 def _roles(
     session: OrmSession, window: tuple[datetime, datetime], clients: frozenset[str] | None
-) -> Iterator[End]:
+) -> list[End]:
     query = (
         in_force()
-        .add_columns(Subject.full_name)
+        .with_only_columns(
+            RoleAssignment.ends_at, RoleAssignment.subject_id, RoleAssignment.role,
+            Subject.full_name,
+        )
         .join(Subject, Subject.id == RoleAssignment.subject_id)
-        .where(RoleAssignment.ends_at >= window[0], RoleAssignment.ends_at < window[1])
+        .where(*_within(RoleAssignment.ends_at, window))
         .order_by(RoleAssignment.ends_at)
-        .limit(ROLES_SHOWN)
-    )
+        .limit(COUNTED + 1)
+    )  # fmt: skip
     if clients is not None:
         query = query.where(RoleAssignment.client_id.in_(clients))
-    for row, name in session.execute(query):
-        assert row.ends_at is not None  # noqa: S101 - asked for by the window
-        yield End(what=What.ROLE, at=row.ends_at, id=row.subject_id, names=[name], role=row.role)
+    return [
+        End(what=What.ROLE, at=at, id=person, names=[name], role=role)
+        for at, person, role, name in session.execute(query)
+        if at is not None
+    ]
 
 
 def _of_suspensions(
     session: OrmSession, window: tuple[datetime, datetime], *, by: Principal
-) -> Iterator[End]:
-    standings = {one.suspension.id: one for one in reading.open_ones(session, by=by)}
-    told = notices.versions(session, standings)
-    due: list[tuple[What, datetime | None, str]] = []
-    for id_, standing in standings.items():
-        due.append((What.REVIEW, standing.suspension.review_by, id_))
-        if told[id_]:
-            due.append((What.UPDATE, told[id_][0].next_update_by, id_))
-            due.append((What.SUBMIT, told[id_][0].submit_by, id_))
-    resumes = select(ScheduledResume.at, ScheduledResume.suspension_id).where(
-        ScheduledResume.ended_at.is_(None),
-        ScheduledResume.at >= window[0],
-        ScheduledResume.at < window[1],
+) -> list[End]:
+    """What falls due of the open ones that the caller may see, in order, without their names."""
+    notice, later = SuspensionNotice, aliased(SuspensionNotice)
+    newest = not_(
+        exists().where(later.suspension_id == notice.suspension_id, later.number > notice.number)
     )
-    due += [(What.RESUME, at, id_) for at, id_ in session.execute(resumes) if id_ in standings]
-    for what, at, id_ in due:
-        if at is not None and window[0] <= at < window[1]:
-            yield End(what=what, at=at, id=id_, names=standings[id_].names)
+    seen = Suspension.ended_at.is_(None), reading.seen_by(reading.may_see(by))
+    due = [
+        select(literal(what.value).label("what"), at.label("at"), Suspension.id)
+        .join_from(Suspension, table, table.suspension_id == Suspension.id)
+        .where(*seen, *_within(at, window), test)
+        for what, table, at, test in (
+            (What.UPDATE, notice, notice.next_update_by, newest),
+            (What.SUBMIT, notice, notice.submit_by, newest),
+            (What.RESUME, ScheduledResume, ScheduledResume.at, ScheduledResume.ended_at.is_(None)),
+        )
+    ]  # fmt: skip
+    at = Suspension.review_by
+    review = select(literal(What.REVIEW.value).label("what"), at.label("at"), Suspension.id)
+    due.append(review.where(*seen, *_within(at, window)))
+    some = (each.order_by(each.selected_columns.at).limit(COUNTED + 1).subquery() for each in due)
+    rows = session.execute(union_all(*(select(each) for each in some))).all()
+    return [
+        End(what=What(what), at=at, id=id_, names=[])
+        for what, at, id_ in sorted(rows, key=lambda row: row.at)
+    ]
+
+
+def _within(at: Any, window: tuple[datetime, datetime]) -> tuple[ColumnElement[bool], ...]:
+    return at >= window[0], at < window[1]
+
+
+def _named(session: OrmSession, due: list[End], *, by: Principal) -> Iterator[End]:
+    """The same with what each suspension covers, by name."""
+    ids = sorted({one.id for one in due if one.what is not What.ROLE})
+    over = SuspensionTarget.suspension_id.in_(select(listed(session, ids).c.value))
+    found = reading.open_ones(session, over=[over], by=by) if ids else []
+    names = {standing.suspension.id: standing.names for standing in found}
+    for one in due:
+        yield replace(one, names=names.get(one.id, one.names))

@@ -19,7 +19,7 @@ from govern.access import demands, grants, needing, places, questions
 from govern.access.clients import Client, Dataset, Project
 from govern.access.entitlements import Entitlement
 from govern.access.grants import Grant
-from govern.access.suspension_tables import SuspensionTarget
+from govern.access.suspension_tables import Scope, SuspensionTarget
 from govern.access.suspensions import reading
 from govern.access.suspensions.reading import Standing
 from govern.audit import EventType
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 SUSPENSIONS_SHOWN = 50
+# The targets by which a client, project or dataset stands as it does.
+OVER_PLACES = SuspensionTarget.kind.in_([Scope.CLIENT, Scope.PROJECT, Scope.DATASET])
 CLIENTS_SHOWN = 200
 QUESTIONS_SHOWN = 5
 DEMANDS_SHOWN = 5

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from govern.access import overview
 from govern.access.modes import Mode
+from tests.factory import OPERATOR
 from tests.web.desks import desk, told
 
 if TYPE_CHECKING:
@@ -49,6 +51,28 @@ def test_the_overview_tells_how_everything_stands_and_what_waits(
     approved = ben.post(asked.headers["Location"], {"decision": "approve"})
     assert approved.status_code == 303
     assert "Nothing waits" in told(ben.get("/").text)
+
+
+def test_of_many_suspensions_the_newest_are_shown_and_each_place_stands_as_it_does(
+    world: World, ada: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "SUSPENSIONS_SHOWN", 1)
+    project = world.project("Kingfisher")
+    world.grant(world.subject("P-ann"), project)
+    held = world.suspend("project:Kingfisher", "subject:P-ann")
+    world.ask_lift(held, by=OPERATOR)
+    assert "1+" not in told(ada.get("/").text)
+    newer = world.suspend("subject:P-ann")
+    page = ada.get("/")
+    opened = told(page.text).split("Open suspensions")[1]
+    assert opened.startswith(" 1+ ")
+    assert f'href="/suspensions/{newer.id}"' in page.text
+    # The older one is shown no more, and told of whole where somebody waits because of it.
+    lift = r"Lift: (Person P-ann, Kingfisher|Kingfisher, Person P-ann)"
+    assert re.search(lift, told(page.text))
+    assert re.search(r"Kingfisher Paused", told(page.text))
+    theirs = desk(app, world, client=world.client("BOREAL"))
+    assert "1+" not in told(theirs.get("/").text)
 
 
 def test_a_grant_is_given_and_revoked_from_the_projects_page(world: World, ada: Visitor) -> None:

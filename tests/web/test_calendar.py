@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from html import unescape
 from typing import TYPE_CHECKING
 
+import pytest
+
 from govern import clock
+from govern.access import ends
+from govern.access.suspensions import notices
+from tests.factory import OPERATOR
 from tests.web.desks import desk, told
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from govern.access.suspensions import Suspension
+    from govern.db import Session
     from tests.factory import World
 
 
@@ -48,3 +56,46 @@ def test_a_month_tells_what_ends_on_each_day_and_a_day_lists_its_grants(
     assert "Cinnabar" not in words
     for wrong in ("month=soon", "day=2026-02-30", "month=9999-01"):
         assert ada.get(f"/calendar?{wrong}").status_code == 422
+
+
+def _post(session: Session, row: Suspension, words: notices.Words) -> None:
+    notices.post(session, session.merge(row), words, by=OPERATOR)
+
+
+def test_of_what_falls_due_the_first_are_named_and_the_rest_is_counted(
+    world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = world.project("Kingfisher")
+    boreal = world.client("BOREAL")
+    world.project("Cinnabar", client=boreal)
+    day = clock.utcnow().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    day += timedelta(days=70)
+    for place in range(4):
+        person = world.subject(f"Q{place}")
+        world.grant(person, project)
+        world.suspend(f"subject:Q{place}", review_by=day + timedelta(hours=place))
+    row = world.suspend("project:Cinnabar", review_by=day + timedelta(hours=9))
+    for late in (timedelta(hours=10), timedelta(days=1)):  # the newest version alone counts
+        words = notices.Words(known="Wait.", next_update_by=day + late)
+        world.do(partial(_post, row=row, words=words))
+    ada, scoped = desk(app, world), desk(app, world, client=boreal)
+
+    def page(asked: str = f"month={day:%Y-%m}") -> str:
+        return told(ada.get(f"/calendar?{asked}").text)
+
+    assert page().count("Review due:") == 5
+    assert page(f"day={day:%Y-%m-%d}").count("Update promised") == 0
+    assert "Update promised to contractors: Cinnabar" in page(f"day={day + late:%Y-%m-%d}")
+    monkeypatch.setattr(ends, "NAMED", 3)
+    words_ = page()
+    assert [f"Q{place}" in words_ for place in range(4)] == [True, True, True, False]
+    assert "and 2 more things" in words_
+    assert "and 2 more things" in page(f"day={day:%Y-%m-%d}")
+    assert "Update promised to contractors: Cinnabar" in page(f"day={day + late:%Y-%m-%d}")
+    # Of another client's nothing is told, nor counted.
+    theirs = told(scoped.get(f"/calendar?day={day:%Y-%m-%d}").text)
+    assert "Review due: Cinnabar" in theirs
+    assert "more thing" not in theirs
+    # What was not counted either is there all the same.
+    monkeypatch.setattr(ends, "COUNTED", 3)
+    assert "and 1+ more thing" in page(f"day={day:%Y-%m-%d}")

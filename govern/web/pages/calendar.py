@@ -35,7 +35,7 @@ def show() -> ResponseReturnValue:
         day=1
     )
     with guard.database().reading() as session:
-        days = ends.month(session, first, by=by)
+        days = ends.month(session, first, day=day, by=by)
         found = None
         if day is not None:
             window = (ends.begin(day), ends.begin(day) + timedelta(days=1))
@@ -87,7 +87,8 @@ def _weeks(first: date, days: list[Day]) -> list[list[Day | None]]:
 def _line(day: Day) -> SimpleNamespace:
     return SimpleNamespace(
         day=day.day, words=format_date(day.day, "EEEE d MMMM"), grants=day.grants, more=day.more,
-        ends=[_end(one) for one in day.ends],
+        ends=[_end(one) for one in day.ends], unnamed=day.others - len(day.ends),
+        more_others=day.more_others,
     )  # fmt: skip
 
 

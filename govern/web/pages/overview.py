@@ -45,11 +45,15 @@ def page() -> str:
     """The overview: what is suspended, what waits, every client, what happened last."""
     by = guard.principal()
     with guard.database().reading() as session:
-        standings = suspensions.reading.open_ones(session, by=by)
-        shown = standings[: overview.SUSPENSIONS_SHOWN]
+        most = overview.SUSPENSIONS_SHOWN
+        newest = suspensions.reading.newest(session, most + 1, by=by)
+        standings = suspensions.reading.open_ones(
+            session, over=[newest, overview.OVER_PLACES], by=by
+        )
+        shown = standings[:most]
         told = suspensions.reading.glance(session, shown, most=overview.HELD_COUNTED, by=by)
         lines = overview.tree(session, standings, by=by)
-        waiting = awaiting.waiting(session, standings, by=by)
+        waiting = awaiting.waiting(session, shown, by=by)
         lost = {What.MAIL: mail.lost()} if base.may("subject:read", None) else {}
         news = overview.news(session, also=lost, by=by)
         silent = mail.trouble(session)
@@ -64,6 +68,7 @@ def page() -> str:
         needs=[_need(one) for one in news.needs],
         awaiting=[_waiting(item) for item in waiting],
         suspensions=[words.suspension(one, told[one.suspension.id]) for one in shown],
+        more_suspensions=len(standings) > most,
         questions=news.questions,
         more_questions=news.more_questions,
         silent=silent,
@@ -171,8 +176,7 @@ def listing() -> ResponseReturnValue:
     """What awaits a second person: what waits for the caller first, then what does for others."""
     by = guard.principal()
     with guard.database().reading() as session:
-        standings = suspensions.reading.open_ones(session, by=by)
-        waiting = awaiting.waiting(session, standings, by=by)
+        waiting = awaiting.waiting(session, by=by)
     base.know_calling(item.may_approve for item in waiting)
     return render_template(
         "admin/requests.html",

@@ -121,7 +121,7 @@ def _scope_page(wrong: Mapping[str, str], *, typed: str = "", nobodys: int = 0) 
     query = request.args.get("q", "").strip()
     chosen = list(dict.fromkeys(request.values.getlist("target")))
     with guard.database().reading() as session:
-        standings = suspensions.reading.open_ones(session, by=by)
+        standings = suspensions.reading.open_ones(session, over=[overview.OVER_PLACES], by=by)
         lines = overview.tree(session, standings, query=query, by=by)
         overview.add_datasets(session, lines, standings)
         firms = overview.organisations(session, by=by)

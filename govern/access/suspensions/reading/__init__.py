@@ -22,8 +22,10 @@ from govern.access.suspensions.reading.standings import (
     Progress,
     Standing,
     may_see,
+    newest,
     open_ones,
     page,
+    seen_by,
     strictest,
     titles,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "held",
     "may_see",
     "measure",
+    "newest",
     "note",
     "open_ones",
     "page",
@@ -51,6 +54,7 @@ __all__ = [
     "released",
     "releases",
     "releases_of",
+    "seen_by",
     "strictest",
     "titles",
 ]

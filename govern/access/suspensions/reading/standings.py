@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, not_, or_, select
+from sqlalchemy import and_, not_, or_, select, true
 from sqlalchemy.orm import aliased
 
 from govern import permissions
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Suspension, SuspensionMode, SuspensionTarget
 from govern.access.suspensions.parts import Part, name_of, named, part_of
-from govern.db import listed, planned_once
+from govern.db import listed, planned_once, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,6 +86,25 @@ def may_see(by: Principal) -> frozenset[str] | None:
     return permissions.require_some(by, "suspension:read")
 
 
+def seen_by(clients: frozenset[str] | None) -> ColumnElement[bool]:
+    """Which suspensions do something to what some clients have; all of them for None."""
+    if clients is None:
+        return true()
+    parts = named().subquery()
+    return Suspension.id.in_(select(parts.c.suspension_id).where(parts.c.client.in_(clients)))
+
+
+def newest(session: OrmSession, most: int, *, by: Principal) -> ColumnElement[bool]:
+    """The targets of so many open suspensions that the caller may see, those opened last."""
+    ids = (
+        select(Suspension.id)
+        .where(Suspension.ended_at.is_(None), seen_by(may_see(by)))
+        .order_by(Suspension.recorded_at.desc(), Suspension.id)
+        .limit(written(session, most))
+    )
+    return SuspensionTarget.suspension_id.in_(select(ids.subquery().c.id))
+
+
 def open_ones(
     session: OrmSession, *, by: Principal, over: Iterable[ColumnElement[bool]] = ()
 ) -> list[Standing]:
@@ -138,11 +157,7 @@ def page(
     if state:
         is_open = Suspension.ended_at.is_(None)
         wanted = wanted.where(is_open if state == "open" else not_(is_open))
-    if clients is not None:
-        parts = named().subquery()
-        wanted = wanted.where(
-            Suspension.id.in_(select(parts.c.suspension_id).where(parts.c.client.in_(clients)))
-        )
+    wanted = wanted.where(seen_by(clients))
     among = wanted.order_by(Suspension.id).limit(limit + 1).subquery()
     mode = aliased(SuspensionMode)
     last = or_(mode.ended_at.is_(None), mode.ended_at == Suspension.ended_at)
