@@ -278,6 +278,16 @@ class World:
 
     # --- acts of two
 
+    def narrow(self, suspension: Suspension, *references: str) -> None:
+        """Take parts out of a suspension, by two people."""
+
+        def ask(session: Session) -> Request:
+            row = session.merge(suspension)
+            out = [suspensions.target(session, reference) for reference in references]
+            return suspensions.ask_narrow(session, row, out, by=OPERATOR)
+
+        self.approve(self.do(ask), by=SECOND)
+
     def ask_lift(self, suspension: Suspension, *, by: Principal) -> Request:
         """A request to lift, with the number that its list shows now."""
 

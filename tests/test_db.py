@@ -173,7 +173,7 @@ def test_what_is_planned_once_is_kept_from_one_reading_to_the_next(
         session.execute(planned_once(text("SELECT wrong FROM nowhere")))
 
 
-def test_what_is_planned_once_goes_along_indexes_and_nothing_after_it(
+def test_what_is_planned_once_is_joined_row_by_row_and_nothing_after_it(
     store: Database, database: str
 ) -> None:
     """Of values that it does not know PostgreSQL read a million people for a page of a project."""

@@ -60,10 +60,13 @@ def test_a_connection_keeps_so_many_and_forgets_the_one_used_longest_ago(
     store: Database, database: str
 ) -> None:
     store.transaction(_fill)
-    wanted = [select(Throttle.failures + n).where(Throttle.failures == 3) for n in range(105)]
+    three = select(Throttle.failures).where(Throttle.failures == 3)
+    wanted = [three.add_columns((Throttle.failures + n).label(f"n{n}")) for n in range(105)]
     with store.writer.connect() as connection:
-        for n in (*range(105), 0):
-            assert list(Keeping(connection).execute(wanted[n], {})) == [(3 + n,)]
+        for n in (*range(105), 104, 5, 0):
+            assert list(Keeping(connection).execute(wanted[n], {})) == [(3, 3 + n)]
         if database == "postgresql":
-            kept = text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'kept%'")
-            assert connection.execute(kept).scalar_one() <= 100
+            kept = text("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'kept%'")
+            told = connection.execute(kept).scalars().all()
+            left = {n for n in range(105) if any(f"AS n{n} " in each for each in told)}
+            assert (len(told), left) == (100, {0, 5, *range(7, 105)})

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from govern.principal import Principal
 
-# Grants of a day, and things of another sort in a month; of more it is said that they are more.
+# Grants of a day, and things of each other sort in a month, or in a day that is asked for; of more
+# it is said that they are more.
 COUNTED = 1000
 NAMED = 200  # things that are named
 
@@ -99,21 +100,43 @@ def month(session: OrmSession, first: date, *, day: date | None = None, by: Prin
     for text, number in _grants(session, by_day, clients):
         found = by_day[date.fromisoformat(text)]
         found.grants, found.more = min(number, COUNTED), number > COUNTED
-    window = (begin(first), begin(first) + timedelta(days=length))
-    due = _roles(session, window, clients) + _of_suspensions(session, window, by=by)
-    for what in What:
-        own = [one for one in due if one.what is what]
-        if len(own) > COUNTED:  # there may be more from the last one's day on
-            for each in days[own[-1].at.day - 1 :]:
-                each.more_others = True
+    window = begin(first), begin(first) + timedelta(days=length)
+    due, since = _due(session, window, clients, by=by)
+    if day is not None:
+        window = begin(day), begin(day) + timedelta(days=1)
+        own, further = _due(session, window, clients, by=by)
+        due = [one for one in due if one.at.date() != day] + own
+        by_day[day].more_others = further is not None
+    for each in days:
+        if since is not None and each.day != day:
+            each.more_others = each.day >= since.date()
     for one in due:
         by_day[one.at.date()].others += 1
-    named = sorted(
-        (one for one in due if day is None or one.at.date() == day), key=lambda one: one.at
-    )
+    named = [one for one in due if day is None or one.at.date() == day]
     for one in _named(session, named[:NAMED], by=by):
         by_day[one.at.date()].ends.append(one)
     return days
+
+
+def _due(
+    session: OrmSession,
+    window: tuple[datetime, datetime],
+    clients: frozenset[str] | None,
+    *,
+    by: Principal,
+) -> tuple[list[End], datetime | None]:
+    """What ends in a time beside grants, in order, of each sort so many at most.
+
+    And from when on there may be more; None: that is all.
+    """
+    found = _roles(session, window, clients) + _of_suspensions(session, window, by=by)
+    due: list[End] = []
+    further: list[datetime] = []
+    for what in What:
+        own = [one for one in found if one.what is what]
+        due += own[:COUNTED]
+        further += [one.at for one in own[COUNTED:]]
+    return sorted(due, key=lambda one: one.at), min(further, default=None)
 
 
 def _grants(
@@ -165,7 +188,7 @@ def _of_suspensions(
     newest = not_(
         exists().where(later.suspension_id == notice.suspension_id, later.number > notice.number)
     )
-    seen = Suspension.ended_at.is_(None), reading.seen_by(reading.may_see(by))
+    seen = Suspension.ended_at.is_(None), reading.seen_by(reading.may_see(by), still=True)
     due = [
         select(literal(what.value).label("what"), at.label("at"), Suspension.id)
         .join_from(Suspension, table, table.suspension_id == Suspension.id)

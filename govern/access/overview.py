@@ -147,7 +147,7 @@ def tree(
     if clients is None and not query:
         wanted = wanted.where(Client.id.in_(shown))
     found: dict[str, ClientLine] = {}
-    for client, project, *numbers in session.execute(planned_once(wanted)):
+    for client, project, *numbers in session.execute(wanted):
         state, since = places.state_of(standings, client.ended_at, client.id)
         line = found.setdefault(
             client.id,

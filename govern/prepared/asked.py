@@ -57,7 +57,7 @@ class Prepared:
         """See that whoever asks next need not wait until the statement is made and planned.
 
         It takes a hundred times as long as the answer. In a transaction of someone's nothing is
-        done: PostgreSQL plans there for what is asked.
+        done.
         """
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name != "postgresql":

@@ -105,9 +105,10 @@ class Kept:
             known.move_to_end(self._name)
             return
         if len(known) >= _MOST_KEPT:
-            oldest, _ = known.popitem(last=False)
+            oldest = next(iter(known))
             driver.pgconn.send_query(b"DEALLOCATE " + oldest)
             checked(driver, driver.wait(execute(driver.pgconn))[-1])
+            del known[oldest]
         driver.pgconn.send_prepare(self._name, self._told)
         checked(driver, driver.wait(execute(driver.pgconn))[-1])
         known[self._name] = None

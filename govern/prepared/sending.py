@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Executable
     from sqlalchemy.engine.interfaces import Dialect
 
-# How what is planned once is planned: row after row along indexes. For values that it does not know
+# How what is planned once is planned: joined row by row. For values that it does not know
 # PostgreSQL expects many rows, for which it would read whole tables.
 _WALKED = {
     "plan_cache_mode": "force_generic_plan",

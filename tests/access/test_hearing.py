@@ -209,7 +209,6 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
     row = world.suspend("project:Kingfisher", f"dataset:{data.code}", "subject:P-ann")
     # Each way is looked along thrice: 4 rows of each of three things, 6 of each of two who ask.
     monkeypatch.setattr(ROOM, "_MOST_ROWS", 72)
-    monkeypatch.setattr(ROOM, "_BEFORE", 1)
     seen = {"as_of": len(world.entries(project.client_id)), "house_as_of": 99, "permit": False}
 
     def answered(count: int, by: Integration, resource: Project | Dataset, **more: str) -> bool:
@@ -221,15 +220,28 @@ def test_it_says_that_more_was_answered_only_where_it_looked_at_as_many_rows_as_
 
     # Each names what is covered by two parts and somebody besides, and counts once.
     assert answered(3, system, data, subject_id=ann.id)
-    # Of those before it fewer are looked at, and what came within seconds may be before it.
-    monkeypatch.setattr(ROOM, "_BEFORE", 2)
-    assert not heard(world, row).whole
-    monkeypatch.setattr(ROOM, "_BEFORE", 1)
     # About nothing that is covered, but rows that are looked at.
     assert answered(5, other, beside)
     assert not answered(1, other, beside)
     assert of(world, row, other).heard is Heard.UNKNOWN
     assert of(world, row, system).heard is Heard.CONFIRMED
+
+
+def test_of_what_was_told_before_it_the_newest_are_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, ann = world.project("Kingfisher"), world.subject("P-ann")
+    world.grant(ann, project)
+    system, _ = world.integration("one")
+    asked = [ask(world, system, ann, project) for _ in range(3)]
+    row = world.suspend("project:Kingfisher")
+    monkeypatch.setattr(ROOM, "_MOST_ROWS", 72)
+    for fewer, whole in ((3, True), (4, False)):  # 4 rows, and 3
+        monkeypatch.setattr(ROOM, "_BEFORE", fewer)
+        before = of(world, row, system).before
+        assert before is not None
+        assert (before.at, before.permit) == (asked[-1].at, True)
+        assert heard(world, row).whole is whole
 
 
 def test_where_no_system_could_ask_no_answer_is_looked_at(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from govern.access.grants import Grant
     from govern.access.requests import Request
     from govern.access.suspensions import Suspension
-    from govern.db import Session
     from govern.identity.subjects import Subject
     from tests.factory import World
 
@@ -98,11 +97,7 @@ def released(world: World, row: Suspension, who: Subject) -> None:
 
 
 def narrowed(world: World, row: Suspension) -> None:
-    def work(session: Session) -> Request:
-        part = suspensions.target(session, "project:two")
-        return suspensions.ask_narrow(session, session.merge(row), [part], by=OPERATOR)
-
-    world.approve(world.do(work), by=SECOND)
+    world.narrow(row, "project:two")
 
 
 @pytest.mark.parametrize("scope", ["client:ASTER", "project:one"])

@@ -73,6 +73,10 @@ def test_of_many_suspensions_the_newest_are_shown_and_each_place_stands_as_it_do
     assert re.search(r"Kingfisher Paused", told(page.text))
     theirs = desk(app, world, client=world.client("BOREAL"))
     assert "1+" not in told(theirs.get("/").text)
+    # A part that was taken out of it is not what a lift would bring back.
+    world.narrow(held, "subject:P-ann")
+    for path in ("/", "/requests"):
+        assert "Lift: Kingfisher asked by" in told(ada.get(path).text)
 
 
 def test_a_grant_is_given_and_revoked_from_the_projects_page(world: World, ada: Visitor) -> None:

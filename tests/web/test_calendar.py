@@ -96,6 +96,26 @@ def test_of_what_falls_due_the_first_are_named_and_the_rest_is_counted(
     theirs = told(scoped.get(f"/calendar?day={day:%Y-%m-%d}").text)
     assert "Review due: Cinnabar" in theirs
     assert "more thing" not in theirs
-    # What was not counted either is there all the same.
-    monkeypatch.setattr(ends, "COUNTED", 3)
-    assert "and 1+ more thing" in page(f"day={day:%Y-%m-%d}")
+    # From where no more are counted on it is said that there are more, of a day by itself not.
+    world.suspend("subject:Q0", review_by=day + 2 * late)
+    further = "There are more than are counted here."
+    assert further not in page()
+    monkeypatch.setattr(ends, "COUNTED", 4)
+    assert page().count(further) > 1
+    assert page(f"day={day + 2 * late:%Y-%m-%d}").count("Review due: Person Q0") == 1
+    assert page(f"day={day:%Y-%m-%d}").count(further) == 1
+    monkeypatch.setattr(ends, "COUNTED", 5)
+    assert page(f"day={day:%Y-%m-%d}").count(further) == 0
+
+
+def test_what_concerns_a_client_no_more_is_not_in_its_calendar(world: World, app: Flask) -> None:
+    boreal = world.client("BOREAL")
+    world.project("Cinnabar", client=boreal)
+    world.project("Kingfisher")
+    due = clock.utcnow() + timedelta(hours=50)
+    row = world.suspend("project:Kingfisher", "project:Cinnabar", review_by=due)
+    scoped, month = desk(app, world, client=boreal), f"/calendar?month={due:%Y-%m}"
+    assert "Review due: Cinnabar" in told(scoped.get(month).text)
+    world.narrow(row, "project:Cinnabar")
+    assert "Review due" not in told(scoped.get(month).text)
+    assert "Review due: Kingfisher" in told(desk(app, world).get(month).text)

@@ -194,7 +194,8 @@ def _walks(where: Where, sort: str, *, bounded: bool, by: Principal) -> bool:
     if where.query or (where.narrows and not bounded):
         return False
     if where.project is None:  # of a client's alone there may be few among all that end
-        return sort == "ends" and permissions.scope(by, "grant:read") is None
+        bare = sort == "ends" and not (where.status or where.entitlement)
+        return bare and permissions.scope(by, "grant:read") is None
     return not where.ends
 
 

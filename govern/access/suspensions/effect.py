@@ -187,8 +187,8 @@ def _first_deny(way: _Way, row: Suspension) -> Select[Any]:
 def _first(found: Select[Any]) -> Select[Any]:
     """Only the first that is seen, at which the database stops.
 
-    The rows come in the order in which so many were taken: to ask for the least, or for that order
-    once more, would read them all.
+    Both databases give the rows in the order in which so many were taken, which tests hold: to ask
+    for the least, or for that order once more, would read them all.
     """
     return select(found.limit(1).subquery())
 

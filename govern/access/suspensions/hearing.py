@@ -56,7 +56,7 @@ _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
 # by who asks. Of what was told before it fewer are enough: the newest of each alone is shown.
 _MOST_ROWS = 30_000
-_BEFORE = 6  # times fewer
+_BEFORE = 3  # times fewer
 # How many of the things covered, and of those who ask, are looked up one by one: SQLite takes
 # statements of 500 parts.
 _MOST_WAYS = 50
@@ -229,7 +229,8 @@ def _looks(found: Found, way: ColumnElement[bool]) -> Iterator[tuple[Any, int]]:
         after = after.where(Access.at <= row.ended_at + _UNDER_WAY)
     yield after.order_by(Access.at), 1
     yield after.order_by(Access.at.desc()), 1
-    before = query.where(Access.at <= row.recorded_at + _UNDER_WAY)
+    # What was under way at the opening came after it, and is among those.
+    before = query.where(Access.at <= row.recorded_at)
     yield before.order_by(Access.at.desc()), _BEFORE
 
 

@@ -48,7 +48,11 @@ def show() -> ResponseReturnValue:
         month=format_date(first, "LLLL yyyy"),
         weeks=_weeks(first, days),
         weekdays=[format_date(date(2024, 1, number), "EEE") for number in range(1, 8)],
-        listed=[_line(each) for each in days if each.number and (day is None or each.day == day)],
+        listed=[
+            _line(each)
+            for each in days
+            if (each.number or each.more_others) and (day is None or each.day == day)
+        ],
         list_from=day or first,
         list_to=day or first.replace(day=monthrange(first.year, first.month)[1]),
         today=clock.utcnow().date(),

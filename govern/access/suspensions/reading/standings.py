@@ -86,19 +86,20 @@ def may_see(by: Principal) -> frozenset[str] | None:
     return permissions.require_some(by, "suspension:read")
 
 
-def seen_by(clients: frozenset[str] | None) -> ColumnElement[bool]:
-    """Which suspensions do something to what some clients have; all of them for None."""
+def seen_by(clients: frozenset[str] | None, *, still: bool = False) -> ColumnElement[bool]:
+    """Which suspensions cover or covered, or `still` do, what some clients have; None: all."""
     if clients is None:
         return true()
     parts = named().subquery()
-    return Suspension.id.in_(select(parts.c.suspension_id).where(parts.c.client.in_(clients)))
+    theirs = select(parts.c.suspension_id).where(parts.c.client.in_(clients))
+    return Suspension.id.in_(theirs.where(parts.c.ended_at.is_(None)) if still else theirs)
 
 
 def newest(session: OrmSession, most: int, *, by: Principal) -> ColumnElement[bool]:
     """The targets of so many open suspensions that the caller may see, those opened last."""
     ids = (
         select(Suspension.id)
-        .where(Suspension.ended_at.is_(None), seen_by(may_see(by)))
+        .where(Suspension.ended_at.is_(None), seen_by(may_see(by), still=True))
         .order_by(Suspension.recorded_at.desc(), Suspension.id)
         .limit(written(session, most))
     )
@@ -185,15 +186,26 @@ def strictest(standings: Iterable[Standing], *ids: str) -> tuple[Mode, datetime]
 
 
 def titles(session: OrmSession, ids: Iterable[str], *, by: Principal) -> dict[str, list[str]]:
-    """What some suspensions cover or covered, by name, as far as the caller may see it."""
+    """What some suspensions cover now, or covered at the end, by name, as far as one may see it."""
     wanted = sorted(set(ids))
     if not wanted:
         return {}
     clients = may_see(by)
     among = listed(session, wanted)
     found: dict[str, list[str]] = {}
-    query = named().join(among, among.c.value == SuspensionTarget.suspension_id)
-    for row in session.execute(planned_once(query.order_by(SuspensionTarget.id))):
+    query = (
+        named()
+        .join(among, among.c.value == SuspensionTarget.suspension_id)
+        .join(Suspension, Suspension.id == SuspensionTarget.suspension_id)
+        .where(
+            or_(
+                SuspensionTarget.ended_at.is_(None),
+                SuspensionTarget.ended_at == Suspension.ended_at,
+            )
+        )
+        .order_by(SuspensionTarget.id)
+    )
+    for row in session.execute(planned_once(query)):
         if clients is None or row.client in clients:
             found.setdefault(row.suspension_id, []).append(name_of(row.kind, row.name))
     return found
