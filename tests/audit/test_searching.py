@@ -87,7 +87,9 @@ def asked(world: World) -> Asked:
         (any_tool, ann, "project", "Cinnabar"),
     ]:
         question = Question(subject=who.external_id, action="read", kind=kind, code=code)
-        evaluation.decide(world.store, question, by=by)
+        answer = evaluation.decide(world.store, question, by=by)
+        while clock.utcnow() < answer.at + timedelta(milliseconds=1):
+            pass  # no two of one instant, as SQLite's clock has it
     return Asked(world, aster, boreal, kingfisher, audio, cinnabar, ann, bob)
 
 
