@@ -98,7 +98,7 @@ def test_of_what_falls_due_the_first_are_named_and_the_rest_is_counted(
     assert "more thing" not in theirs
     # From where no more are counted on it is said that there are more, of a day by itself not.
     world.suspend("subject:Q0", review_by=day + 2 * late)
-    further = "There are more than are counted here."
+    further = "Not all that ends then is counted here."
     assert further not in page()
     monkeypatch.setattr(ends, "COUNTED", 4)
     assert page().count(further) > 1
