@@ -123,8 +123,8 @@ def planned_once(statement: Statement) -> Statement:
     """Let PostgreSQL plan a statement once for each connection, whatever it is asked about.
 
     For long ones that find a few rows by index: to plan them takes ten times what they take. They
-    join row by row. Not where the best way hangs on how much there is of what is asked
-    for. Their limits are `written`: of any number PostgreSQL expects a tenth of all rows.
+    join row by row. Not where the best way hangs on how much there is of what is asked for. Their
+    limits are `written`: of any number PostgreSQL expects a tenth of all rows.
     """
     return statement.execution_options(**{_ONCE: True})
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from govern import permissions
 from govern.access.modes import Mode
 from govern.access.suspension_tables import Suspension, SuspensionMode, SuspensionTarget
-from govern.access.suspensions.parts import Part, name_of, named, part_of
+from govern.access.suspensions.parts import Part, named, part_of
 from govern.db import listed, planned_once, written
 
 if TYPE_CHECKING:
@@ -77,8 +77,12 @@ class Standing:
     @property
     def names(self) -> list[str]:
         """What it covers now, or covered at the end."""
-        end = self.suspension.ended_at
-        return [part.name for part in self.parts if part.ended_at is None or part.ended_at == end]
+        return [part.name for part in self.parts if _lasts(part, self.suspension.ended_at)]
+
+
+def _lasts(part: Part, end: datetime | None) -> bool:
+    """Whether a suspension that ended then (None: it did not) covers a part now, or did at last."""
+    return part.ended_at is None or part.ended_at == end
 
 
 def may_see(by: Principal) -> frozenset[str] | None:
@@ -195,17 +199,13 @@ def titles(session: OrmSession, ids: Iterable[str], *, by: Principal) -> dict[st
     found: dict[str, list[str]] = {}
     query = (
         named()
+        .add_columns(Suspension.ended_at.label("end"))
         .join(among, among.c.value == SuspensionTarget.suspension_id)
         .join(Suspension, Suspension.id == SuspensionTarget.suspension_id)
-        .where(
-            or_(
-                SuspensionTarget.ended_at.is_(None),
-                SuspensionTarget.ended_at == Suspension.ended_at,
-            )
-        )
         .order_by(SuspensionTarget.id)
     )
     for row in session.execute(planned_once(query)):
-        if clients is None or row.client in clients:
-            found.setdefault(row.suspension_id, []).append(name_of(row.kind, row.name))
+        part = part_of(row)
+        if _lasts(part, row.end) and (clients is None or part.client in clients):
+            found.setdefault(part.suspension_id, []).append(part.name)
     return found
