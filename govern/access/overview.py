@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.access.demands import Coming
@@ -113,13 +113,14 @@ def tree(
     while that is at most `GRANTS_COUNTED` grants.
     """
     clients = permissions.require_some(by, "project:read")
+    few = _few(clients)
     of_client, of_project = (
-        _numbers(column, clients) for column in (Grant.client_id, Grant.project_id)
+        _numbers(column, clients, few) for column in (Grant.client_id, Grant.project_id)
     )
     wanted = (
         select(
             Client, Project, of_client.c.grants, of_client.c.people,
-            of_project.c.grants, of_project.c.people, _few(clients).label("few"),
+            of_project.c.grants, of_project.c.people, few.label("few"),
         )
         .outerjoin(Project, Project.client_id == Client.id)
         .outerjoin(of_client, of_client.c.id == Client.id)
@@ -172,7 +173,7 @@ def _project_line(standings: list[Standing], client: Client, project: Project) -
     )  # fmt: skip
 
 
-def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
+def _numbers(column: Any, clients: frozenset[str] | None, few: ColumnElement[bool]) -> Any:
     """Grants and people, in force or held, for each client or project."""
     standing = grants.facts(column.label("id"), Grant.subject_id.label("subject_id")).where(
         grants.all_of(grants.standing())
@@ -180,7 +181,7 @@ def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
     if clients is not None:
         standing = standing.where(Grant.client_id.in_(clients))
     # By a limit, for SQLite would read them all and ask of each whether they are few.
-    each = standing.limit(case((_few(clients), GRANTS_COUNTED), else_=0)).subquery()
+    each = standing.limit(case((few, GRANTS_COUNTED), else_=0)).subquery()
     return (
         select(
             each.c.id,
@@ -192,15 +193,16 @@ def _numbers(column: Any, clients: frozenset[str] | None) -> Any:
     )
 
 
-def _few(clients: frozenset[str] | None) -> Any:
+def _few(clients: frozenset[str] | None) -> ColumnElement[bool]:
     """Whether the caller may see at most `GRANTS_COUNTED` grants: looked at no further than that.
 
-    A database asks this once, and groups nothing where it does not hold.
+    A database asks this once, however often it is named, and groups nothing where it does not hold.
     """
     some = select(literal(1).label("one"))
     some = some.select_from(Grant) if clients is None else some.where(Grant.client_id.in_(clients))
-    looked_at = select(func.count()).select_from(some.limit(GRANTS_COUNTED + 1).subquery())
-    return looked_at.scalar_subquery() <= GRANTS_COUNTED
+    number = func.count().label("number")
+    looked_at = select(number).select_from(some.limit(GRANTS_COUNTED + 1).subquery()).cte("seen")
+    return select(looked_at.c.number).scalar_subquery() <= GRANTS_COUNTED
 
 
 def add_datasets(session: OrmSession, lines: list[ClientLine], standings: list[Standing]) -> None:

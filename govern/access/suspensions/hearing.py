@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _UNDER_WAY = timedelta(seconds=5)
 # Rows of the access log that one page goes through, whatever is covered: half by the things, half
 # by who asks. Of what was told before it fewer are enough: the newest of each alone is shown.
-_MOST_ROWS = 30_000
+_MOST_ROWS = 20_000
 _BEFORE = 3  # times fewer
 # How many of the things covered, and of those who ask, are looked up one by one: SQLite takes
 # statements of 500 parts.
