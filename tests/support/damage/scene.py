@@ -331,7 +331,7 @@ def _seals(session: Session, known: dict[str, Any]) -> dict[str, Any]:
         "batch": seal.size,
         "batch_end": seal.size - 1,
         "mark": b"\0\0\0\0",
-        "marks": b"\0" + seal.marks[1:],
+        "marks": bytes([seal.marks[0] ^ 1]) + seal.marks[1:],
         "sealed": dict(session.execute(ends.group_by(AccessSeal.writer)).all()),
     }
 
