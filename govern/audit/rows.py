@@ -98,7 +98,7 @@ def _changed(
 
 
 def _place(row: object) -> str:
-    return f"{row.__tablename__}:{inspect(row).identity}"  # type: ignore[attr-defined]
+    return f"{row.__tablename__}:{inspect(row).identity}"  # type: ignore[attr-defined]  # a mapped row has it
 
 
 @lru_cache

@@ -77,7 +77,7 @@ def test_a_page_of_a_project_ends_where_it_looked_at_enough_and_goes_on_there(wo
     for sort in holdings.SORTS:
         with world.store.reading() as session:
             found = _pages(
-                lambda after, sort=sort: holdings.search(  # type: ignore[misc]
+                lambda after, sort=sort: holdings.search(  # type: ignore[misc]  # not inferred with defaults
                     session, project=project, status="revoked", sort=sort, after=after,
                     looked_at=3, by=OPERATOR,
                 ),
@@ -98,7 +98,7 @@ def test_a_page_of_a_list_ends_where_it_looked_at_enough_and_goes_on_there(world
             asked = lists.Asked(filters={"status": "revoked", **more}, sort=sort)
             with world.store.reading() as session:
                 found = _pages(
-                    lambda after, asked=asked, principal=principal: lists.page(  # type: ignore[misc]
+                    lambda after, asked=asked, principal=principal: lists.page(  # type: ignore[misc]  # not inferred with defaults
                         session, LISTS["grants"], asked, after=after, looked_at=3, by=principal
                     ),
                     "key",
@@ -171,7 +171,7 @@ def test_a_page_of_people_ends_where_it_looked_at_enough_and_goes_on_there(
         for each, expected in zip(filters, told[principal], strict=True):
             with world.store.reading() as session:
                 found = _pages(
-                    lambda after, each=each, principal=principal: holdings.people(  # type: ignore[misc]
+                    lambda after, each=each, principal=principal: holdings.people(  # type: ignore[misc]  # not inferred with defaults
                         session, **each, after=after, looked_at=3, by=principal
                     ),
                     "external_id",

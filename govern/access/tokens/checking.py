@@ -23,7 +23,7 @@ from govern.access.tokens.tables import AuthorizationCode, Token, TokenAction, U
 from govern.audit import decisions
 from govern.audit.decisions import AccessKind
 from govern.audit.log import HOUSE
-from govern.db import insert_if_absent
+from govern.db import insert_if_absent, planned_once
 from govern.identity import integrations, keys
 from govern.identity.integrations import Integration
 from govern.identity.subjects import Subject
@@ -250,7 +250,7 @@ def _why(session: OrmSession, token_id: str) -> str:
 
 @cache
 def _reason() -> Select[Any]:
-    return select(state.of_bad()).where(Token.id == bindparam("token"))
+    return planned_once(select(state.of_bad()).where(Token.id == bindparam("token")))
 
 
 def _read(session: OrmSession, token_id: str) -> tuple[Usable | None, bool, datetime]:
@@ -293,7 +293,7 @@ def _read(session: OrmSession, token_id: str) -> tuple[Usable | None, bool, date
 @cache
 def _statement(*, hours: bool) -> Select[Token, bool, str, str, str, datetime]:
     """The one statement for a token, whether it may log hours or not: built once."""
-    return (
+    return planned_once(
         select(
             Token,
             state.good(hours=hours).label("good"),
