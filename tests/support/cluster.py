@@ -53,12 +53,25 @@ class Node:
         """End it and all its backends at once; it gets to write nothing more."""
         assert self.process is not None
         pid = self.process.pid
+        os.kill(pid, signal.SIGSTOP)  # it begins no more of them
         # Each backend leads a group of its own, and would otherwise notice only when it next waits.
-        backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in (pid, *map(int, backends)):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        backends = list(map(int, children))
+        for each in (pid, *backends):
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         self.process.wait()
+        # Whoever starts it again is refused while one of them still has its memory.
+        while any(map(_runs, backends)):
+            time.sleep(0.005)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
 
 
 @dataclass
