@@ -145,7 +145,9 @@ def create(session: Session, log_id: str, *, origin: str) -> None:
     session.execute(insert(Log).values(id=log_id, origin=origin, size=0))
 
 
-def position(log_id: SQLColumnExpression[str] | str) -> ColumnElement[int]:
+def position(
+    log_id: SQLColumnExpression[str] | SQLColumnExpression[str | None] | str,
+) -> ColumnElement[int]:
     """How many entries a statement's own snapshot sees: from the last key, not the hot head row."""
     last = select(func.max(Entry.seq)).where(Entry.log_id == log_id).scalar_subquery()
     return func.coalesce(last + 1, 0)

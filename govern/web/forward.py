@@ -73,7 +73,7 @@ def answer() -> Response:
         by = guard.known(client_id, secret)
     except errors.Unauthenticated:
         return _refused(None, HTTPStatus.UNAUTHORIZED, "proxy_unknown")
-    with guard.database().reading() as session:
+    with guard.database().glancing() as session:
         rules = forwarding.rules_of(session, by.id)
     try:
         asked = _asked(rules, origin)

@@ -181,7 +181,7 @@ def asker() -> Principal:
 def known(client_id: str, secret: str) -> Principal:
     """The integration of this id and secret, or `Unauthenticated`: a wrong secret is counted."""
     try:
-        with database().reading() as session:
+        with database().glancing() as session:  # one statement, which is planned already
             found = integrations.authenticate(session, client_id, secret)
     except errors.Unauthenticated:
         integrations.wrong(database(), client_id, secret)

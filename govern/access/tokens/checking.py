@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import String, case, delete, exists, literal, select
 
 from govern import clock, errors, permissions
 from govern.access.clients import Dataset, Project
@@ -20,17 +19,18 @@ from govern.access.modes import Effect
 from govern.access.tokens import issuing, state
 from govern.access.tokens.state import State
 from govern.access.tokens.tables import AuthorizationCode, Token, TokenAction, UsedAssertion
-from govern.audit import decisions
+from govern.audit import decisions, log
 from govern.audit.decisions import AccessKind
 from govern.audit.log import HOUSE
-from govern.db import insert_if_absent, planned_once
+from govern.db import insert_if_absent
 from govern.identity import integrations, keys
 from govern.identity.integrations import Integration
 from govern.identity.subjects import Subject
+from govern.prepared import Prepared
 from govern.principal import Principal
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import FromClause, Select, Table
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Database, Session
@@ -69,25 +69,26 @@ def check(database: Database, token: str, *, by: Principal) -> Usable | None:
     project that it may know of.
     """
     clients = permissions.require_some(by, "token:introspect")
-    with database.reading() as session:
-        found, reason = _look(session, token)
+    # What is said of the token is one statement's; what is looked up besides only ever refuses.
+    with database.glancing() as session:
+        claimed = _claimed(session, token)
+        seen = _seen(session, claimed)
         caller = session.get(Integration, by.id)
+        found, reason = _judged(claimed, seen)
         resources = caller.resources if caller is not None else []
         if found is not None and not (
             found.audience in resources and _may_know(by, clients, found)
         ):
             reason = "audience"
-        house = issuing.position(session, HOUSE)
-        own = issuing.position(session, found.client_id) if found and found.client_id else None
-        now = clock.now(session)
+        now = seen.now if seen else clock.now(session)
+        house_as_of = seen.house_as_of if seen else issuing.position(session, HOUSE).as_of
     good = found if reason == State.VALID else None
     row = _row(
         AccessKind.INTROSPECTION, found, at=now, by=by, permit=good is not None, reason=reason
     )
+    row |= {"as_of": seen.as_of if seen and found else None, "house_as_of": house_as_of}
     try:
-        decisions.write(
-            database, [row | {"as_of": own.as_of if own else None, "house_as_of": house.as_of}]
-        )
+        decisions.write(database, [row])
     except errors.RecordFailed:
         return None
     return good
@@ -120,12 +121,13 @@ def bearer(database: Database, token: str) -> Principal | None:
 def written(database: Database, token: Token) -> tuple[str, Usable]:
     """A token as it leaves, signed (RFC 9068), with its issuance on record; and what it permits."""
     with database.reading() as session:
-        found, _, now = _read(session, token.id)
-        if found is None:
+        seen = _read(session, token.id)
+        if seen is None:
             raise errors.Unavailable("The token is gone.")
+        found = seen.token
         integration = session.get_one(Integration, found.integration_id)
         by = integrations.principal_of(session, integration)
-    row = _row(AccessKind.TOKEN, found, at=now, by=by, permit=True, reason="token_issued")
+    row = _row(AccessKind.TOKEN, found, at=seen.now, by=by, permit=True, reason="token_issued")
     decisions.write(database, [row])
     return keys.sign(database, claims(database, found), type=TYPE), found
 
@@ -167,10 +169,12 @@ def details(token: Usable) -> dict[str, Any]:
 def consented(database: Database, token: Token, *, by: Principal) -> None:
     """Put on record that someone gave a tool access, before its code leaves."""
     with database.reading() as session:
-        found, _, now = _read(session, token.id)
+        seen = _read(session, token.id)
+    if seen is None:
+        raise errors.Unavailable("The code is gone.")
     decisions.write(
         database,
-        [_row(AccessKind.TOKEN, found, at=now, by=by, permit=True, reason="code_issued")],
+        [_row(AccessKind.TOKEN, seen.token, at=seen.now, by=by, permit=True, reason="code_issued")],
     )
 
 
@@ -191,8 +195,9 @@ def revoke(database: Database, token: str, *, by: Principal) -> None:
 def end(database: Database, token_id: str, *, by: Principal) -> None:
     """Make a token worth nothing from now on, and put on record who took it back."""
     with database.reading() as session:
-        found, _, _ = _read(session, token_id)
+        seen = _read(session, token_id)
     database.transaction(lambda session: issuing.end(session, token_id, clock.now(session)))
+    found = seen.token if seen else None
     row = _row(
         AccessKind.TOKEN, found, at=clock.utcnow(), by=by, permit=False, reason="token_revoked"
     )
@@ -228,85 +233,100 @@ def _may_know(by: Principal, clients: frozenset[str] | None, token: Usable) -> b
 
 def _look(session: OrmSession, token: str) -> tuple[Usable | None, str]:
     """The token's row as it stands now, if it is one of ours, and its state or what is wrong."""
+    claimed = _claimed(session, token)
+    return _judged(claimed, _seen(session, claimed))
+
+
+def _claimed(session: OrmSession, token: str) -> dict[str, Any]:
+    """What a token of ours says; nothing of any other."""
     claimed = keys.verified(session, token, type=TYPE)
     base = session.database.settings.public_url  # type: ignore[attr-defined]  # as all of ours
-    if claimed is None or claimed.get("iss") != base:
+    return claimed if claimed is not None and claimed.get("iss") == base else {}
+
+
+def _seen(session: OrmSession, claimed: dict[str, Any]) -> _Seen | None:
+    return _read(session, str(claimed.get("jti", ""))) if claimed else None
+
+
+def _judged(claimed: dict[str, Any], seen: _Seen | None) -> tuple[Usable | None, str]:
+    """The token that was meant, and its state or what is wrong."""
+    if seen is None:
         return None, "unknown"
-    found, good, now = _read(session, str(claimed.get("jti", "")))
-    if found is None:
-        return None, "unknown"
+    found = seen.token
     same = {"aud": found.audience, "client_id": found.integration_id}
     if any(claimed.get(name) != value for name, value in same.items()):
         return None, "unknown"
-    if found.expires_at <= now:
-        return found, "expired"
-    return found, State.VALID if good else _why(session, found.id)
+    return found, "expired" if found.expires_at <= seen.now else seen.state
 
 
-def _why(session: OrmSession, token_id: str) -> str:
-    """Of a token that is not good: whether something still holds it, or it is over."""
-    return str(session.execute(_reason(), {"token": token_id}).scalar_one())
+class _Seen(NamedTuple):
+    """A token as one statement saw it: how it stands, how far the logs were, and when that was."""
+
+    token: Usable
+    state: str
+    as_of: int | None
+    house_as_of: int
+    now: datetime
 
 
-@cache
-def _reason() -> Select[Any]:
-    return planned_once(select(state.of_bad()).where(Token.id == bindparam("token")))
-
-
-def _read(session: OrmSession, token_id: str) -> tuple[Usable | None, bool, datetime]:
-    """A token's row, whether it is good, and now: two statements of one snapshot."""
+def _read(session: OrmSession, token_id: str) -> _Seen | None:
     if not token_id.isprintable():
-        return None, False, clock.now(session)
-    actions = session.execute(
-        select(TokenAction.action, TokenAction.effect)
-        .where(TokenAction.token_id == token_id)
-        .order_by(TokenAction.action)
-    ).all()
-    hours = any(row.effect == Effect.HOURS for row in actions)
-    row = session.execute(_statement(hours=hours), {"token": token_id}).one_or_none()
-    if row is None:
-        return None, False, clock.now(session)
-    token: Token = row[0]
-    return (
-        Usable(
-            id=token.id,
-            integration_id=token.integration_id,
-            audience=token.audience,
-            issued_at=token.issued_at,
-            expires_at=token.expires_at,
-            scope=token.scope,
-            subject_id=token.subject_id,
-            subject=row.subject,
-            client_id=token.client_id,
-            project_id=token.project_id,
-            project=row.project,
-            dataset=row.dataset,
-            actions=tuple(each.action for each in actions),
-            list_number=token.list_number,
-            list_index=token.list_index,
-        ),
-        row.good,
-        row.now,
+        return None
+    connection = session.connection()
+    found = _STANDING.rows(connection, [[token_id]])
+    if not found:
+        return None
+    *own, state, as_of, house_as_of, now = found[0]
+    actions = tuple(action for (action,) in _ACTIONS.rows(connection, [[token_id]]))
+    names = (*(column.name for column in _OWN), "subject", "project", "dataset")
+    token = Usable(**dict(zip(names, own, strict=True)), actions=actions)
+    return _Seen(token, state, as_of, house_as_of, now)
+
+
+# What a token is, which never changes.
+_OWN = [
+    cast("Table", Token.__table__).c[name]
+    for name in (
+        "id", "integration_id", "audience", "issued_at", "expires_at", "scope", "subject_id",
+        "client_id", "project_id", "list_number", "list_index",
     )
+]  # fmt: skip
 
 
-@cache
-def _statement(*, hours: bool) -> Select[Token, bool, str, str, str, datetime]:
-    """The one statement for a token, whether it may log hours or not: built once."""
-    return planned_once(
+def _standing(asked: FromClause) -> Select[Any]:
+    """How each token stands, by the one rule, and all that is told of it but its actions."""
+    hours = exists().where(TokenAction.token_id == Token.id, TokenAction.effect == Effect.HOURS)
+    good = case((hours, state.good()), else_=state.good(hours=False))
+    return (
         select(
-            Token,
-            state.good(hours=hours).label("good"),
-            Subject.external_id.label("subject"),
-            Project.code.label("project"),
-            Dataset.code.label("dataset"),
-            clock.instant().label("now"),
+            *_OWN,
+            Subject.external_id,
+            Project.code,
+            Dataset.code,
+            case((good, literal(State.VALID)), else_=state.of_bad()),
+            case((Token.client_id.is_not(None), log.position(Token.client_id))),
+            log.position(HOUSE),
+            clock.instant(),
         )
+        .select_from(asked)
+        .join(Token, Token.id == asked.c.token)
         .outerjoin(Subject, Subject.id == Token.subject_id)
         .outerjoin(Project, Project.id == Token.project_id)
         .outerjoin(Dataset, Dataset.id == Token.dataset_id)
-        .where(Token.id == bindparam("token"))
     )
+
+
+def _actions(asked: FromClause) -> Select[str]:
+    """What each token permits: known when it was given, and never changed."""
+    return (
+        select(TokenAction.action)
+        .join(asked, TokenAction.token_id == asked.c.token)
+        .order_by(TokenAction.action)
+    )
+
+
+_STANDING = Prepared({"token": String()}, _standing, once=True)
+_ACTIONS = Prepared({"token": String()}, _actions, once=True)
 
 
 def _row(

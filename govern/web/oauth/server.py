@@ -189,7 +189,10 @@ class Server(AuthorizationServer):  # type: ignore[misc]  # Authlib has no types
             return None
         # Both are form-encoded before they are put together (RFC 6749 §2.3.1).
         name, secret = (unquote_plus(part or "") for part in (given.username, given.password))
-        return self.query_client(guard.known(name, secret).id)
+        by = guard.known(name, secret)
+        with guard.database().glancing() as session:
+            row = integrations.find_active(session, by.id)
+        return None if row is None else Client(row, by)
 
     def get_token_grant(self, asked: Request) -> Any:
         """What kind of token is asked for; not to say so is another fault than a wrong word."""
