@@ -25,6 +25,7 @@ from govern.access.clients import Client, Project
 from govern.access.demand_table import Factor, FactorDemand, Kind
 from govern.access.grants import Grant
 from govern.clock import Utc
+from govern.db import planned_once
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def binding(
 def _binding() -> CompoundSelect[Any]:
     owed = _of_roles().subquery()
     no_time = literal(None, Utc())
-    return (
+    return planned_once(  # with each request of whoever is signed in
         suspensions.own_holds()
         .add_columns(literal(None, String()).label("factor"))
         .union_all(select(false(), no_time, no_time, owed.c.factor))
