@@ -99,7 +99,7 @@ def target(session: OrmSession, reference: str) -> Target:
 
 def _coded(session: OrmSession, kind: Scope, code: str) -> Target:
     """A client, project or dataset by its code, or else its id."""
-    # The first thing that a pause asks: the ORM would take as long for it as all that it writes.
+    # By the connection, as all that a pause writes: the ORM would take longer than the question.
     for row in Keeping(session.connection()).execute(_CODED[kind], {"code": code}):
         return Target(kind, *row)
     raise errors.Unknown(f"There is no {kind} “{code}”.", field=kind)
