@@ -63,10 +63,8 @@ def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figu
                         connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
         many = load.most(f"{url}/access/v1/evaluations", batches, headers,
                          connections=CONNECTIONS, seconds=SECONDS)  # fmt: skip
-        kept, told = (
-            _recorded(database) - before,
-            warm.done + paced.done + one.done + BATCH * many.done,
-        )
+        kept = _recorded(database) - before
+        told = warm.done + paced.done + one.done + BATCH * many.done
         if kept < told:
             raise SystemExit(f"bench decide: {told:,} answers, and {kept:,} rows of them")
     peer = _cerbos(asked, held, people)

@@ -208,9 +208,9 @@ def _at_scale(kind: str, database: Database) -> Iterator[Figure]:
         database.transaction(partial(_open, reference=f"client:{code}"))
         rates.append(count / timed(lambda: suspensions.particulars.write(database)))
         floors.append(_bare(database, code, count))
-    yield figure("particulars, idle, 100,000, median of 3; floor: one statement, the same table",
-                 statistics.median(rates), "entries/s", statistics.median(floors),
-                 count)  # fmt: skip
+    said = f"particulars, idle, {count:,}, median of {ROUNDS}"
+    yield figure(f"{said}; floor: one statement into the same table", statistics.median(rates),
+                 "entries/s", statistics.median(floors), count)  # fmt: skip
     yield from _under_load(database, people, figure)
     small, large = _commits(database)
     yield figure("enforcing commit, 10,000 grants, median", small, "ms", n=COMMITS)

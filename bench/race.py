@@ -1,7 +1,8 @@
 """`bench race`: one pause against a crowd that asks in every way, over HTTP.
 
 Each figure counts the permits among requests that started after the pause had been committed;
-until then each way must have permitted, or the run is worth nothing.
+until then each way must have permitted, or the run is worth nothing. Before and after the crowd
+one asks alone, which tells how long an answer takes that permits, and one that denies.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import statistics
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from bench import servers
-from bench.figures import Figure, store
+from bench.figures import Figure, store, timed
 from govern import create_app
 from govern.access import forwarding
 from govern.client.statuses import StatusList
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 PEOPLE = 16  # each asks from a connection of their own
 LATER = 10_000
+ALONE = 200
 SUSPENDED = 2
 HOST = "data.example"
 RULES = {"mode": "bound", "rules": [{
@@ -102,6 +105,7 @@ def _raced(kind: str, database: Database) -> Iterator[Figure]:
         ],
     }
     with servers.govern(database) as url:
+        alone = {"permits": _alone(url, ways)}
         crowd = Crowd(url, ways)
         threads = [threading.Thread(target=crowd.ask, args=(n,)) for n in range(PEOPLE)]
         for thread in threads:
@@ -118,6 +122,7 @@ def _raced(kind: str, database: Database) -> Iterator[Figure]:
         crowd.ending.set()
         for thread in threads:
             thread.join()
+        alone["denies"] = _alone(url, ways)
     if crowd.failed:
         raise crowd.failed[0]
     for way in ways:
@@ -126,10 +131,27 @@ def _raced(kind: str, database: Database) -> Iterator[Figure]:
             bench="race", name=f"{way}: permits that started after the commit", database=kind,
             value=later.count(True), unit="of n", n=len(later),
         )  # fmt: skip
+    for outcome, medians in alone.items():
+        for way, took in medians.items():
+            yield Figure(
+                bench="race", name=f"{way}: one that {outcome}, asked alone, median",
+                database=kind, value=took * 1000, unit="ms", n=ALONE,
+            )  # fmt: skip
     yield Figure(
         bench="race", name="status list: SUSPENDED after the commit", database=kind,
         value=listed * 1000, unit="ms",
     )  # fmt: skip
+
+
+def _alone(url: str, ways: dict[str, list[Ask]]) -> dict[str, float]:
+    """Median seconds of each way, one request after another, once it is warm."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    found = {}
+    for way, asks in ways.items():
+        took = [timed(partial(asks[n % PEOPLE], connection)) for n in range(2 * ALONE)]
+        found[way] = statistics.median(took[ALONE:])
+    connection.close()
+    return found
 
 
 def _until(crowd: Crowd, reached: Callable[[], bool]) -> None:

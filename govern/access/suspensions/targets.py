@@ -6,21 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    and_,
-    bindparam,
-    exists,
-    false,
-    func,
-    literal_column,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import and_, exists, false, func, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from govern import errors, permissions
-from govern.access import grants
+from govern.access import clients, grants
 from govern.access.clients import Client, Dataset, Project
 from govern.access.grants import Grant, Moment
 from govern.access.suspension_tables import (
@@ -34,7 +24,6 @@ from govern.audit.log import HOUSE
 from govern.db import listed
 from govern.identity import subjects
 from govern.identity.subjects import Membership, Organisation, Subject
-from govern.prepared import Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,24 +35,6 @@ if TYPE_CHECKING:
     from govern.principal import Principal
 
 _FEW = 20_000  # people whose grants are looked for by them: some 50 ms
-
-
-def _named(table: type[Client | Project | Dataset], owner: Any) -> Select[Any]:
-    """Id, code and client of what has a code, or else an id."""
-    given = bindparam("code", type_=table.code.type)
-    return (
-        select(table.id, table.code, owner)
-        .where(or_(table.code == given, table.id == given))
-        .order_by((table.code == given).desc())
-        .limit(literal_column("1"))
-    )
-
-
-_CODED: dict[Scope, Select[Any]] = {
-    Scope.CLIENT: _named(Client, Client.id.label("client_id")),
-    Scope.PROJECT: _named(Project, Project.client_id),
-    Scope.DATASET: _named(Dataset, Project.client_id).join(Project),
-}
 
 
 @dataclass(frozen=True)
@@ -86,8 +57,14 @@ def target(session: OrmSession, reference: str) -> Target:
             f"“{reference}” is not TYPE:CODE with a type of {', '.join(Scope)}.", field="scope"
         ) from None
     code = code.strip()
-    if scope in _CODED:
-        return _coded(session, scope, code)
+    if scope is Scope.CLIENT:
+        client = clients.client(session, code)
+        return Target(scope, client.id, client.code, client.id)
+    if scope is Scope.PROJECT:
+        project = clients.project(session, code)
+        return Target(scope, project.id, project.code, project.client_id)
+    if scope is Scope.DATASET:
+        return target_of(session, scope, clients.dataset(session, code).id)
     if scope is Scope.SUBJECT:
         return target_of(session, scope, subjects.find(session, code).id)
     if scope is Scope.PEOPLE:
@@ -95,14 +72,6 @@ def target(session: OrmSession, reference: str) -> Target:
             raise errors.Unknown(f"There is no list of people {code}.", field="scope")
         return target_of(session, scope, code)
     return target_of(session, scope, subjects.organisation_named(session, code).id)
-
-
-def _coded(session: OrmSession, kind: Scope, code: str) -> Target:
-    """A client, project or dataset by its code, or else its id."""
-    # By the connection, as all that a pause writes: the ORM would take longer than the question.
-    for row in Keeping(session.connection()).execute(_CODED[kind], {"code": code}):
-        return Target(kind, *row)
-    raise errors.Unknown(f"There is no {kind} “{code}”.", field=kind)
 
 
 def target_of(session: OrmSession, kind: Scope, target_id: str) -> Target:

@@ -72,10 +72,9 @@ def check(database: Database, token: str, *, by: Principal) -> Usable | None:
     clients = permissions.require_some(by, "token:introspect")
     # What is said of the token is one statement's; what is looked up besides only ever refuses.
     with database.glancing() as session:
-        claimed = _claimed(session, token)
-        seen = _seen(session, claimed)
+        seen, reason = _look(session, token)
+        found = seen.token if seen else None
         caller = session.get(Integration, by.id)
-        found, reason = _judged(session, claimed, seen)
         resources = caller.resources if caller is not None else []
         if found is not None and not (
             found.audience in resources and _may_know(by, clients, found)
@@ -87,7 +86,7 @@ def check(database: Database, token: str, *, by: Principal) -> Usable | None:
     row = _row(
         AccessKind.INTROSPECTION, found, at=now, by=by, permit=good is not None, reason=reason
     )
-    row |= {"as_of": seen.as_of if seen and found else None, "house_as_of": house_as_of}
+    row |= {"as_of": seen.as_of if seen else None, "house_as_of": house_as_of}
     try:
         decisions.write(database, [row])
     except errors.RecordFailed:
@@ -101,7 +100,8 @@ def bearer(database: Database, token: str) -> Principal | None:
     What it is then asked to do is recorded as when it shows its secret.
     """
     with database.reading() as session:
-        found, reason = _look(session, token)
+        seen, reason = _look(session, token)
+        found = seen.token if seen else None
         if found is None or reason != State.VALID or found.scope is None:
             return None
         if found.audience != database.settings.public_url:
@@ -185,9 +185,10 @@ def revoke(database: Database, token: str, *, by: Principal) -> None:
     `Forbidden` for another's.
     """
     with database.reading() as session:
-        found, _ = _look(session, token)
-    if found is None:
+        seen, _ = _look(session, token)
+    if seen is None:
         return
+    found = seen.token
     if found.integration_id != by.id:
         raise errors.Forbidden("This token was issued to another client.")
     end(database, found.id, by=by)
@@ -232,27 +233,13 @@ def _may_know(by: Principal, clients: frozenset[str] | None, token: Usable) -> b
     )
 
 
-def _look(session: OrmSession, token: str) -> tuple[Usable | None, str]:
-    """The token's row as it stands now, if it is one of ours, and its state or what is wrong."""
-    claimed = _claimed(session, token)
-    return _judged(session, claimed, _seen(session, claimed))
-
-
-def _claimed(session: OrmSession, token: str) -> dict[str, Any]:
-    """What a token of ours says; nothing of any other."""
+def _look(session: OrmSession, token: str) -> tuple[_Seen | None, str]:
+    """The token as it stands now, if it is one of ours; its state, or what is wrong."""
     claimed = keys.verified(session, token, type=TYPE)
     base = session.database.settings.public_url  # type: ignore[attr-defined]  # as all of ours
-    return claimed if claimed is not None and claimed.get("iss") == base else {}
-
-
-def _seen(session: OrmSession, claimed: dict[str, Any]) -> _Seen | None:
-    return _read(session, str(claimed.get("jti", ""))) if claimed else None
-
-
-def _judged(
-    session: OrmSession, claimed: dict[str, Any], seen: _Seen | None
-) -> tuple[Usable | None, str]:
-    """The token that was meant, and its state or what is wrong."""
+    if claimed is None or claimed.get("iss") != base:
+        return None, "unknown"
+    seen = _read(session, str(claimed.get("jti", "")))
     if seen is None:
         return None, "unknown"
     found = seen.token
@@ -260,12 +247,12 @@ def _judged(
     if any(claimed.get(name) != value for name, value in same.items()):
         return None, "unknown"
     if found.expires_at <= seen.now:
-        return found, "expired"
+        return seen, "expired"
     if seen.good:
-        return found, State.VALID
-    # Whether something still holds it, or it is over.
-    reason = [row[0] for row in _BAD.rows(session.connection(), [[found.id]])]
-    return found, reason[0] if reason else "unknown"
+        return seen, State.VALID
+    # Whether something still holds it, or it is over: asked later, it only chooses the words.
+    why = _BAD.rows(session.connection(), [[found.id]])
+    return seen, why[0][0] if why else "unknown"
 
 
 class _Seen(NamedTuple):
