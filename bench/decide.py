@@ -108,10 +108,10 @@ def body(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
 
 
-def credentials(database: Database) -> str:
-    """A labelling tool's, as HTTP Basic."""
+def credentials(database: Database, scope: str = "decision") -> str:
+    """A system's of that scope, as HTTP Basic."""
     made, secret = database.transaction(
-        lambda session: integrations.create(session, "labels", scopes=["decision"], by=world.BY)
+        lambda session: integrations.create(session, scope, scopes=[scope], by=world.BY)
     )
     shown = f"{made.id}:{secret}".encode()
     return f"Basic {base64.b64encode(shown).decode()}"

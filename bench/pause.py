@@ -5,19 +5,22 @@ Its own world has three clients, of 10,000, 100,000 and 1,000,000 grants.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
 import statistics
 import time
+import urllib.request
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, bindparam, exists, select
 
 from bench import decide, load, servers, world
 from bench.figures import Figure, percentile, store, timed
+from govern import clock
 from govern.access import requests, roster, suspensions
 from govern.access.clients import Project
 from govern.access.grants import Supposing
@@ -202,6 +205,10 @@ def _at_scale(kind: str, database: Database) -> Iterator[Figure]:
             _come_to_rest(database)
     yield figure("10,000 grants, from the click until all is written, median of 5",
                  statistics.median(took), "ms", n=SMALL[1])  # fmt: skip
+    held, written = zip(*_watched(database, SMALL[0]), strict=True)
+    said = "the same asked of a server by its API, and looked at, from the request until"
+    yield figure(f"{said} it holds", statistics.median(held), "ms", n=SMALL[1])
+    yield figure(f"{said} all is written", statistics.median(written), "ms", n=SMALL[1])
     code, count = MIDDLE
     rates, floors = [], [_bare(database, code, count)]
     for _ in range(ROUNDS):
@@ -241,6 +248,34 @@ def _completed(database: Database, code: str) -> float:
             connection.rollback()
             time.sleep(0.005)
     return time.perf_counter() - start
+
+
+def _watched(database: Database, code: str) -> Iterator[tuple[float, float]]:
+    """Milliseconds from a request to a server until a pause holds, and until its last entry.
+
+    Whoever asked looks at what became of it meanwhile, as a page does of itself.
+    """
+    headers = decide.JSON | {"Authorization": decide.credentials(database, "api")}
+    order = {"targets": [f"client:{code}"], "mode": "paused", "reason": "client_request"}
+    with servers.govern(database) as url:
+
+        def send(path: str, body: bytes | None = None) -> dict[str, Any]:
+            asked = urllib.request.Request(f"{url}/api/v1{path}", body, headers)
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                told: dict[str, Any] = json.load(answer)
+                return told
+
+        for _ in range(5):
+            sent = clock.utcnow()
+            opened = send("/suspensions", decide.body(order))["id"]
+            while (effect := send(f"/suspensions/{opened}/effect"))["recorded_at"] is None:
+                time.sleep(0.2)
+            held, written = (
+                clock.parse(effect[name], field=name) - sent
+                for name in ("committed_at", "recorded_at")
+            )
+            yield held.total_seconds() * 1000, written.total_seconds() * 1000
+            _come_to_rest(database)
 
 
 def _come_to_rest(database: Database) -> None:

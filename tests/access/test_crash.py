@@ -16,8 +16,9 @@ from govern import clock, errors
 from govern.access.grants import Grant
 from govern.access.suspension_tables import Particulars
 from govern.access.suspensions import particulars, touching
+from govern.audit import reading
 from govern.db import Database
-from tests.factory import World
+from tests.factory import OPERATOR, World
 from tests.support import copies
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def test_while_others_ask_it_writes_less_at_a_time_and_rests(
         assert max(written()) < max(alone)
     with clock.at(clock.utcnow() + timedelta(hours=2)):
         assert written()[0] == alone[0]
+        reading.note(world.store, "suspension", client=client.id, by=OPERATOR)
+        assert written()[0] == alone[0], "who looks at a pause slows nothing down"
 
 
 def test_a_long_set_is_counted_once_by_who_writes_it(

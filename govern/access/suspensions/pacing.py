@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from govern import clock
-from govern.audit.decisions import Access
+from govern.audit.decisions import Access, AccessKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,12 @@ _HELD, _LESS, _MORE = 0.045, 8, 2
 # While others asked for decisions so lately, a chunk is so much smaller, and is followed by a rest
 # of so many times its own duration. On SQLite others look once a millisecond if they may write.
 _LATELY, _LOOK_EVERY, _SMALLER, _REST, _GAP = timedelta(seconds=1), 0.1, 12, 4, 0.002
+
+# What a program or a person is kept from their work by. Who looks at a pause that was just opened
+# leaves a row too, as does whoever is turned away: neither is to slow down what it owes.
+_WAITED_FOR = (
+    AccessKind.DECISION, AccessKind.SEARCH, AccessKind.INTROSPECTION, AccessKind.TOKEN,
+)  # fmt: skip
 
 
 class Pace:
@@ -69,5 +75,9 @@ def _others_ask(database: Database) -> bool:
 @cache
 def _late() -> Select[bool]:
     """Made once: to make it takes longer than to ask it."""
-    latest = select(Access.at).order_by(Access.at.desc()).limit(1).scalar_subquery()
-    return select(latest >= clock.before(clock.instant(), _LATELY))
+    lately = Access.at >= clock.before(clock.instant(), _LATELY)
+    # In that order, so that no planner would rather look through all there are.
+    latest = (
+        select(Access.at).where(lately, Access.kind.in_(_WAITED_FOR)).order_by(Access.at.desc())
+    )
+    return select(latest.limit(1).scalar_subquery().is_not(None))
