@@ -253,7 +253,7 @@ def _completed(database: Database, code: str) -> float:
 def _watched(database: Database, code: str) -> Iterator[tuple[float, float]]:
     """Milliseconds from a request to a server until a pause holds, and until its last entry.
 
-    Whoever asked looks at what became of it meanwhile, as a page does of itself.
+    Whoever asked looks at what became of it at once and then each second, as a page does of itself.
     """
     headers = decide.JSON | {"Authorization": decide.credentials(database, "api")}
     order = {"targets": [f"client:{code}"], "mode": "paused", "reason": "client_request"}
@@ -269,7 +269,7 @@ def _watched(database: Database, code: str) -> Iterator[tuple[float, float]]:
             sent = clock.utcnow()
             opened = send("/suspensions", decide.body(order))["id"]
             while (effect := send(f"/suspensions/{opened}/effect"))["recorded_at"] is None:
-                time.sleep(0.2)
+                time.sleep(1)
             held, written = (
                 clock.parse(effect[name], field=name) - sent
                 for name in ("committed_at", "recorded_at")
