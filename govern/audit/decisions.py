@@ -111,20 +111,36 @@ class Writer:
         """
         if not rows:
             return []
+
+        def insert_all(writer: str, first: int) -> Sequence[tuple[Any, ...]]:
+            self._insert([(writer, first + place, *row) for place, row in enumerate(rows)], kept)
+            return rows
+
+        try:
+            return [row_id for row_id, _ in self.recorded(insert_all)]
+        except (sa_exc.SQLAlchemyError, errors.RecordFailed) as error:
+            raise errors.RecordFailed("The access log cannot be written.") from error
+
+    def recorded(
+        self, insert: Callable[[str, int], Sequence[tuple[Any, ...]]]
+    ) -> list[tuple[str, tuple[Any, ...]]]:
+        """Have rows written under this writer's id and numbers from one on; each with its own id.
+
+        `insert` makes them durable, and returns something for each in the order of their numbers.
+        """
         with self._lock:
             if clock.utcnow() > self._until:
                 self._renew()
             writer, first = self._id, self._next
-            numbered = [(writer, first + place, *row) for place, row in enumerate(rows)]
-            ids = _row_ids(self._key, writer, range(first, first + len(rows)))
             try:
-                self._insert(numbered, kept)
-            except (sa_exc.SQLAlchemyError, errors.RecordFailed) as error:
+                made = insert(writer, first)
+            except Exception:
                 # Whether the rows arrived is unknown: their numbers are not used again.
                 self._renew()
-                raise errors.RecordFailed("The access log cannot be written.") from error
-            self._next += len(rows)
-        return ids
+                raise
+            self._next += len(made)
+        numbers = range(first, first + len(made))
+        return list(zip(_row_ids(self._key, writer, numbers), made, strict=True))
 
     def _insert(self, rows: list[tuple[Any, ...]], kept: Callable[[], Connection] | None) -> None:
         with ExitStack() as own:

@@ -11,18 +11,27 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import exc as sa_exc
 
-from govern import clock, errors, permissions
+from govern import errors
+from govern.access.evaluation.callers import (
+    Caller,
+    Credentials,
+    as_known_to,
+    as_told,
+    identified,
+    row_of,
+)
 from govern.access.evaluation.desk import Desks, meet
 from govern.access.evaluation.facts import evaluate_many
+from govern.access.evaluation.granting import permit
+from govern.access.evaluation.line import Line
 from govern.access.evaluation.questions import Decision, Question
-from govern.audit.decisions import AccessKind, Writer
-from govern.identity import integrations
+from govern.audit.decisions import Writer
 from govern.identity.integrations import Known
 
 if TYPE_CHECKING:
@@ -38,13 +47,6 @@ if TYPE_CHECKING:
 _TOGETHER = 1000
 # Seconds without a question after which the connection is given back.
 _LULL = 0.1
-
-
-class Credentials(NamedTuple):
-    """Who asks, still to be found out: an integration's id and secret."""
-
-    id: str
-    secret: str
 
 
 class Inquiry(Protocol):
@@ -107,11 +109,8 @@ class _Asked(NamedTuple):
     stop_at: bool | None
 
 
-class _Caller(NamedTuple):
-    """Who asks, and about which clients they may (None: all)."""
-
-    by: Principal
-    clients: frozenset[str] | None
+# Who asked what, as whom, or why not, and what was decided.
+_Answered: TypeAlias = "tuple[_Asked, Caller | Exception, list[Decision]]"
 
 
 def decide(database: Database, question: Question, *, by: Principal) -> Decision:
@@ -164,7 +163,7 @@ def _serve(owner: weakref.ref[Database], desk: Waiting[_Job]) -> None:
         if database is None:
             break
         writer = writer or Writer(database)
-        with closing(_Line(database)) as line:
+        with closing(Line(database)) as line:
             while isinstance(job, _Job):
                 _answer(line, writer, known, _waiting(job, desk))
                 try:
@@ -199,39 +198,6 @@ def _waiting(job: _Job, desk: Waiting[_Job]) -> list[_Asked]:
         job = following
 
 
-class _Line:
-    """The connections that questions are answered by: had when needed, kept while there are more.
-
-    On PostgreSQL the access log is where all the rest is, and one does for both.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._held = ExitStack()
-        self._asking: Connection | None = None
-        self._recording: Connection | None = None
-
-    def asking(self) -> Connection:
-        """The one there is, or another."""
-        if self._asking is None:
-            self._asking = self._held.enter_context(self._database.asking())
-        return self._asking
-
-    def recording(self) -> Connection:
-        """The same to the access log."""
-        if self._database.is_postgresql:
-            return self.asking()
-        if self._recording is None:
-            self._recording = self._held.enter_context(self._database.access_asking())
-        return self._recording
-
-    def close(self) -> None:
-        """Give them back; whatever happens to them then is no asker's matter."""
-        self._asking = self._recording = None
-        with suppress(sa_exc.SQLAlchemyError):
-            self._held.close()
-
-
 def _read(job: _Job) -> _Asked | None:
     """The job with its questions; none if they cannot be read, which is told at once."""
     try:
@@ -241,16 +207,17 @@ def _read(job: _Job) -> _Asked | None:
         return None
 
 
-def _answer(line: _Line, writer: Writer, known: Known, asked: list[_Asked]) -> None:
+def _answer(line: Line, writer: Writer, known: Known, asked: list[_Asked]) -> None:
     if not asked:
         return
     try:
         try:
-            found = _together(line, writer, known, asked)
+            found = _together(line, writer, known, asked, plainly=line.is_one)
         except sa_exc.DBAPIError:
-            # It may have died since it was last used. What fails here has recorded nothing.
+            # It may have died since it was last used, or cannot write. What fails here was told to
+            # nobody; a permit that is on record nonetheless will be there twice.
             line.close()
-            found = _together(line, writer, known, asked)
+            found = _together(line, writer, known, asked, plainly=False)
     except Exception as error:  # noqa: BLE001 - whatever it is, each asker must hear of it
         line.close()
         if len(asked) == 1:
@@ -266,7 +233,7 @@ def _answer(line: _Line, writer: Writer, known: Known, asked: list[_Asked]) -> N
         one.job.answer.put(answer)
 
 
-def _outcome(asked: _Asked, who: _Caller | Exception, decisions: list[Decision]) -> Any:
+def _outcome(asked: _Asked, who: Caller | Exception, decisions: list[Decision]) -> Any:
     if isinstance(who, Exception):
         return who
     try:
@@ -276,11 +243,33 @@ def _outcome(asked: _Asked, who: _Caller | Exception, decisions: list[Decision])
 
 
 def _together(
-    line: _Line, writer: Writer, known: Known, asked: list[_Asked]
-) -> list[tuple[_Asked, _Caller | Exception, list[Decision]]]:
-    """Find out who asks, answer and record: three statements at most for all."""
+    line: Line, writer: Writer, known: Known, asked: list[_Asked], *, plainly: bool
+) -> list[_Answered]:
+    """Find out who asks, answer and record: by few statements for all, however many they are.
+
+    `plainly`: what can be is found and recorded by one.
+    """
     connection = line.asking()
-    callers = _callers(connection, known, asked)
+    callers = identified(connection, known, [one.job.by for one in asked])
+    permitted = _permitted(connection, writer, known, asked, callers) if plainly else {}
+    told: list[_Answered] = [(asked[at], callers[at], [found]) for at, found in permitted.items()]
+    left = [at for at in range(len(asked)) if at not in permitted]
+    if left:
+        told += _reasoned(
+            line, writer, known, [asked[at] for at in left], [callers[at] for at in left]
+        )
+    return told
+
+
+def _reasoned(
+    line: Line,
+    writer: Writer,
+    known: Known,
+    asked: list[_Asked],
+    callers: list[Caller | Exception],
+) -> list[_Answered]:
+    """Answer by the whole rule, each with its reason, then record."""
+    connection = line.asking()
     questions: list[Question] = []
     for one, who in zip(asked, callers, strict=True):
         if not isinstance(who, Exception):
@@ -293,11 +282,12 @@ def _together(
     ]
     if any(decision.house_as_of != known.as_of for decision in decisions):
         known.forget()
+        again = identified(connection, known, [one.job.by for one in asked])
         callers = [
             who if isinstance(who, Exception) else now
-            for who, now in zip(callers, _callers(connection, known, asked), strict=True)
+            for who, now in zip(callers, again, strict=True)
         ]
-    found: list[tuple[_Asked, _Caller | Exception, list[Decision]]] = []
+    found: list[_Answered] = []
     rows: list[tuple[object, ...]] = []
     for one, who, mine in zip(asked, callers, given, strict=True):
         counted: list[Decision] = []
@@ -307,9 +297,9 @@ def _together(
         for question, decided in zip(one.questions, mine, strict=True):
             if counted and counted[-1].permit is one.stop_at:
                 break
-            decision = _as_known_to(who, decided)
+            decision = as_known_to(who, decided)
             counted.append(decision)
-            rows.append(_row(question, decision, who.by))
+            rows.append(row_of(question, decision, who.by))
     try:
         ids = iter(writer.write(rows, line.recording))
     except errors.RecordFailed:
@@ -321,73 +311,39 @@ def _together(
             who,
             counted
             if isinstance(who, Exception)
-            else [_told(decision, next(ids), who) for decision in counted],
+            else [as_told(decision, next(ids), who) for decision in counted],
         )
         for one, who, counted in found
     ]
+
+
+def _permitted(
+    connection: Connection,
+    writer: Writer,
+    known: Known,
+    asked: list[_Asked],
+    callers: list[Caller | Exception],
+) -> dict[int, Decision]:
+    """Which of those that hold one question are plainly permitted, by their places.
+
+    Lists are left out: their rows are one write, in their order.
+    """
+    places: list[int] = []
+    plain: list[tuple[Question, Principal, frozenset[str] | None, int | None]] = []
+    for at, (one, who) in enumerate(zip(asked, callers, strict=True)):
+        if isinstance(who, Exception) or len(one.questions) != 1:
+            continue
+        house = None
+        if isinstance(one.job.by, Credentials):
+            if known.find(one.job.by) is None:
+                continue  # their secret ends by itself, which no entry tells
+            house = known.as_of
+        places.append(at)
+        plain.append((one.questions[0], who.by, who.clients, house))
+    return {places[at]: found for at, found in permit(connection, writer, plain).items()}
 
 
 def _all_denied(asked: _Asked) -> list[Decision]:
     """What is told when nothing can be recorded."""
     denied = Decision(permit=False, reason="record_failed")
     return [denied] * (1 if asked.stop_at is False else len(asked.questions))
-
-
-def _callers(
-    connection: Connection, known: Known, asked: list[_Asked]
-) -> list[_Caller | Exception]:
-    """Who asks, job by job, as it is now; `Unauthenticated` or `Forbidden` for who may not."""
-    callers = [one.job.by for one in asked]
-    shown = list(dict.fromkeys(by for by in callers if isinstance(by, Credentials)))
-    found: dict[Credentials, Principal | Exception] = {
-        by: kept for by in shown if (kept := known.find(by)) is not None
-    }
-    if len(found) < len(shown):  # then of all: those found together are known together
-        authenticated = integrations.authenticate_many(connection, shown, known)
-        found = dict(zip(shown, authenticated, strict=True))
-    return [_caller(found[by] if isinstance(by, Credentials) else by) for by in callers]
-
-
-def _caller(by: Principal | Exception) -> _Caller | Exception:
-    if isinstance(by, Exception):
-        return by
-    clients = permissions.scope(by, "decision:ask")
-    if clients is not None and not clients:
-        return errors.Forbidden("This takes the permission decision:ask, which you do not hold.")
-    return _Caller(by, clients)
-
-
-def _row(question: Question, decision: Decision, by: Principal) -> tuple[object, ...]:
-    """What the access log keeps of a decision, in the order of its columns after the number."""
-    return (
-        decision.at or clock.utcnow(), AccessKind.DECISION.value, by.id, by.session,
-        decision.subject_id, decision.client_id, decision.resource_id, question.action[:80],
-        decision.permit, decision.reason, decision.as_of, decision.house_as_of,
-        question.worked_at, None,
-    )  # fmt: skip
-
-
-def _told(decision: Decision, row_id: str, who: _Caller) -> Decision:
-    """The decision as it leaves: what is hidden, without the facts that its row keeps."""
-    if _is_hidden(who, decision):
-        return Decision(permit=False, reason="resource_unknown", id=row_id)
-    return Decision._make((*decision[:-1], row_id))
-
-
-def _is_hidden(who: _Caller, decision: Decision) -> bool:
-    return not permissions.knows(
-        who.by, who.clients, client=decision.client_id, project=decision.project_id
-    )
-
-
-def _as_known_to(who: _Caller, decision: Decision) -> Decision:
-    """The decision as it is told to who may ask about some clients (None: all) or projects alone.
-
-    Another's project is no different from none, nor a person who is known to others only from one
-    who is known to nobody.
-    """
-    if _is_hidden(who, decision):
-        return decision._replace(permit=False, reason="resource_unknown", grant_id=None)
-    if who.clients is not None and decision.reason == "subject_unknown":
-        return decision._replace(reason="no_grant")
-    return decision

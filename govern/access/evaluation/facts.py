@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """What a question's statement depends on; the rest of it are parameters.
 
     `brief` leaves the suspensions out, and says of each grant whether any overlies it.
@@ -59,7 +59,7 @@ class _Statement(NamedTuple):
 # What is asked after the suspensions: where any overlies a grant, it may be the reason.
 _AFTER_HOLDS = frozenset(grants.ENROL.values())
 # The columns that come before the clauses'.
-_FACTS = 12
+FACTS = 12
 
 
 def evaluate(session: OrmSession, question: Question) -> Decision:
@@ -90,10 +90,10 @@ def _answered(
 ) -> list[int]:
     """Fill in some questions' decisions; returns the places of those that need all clauses."""
     left: list[int] = []
-    groups: dict[_Shape, tuple[list[int], list[Row]]] = {}
+    groups: dict[Shape, tuple[list[int], list[Row]]] = {}
     for place in places:
         question = questions[place]
-        shape, given = _shaped(question, brief=brief)
+        shape, given = shaped(question, brief=brief)
         if shape is None:
             found[place] = Decision(permit=False, reason="resource_unknown")
         elif brief and (shape.past or shape.worked):
@@ -105,8 +105,7 @@ def _answered(
     for shape, (members, rows) in groups.items():
         clauses, prepared = _prepared(shape)
         if brief:
-            # For the first pause: all who ask on this connection would wait while it is planned.
-            _prepared(shape._replace(brief=False)).prepared.ready(connection)
+            ready(connection, shape)
         answers: dict[int, list[Row]] = {}
         for row in prepared.rows(connection, rows):
             answers.setdefault(row[0], []).append(row)
@@ -118,7 +117,13 @@ def _answered(
     return left
 
 
-def _shaped(question: Question, *, brief: bool) -> tuple[_Shape | None, Row]:
+def ready(connection: Connection, shape: Shape) -> None:
+    """See that nobody who asks on this connection waits while the first pause's is planned."""
+    for brief in (True, False):
+        _prepared(shape._replace(brief=brief)).prepared.ready(connection)
+
+
+def shaped(question: Question, *, brief: bool) -> tuple[Shape | None, Row]:
     """The question's shape and its row of parameters; no shape for what can be no resource."""
     subject, action, kind, code, worked_at, at = question
     own_type = kind not in {"project", "dataset"}
@@ -127,7 +132,7 @@ def _shaped(question: Question, *, brief: bool) -> tuple[_Shape | None, Row]:
     effect = effect_of(action)
     by_mail = "@" in subject
     worked = worked_at is not None and effect is Effect.HOURS
-    shape = _Shape(effect, by_mail, kind != "project", own_type, at is not None, worked, brief)
+    shape = Shape(effect, by_mail, kind != "project", own_type, at is not None, worked, brief)
     subject = subject.strip()
     given: list[Any] = [subject.lower() if by_mail else subject, code, action]
     if own_type:
@@ -140,7 +145,7 @@ def _shaped(question: Question, *, brief: bool) -> tuple[_Shape | None, Row]:
 
 
 def _decision(
-    question: Question, shape: _Shape, clauses: list[grants.Clause], rows: list[Row]
+    question: Question, shape: Shape, clauses: list[grants.Clause], rows: list[Row]
 ) -> Decision | None:
     """Walk the clauses over each grant; the one that gets furthest says why not.
 
@@ -148,7 +153,7 @@ def _decision(
     """
     (
         _, subject_id, _, resource_id, _, client_id, project_id, _, as_of, house_as_of, now, _,
-    ) = rows[0][:_FACTS]  # fmt: skip
+    ) = rows[0][:FACTS]  # fmt: skip
     reason, grant_id = _reason(question, shape, clauses, rows)
     if reason is None:
         return None
@@ -159,10 +164,10 @@ def _decision(
 
 
 def _reason(
-    question: Question, shape: _Shape, clauses: list[grants.Clause], rows: list[Row]
+    question: Question, shape: Shape, clauses: list[grants.Clause], rows: list[Row]
 ) -> tuple[str | None, str | None]:
     """The reason and the grant that it is about."""
-    _, _, subject_known, _, resource_known, *_, now, _ = rows[0][:_FACTS]
+    _, _, subject_known, _, resource_known, *_, now, _ = rows[0][:FACTS]
     if not subject_known:
         return "subject_unknown", None
     if not resource_known:
@@ -189,7 +194,7 @@ def _reason(
 
 def _first_failing(clauses: list[grants.Clause], row: Row) -> tuple[int, str | None]:
     for place, clause in enumerate(clauses):
-        outcome = row[_FACTS + place]
+        outcome = row[FACTS + place]
         if clause.holding is not None:
             if outcome is not None:
                 return place, f"{clause.reason}_{outcome}"
@@ -199,7 +204,7 @@ def _first_failing(clauses: list[grants.Clause], row: Row) -> tuple[int, str | N
 
 
 @cache
-def _prepared(shape: _Shape) -> _Statement:
+def _prepared(shape: Shape) -> _Statement:
     """The statement of a shape of question: built once, asked ever after."""
     columns: dict[str, TypeEngine[Any]] = dict.fromkeys(("subject", "code", "action"), String())
     if shape.own_type:
@@ -211,14 +216,14 @@ def _prepared(shape: _Shape) -> _Statement:
     clauses: list[grants.Clause] = []
 
     def build(asked: FromClause) -> Select[Any]:
-        statement, found = _statement(shape, asked)
+        statement, found = statement_of(shape, asked)
         clauses[:] = found
         return statement
 
     return _Statement(clauses, Prepared(columns, build))
 
 
-def _statement(shape: _Shape, asked: FromClause) -> tuple[Select[Any], list[grants.Clause]]:
+def statement_of(shape: Shape, asked: FromClause) -> tuple[Select[Any], list[grants.Clause]]:
     """One row for each grant that could matter, or one without; each clause is a column."""
     moment = Moment(
         at=asked.c.at if shape.past else None,
