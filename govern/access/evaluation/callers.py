@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from govern.identity.integrations import Known
     from govern.principal import Principal
 
+# As much of an action as its row keeps (characters).
+ACTION_KEPT = 80
+
 
 class Credentials(NamedTuple):
     """Who asks, still to be found out: an integration's id and secret."""
@@ -60,9 +63,9 @@ def row_of(question: Question, decision: Decision, by: Principal) -> tuple[objec
     """What the access log keeps of a decision, in the order of its columns after the number."""
     return (
         decision.at or clock.utcnow(), AccessKind.DECISION.value, by.id, by.session,
-        decision.subject_id, decision.client_id, decision.resource_id, question.action[:80],
-        decision.permit, decision.reason, decision.as_of, decision.house_as_of,
-        question.worked_at, None,
+        decision.subject_id, decision.client_id, decision.resource_id,
+        question.action[:ACTION_KEPT], decision.permit, decision.reason, decision.as_of,
+        decision.house_as_of, question.worked_at, None,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, String, func, insert, literal, not_, null, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from govern.access.evaluation.callers import ACTION_KEPT
 from govern.access.evaluation.facts import FACTS, ready, shaped, statement_of
 from govern.access.evaluation.questions import Decision
 from govern.access.grants import all_of
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from govern.audit.decisions import Writer
     from govern.principal import Principal
 
-# As much of an action as its row keeps; a longer one is left to who cuts it.
-_LONGEST = 80
-
 
 def permit(
     connection: Connection,
@@ -47,7 +45,7 @@ def permit(
     groups: dict[Shape, tuple[list[int], list[tuple[object, ...]]]] = {}
     for place, (question, by, clients, house) in enumerate(asked):
         shape, given = shaped(question, brief=True)
-        if shape is None or shape.past or shape.worked or len(question.action) > _LONGEST:
+        if shape is None or shape.past or shape.worked or len(question.action) > ACTION_KEPT:
             continue
         places, rows = groups.setdefault(shape, ([], []))
         places.append(place)
