@@ -1,4 +1,8 @@
-"""`bench decide`: decisions over HTTP among 1,000,000 grants, each on record before its answer."""
+"""`bench decide`: decisions over HTTP among 1,000,000 grants, each on record before its answer.
+
+Beside them, in the same run: a view that does nothing, the least that a recorded decision takes on
+PostgreSQL (`bare`), and Cerbos, which is told all that it decides by.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from govern.audit.decisions import Access
 from govern.identity import integrations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from govern.db import Database
 
@@ -31,7 +35,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def run(kind: str) -> Iterator[Figure]:
-    """Ask about people at random, beside a view that does nothing and beside Cerbos."""
+    """Ask about people at random, and the same of what it is compared with."""
     with store(kind) as database:
         world.load_catalogue(database)
         people = world.grow(database, people=PEOPLE, grants_each=GRANTS_EACH)
@@ -67,6 +71,7 @@ def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figu
         told = warm.done + paced.done + one.done + BATCH * many.done
         if kept < told:
             raise SystemExit(f"bench decide: {told:,} answers, and {kept:,} rows of them")
+    least = _bare(database, singles, batches)
     peer = _cerbos(asked, held, people)
 
     def figure(name: str, value: float, unit: str, floor: float | None, n: int) -> Figure:
@@ -80,13 +85,42 @@ def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figu
     yield figure(f"single, {RATE}/s by python, median", paced.p50, "ms", None, paced.done)
     yield figure(f"single, {RATE}/s by python, p99", paced.p99, "ms", None, paced.done)
     yield figure(f"batches of {BATCH}, {said}", many.rate * BATCH, "1/s", None, many.done)
-    if peer is not None:
-        single, batch = peer
-        yield figure("single; floor: Cerbos", one.rate, "1/s", single.rate, single.done)
-        yield figure(
-            f"batches of {BATCH}; floor: Cerbos", many.rate * BATCH, "1/s",
-            batch.rate * BATCH, batch.done,
-        )  # fmt: skip
+    for name, floor in (("the least", least), ("Cerbos", peer)):
+        if floor is not None:
+            yield from _beside(name, (one, many), floor, figure)
+    if least is not None and peer is not None:
+        yield from _beside("Cerbos", least, peer, figure, what="the least: ")
+
+
+def _beside(
+    name: str,
+    measured: tuple[load.Load, load.Load],
+    floor: tuple[load.Load, load.Load],
+    figure: Callable[[str, float, str, float | None, int], Figure],
+    *,
+    what: str = "",
+) -> Iterator[Figure]:
+    """Single questions and batches, each with what another made of the same."""
+    (one, many), (single, batch) = measured, floor
+    yield figure(f"{what}single; floor: {name}", one.rate, "1/s", single.rate, single.done)
+    yield figure(
+        f"{what}batches of {BATCH}; floor: {name}", many.rate * BATCH, "1/s",
+        batch.rate * BATCH, batch.done,
+    )  # fmt: skip
+
+
+def _bare(
+    database: Database, singles: list[bytes], batches: list[bytes]
+) -> tuple[load.Load, load.Load] | None:
+    with servers.bare(database) as url:
+        if url is None:
+            return None
+        _see_permits(url, singles, JSON)
+        one, many = (
+            load.most(url, bodies, JSON, connections=CONNECTIONS, seconds=SECONDS)
+            for bodies in (singles, batches)
+        )
+        return one, many
 
 
 def _held(database: Database) -> Any:

@@ -1,4 +1,4 @@
-"""Servers to measure: govern as it is served, a view that does nothing, and Cerbos."""
+"""Servers to measure: govern, a view that does nothing, the barest decision, and Cerbos."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 from flask import Flask
 
+from bench.bare import TABLE, URL
 from govern.cli.serving import server
 from tests.support import nodejs
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 # What servers say of themselves: of one that does not answer the end of it is shown.
 _told = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this process
 _SERVE = [sys.executable, "-m", "govern.cli", "serve"]
+_UNDER_IT = [sys.executable, "-m", "bench.servers"]
 _LOCKED = Path(__file__).parent.parent / "requirements" / "cerbos"
 _CERBOS = """
 server: {{httpListenAddr: "127.0.0.1:{port}", grpcListenAddr: "127.0.0.1:{other}",
@@ -84,7 +87,22 @@ def idle(database: Database) -> Iterator[str]:
     """A Flask view that does nothing, under the same server."""
     port = free_port()
     kind = "postgresql" if database.is_postgresql else "sqlite"
-    with _running([sys.executable, "-m", "bench.servers", str(port), kind], port, {}):
+    with _running([*_UNDER_IT, "bench.servers:nothing", str(port), kind], port, {}):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def bare(database: Database) -> Iterator[str | None]:
+    """The least that a recorded decision takes, under the same server; None on SQLite."""
+    if not database.is_postgresql:
+        yield None
+        return
+    url = database.settings.database_url.replace("+psycopg", "", 1)
+    with psycopg.connect(url) as connection:
+        connection.execute(TABLE)
+    port = free_port()
+    command = [*_UNDER_IT, "bench.bare:app", str(port), "postgresql"]
+    with _running(command, port, {URL: url}):
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -169,8 +187,8 @@ def nothing() -> Flask:
 
 if __name__ == "__main__":
     server(
-        "bench.servers:nothing",
+        sys.argv[1],
         host="127.0.0.1",
-        port=int(sys.argv[1]),
-        one_writer=sys.argv[2] == "sqlite",
+        port=int(sys.argv[2]),
+        one_writer=sys.argv[3] == "sqlite",
     ).serve()
