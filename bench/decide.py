@@ -85,9 +85,9 @@ def _compared(kind: str, database: Database, people: list[str]) -> Iterator[Figu
     yield figure(f"single, {RATE}/s by python, median", paced.p50, "ms", None, paced.done)
     yield figure(f"single, {RATE}/s by python, p99", paced.p99, "ms", None, paced.done)
     yield figure(f"batches of {BATCH}, {said}", many.rate * BATCH, "1/s", None, many.done)
-    for name, floor in (("the least", least), ("Cerbos", peer)):
-        if floor is not None:
-            yield from _beside(name, (one, many), floor, figure)
+    for name, other in (("the least", least), ("Cerbos", peer)):
+        if other is not None:
+            yield from _beside(name, (one, many), other, figure)
     if least is not None and peer is not None:
         yield from _beside("Cerbos", least, peer, figure, what="the least: ")
 
