@@ -108,7 +108,7 @@ def _missing(found: T | None, field: str, code: str) -> T:
 
 def _code(given: str) -> str:
     """A client's or a project's code, which is one part of an address."""
-    code = subjects.text(given, field="code", length=80)
+    code = subjects.code(given, field="code")
     if "/" in code or code in {".", ".."}:
         raise errors.Invalid(
             "A code is part of an address: it holds no “/”, and is more than dots.", field="code"
@@ -120,6 +120,8 @@ def create_client(session: Session, code: str, *, name: str, by: Principal) -> C
     """Take in a client, and begin its log."""
     permissions.require(by, "catalogue:write")
     code = _code(code)
+    if code == HOUSE:
+        raise errors.Invalid(f"“{HOUSE}” is the house's own log.", field="code")
     row = Client(id=new_id("cli"), code=code, name=subjects.text(name, field="name"))
     _unless_taken(session, Client, code)
     # A name of C2SP signed-note holds no space and no plus.
@@ -173,7 +175,7 @@ def create_dataset(
 ) -> Dataset:
     """Add a dataset to a project; `type` is a word of its own under which it is asked for too."""
     permissions.require(by, "catalogue:write", client=project.client_id)
-    code = subjects.text(code, field="code", length=80)
+    code = subjects.code(code, field="code")
     if type is not None and not is_type(type):
         raise errors.Invalid(
             f"“{type}” is not a type that a dataset can have: a lower-case word such as bucket, "

@@ -56,10 +56,11 @@ Written from the table that the program itself asks (`govern/permissions.py`);
 A role is held over everything or over one client, until it is taken back or until an instant, at
 which it ends by itself. So an admin of one client is *admin* over that client, and a forensic
 auditor is *auditor* over one client until a day. Who is limited to a client finds nothing of any
-other, not that it exists. Somebody else than the holder gives and takes a role (`govern role`, or
-the person's page), with a reason; who is admin of one client gives none that does more than their
-own or outlasts it. Contractors hold no role: they see the projects that they hold or held. Who is
-suspended may do nothing but see that.
+other, not that it exists, but for what all share: people are found by id or address where one
+names whom to give something, and a code is taken once. Somebody else than the holder gives and
+takes a role (`govern role`, or the person's page), with a reason; who is admin of one client gives
+none that does more than their own or outlasts it. Contractors hold no role: they see the projects
+that they hold or held. Who is suspended may do nothing but see that.
 
 ● may, ○ may after a second factor of the last five minutes.
 """

@@ -42,6 +42,8 @@ class Question:
                 raise TypeError(f"{name}: a string")
         if not self.resource.partition(":")[0] or ":" not in self.resource:
             raise ValueError("resource: TYPE:CODE, such as project:Kingfisher")
+        if self.worked_at is not None and not isinstance(self.worked_at, datetime):
+            raise TypeError("worked_at: a datetime")
         if self.worked_at is not None and self.worked_at.utcoffset() is None:
             raise ValueError("worked_at: an instant with its offset from UTC")
 

@@ -127,8 +127,31 @@ def text(value: str, *, field: str, length: int = NAME_LENGTH, required: bool = 
         raise errors.Invalid(f"{field} is missing.", field=field)
     if len(value) > length:
         raise errors.Invalid(f"{field} is longer than {length} characters.", field=field)
-    if not value.isprintable() and any(unicodedata.category(char) in _CONTROL for char in value):
+    if not is_line(value):
         raise errors.Invalid(f"{field} holds a control character.", field=field)
+    return value
+
+
+def is_line(value: str) -> bool:
+    """Whether nothing in it controls, or breaks the line."""
+    return value.isprintable() or not any(unicodedata.category(char) in _CONTROL for char in value)
+
+
+def code(value: str, *, field: str, length: int = 80) -> str:
+    """What is typed to name one thing: a line in which nothing is invisible."""
+    value = text(value, field=field, length=length)
+    if not value.isprintable():
+        raise errors.Invalid(f"{field} holds a character that nobody sees.", field=field)
+    return value
+
+
+def external_id_of(value: str, *, field: str = "external_id") -> str:
+    """The company's own id of a person: whatever holds an “@” is read as an address."""
+    value = code(value, field=field)
+    if "@" in value:
+        raise errors.Invalid(
+            f"{field} holds an “@”: it would be taken for an e-mail address.", field=field
+        )
     return value
 
 
@@ -185,7 +208,7 @@ class Particulars:
     ) -> Particulars:
         """Read what was typed; `Invalid` names the leftmost field at fault."""
         return cls(
-            external_id=text(external_id, field="external_id", length=80),
+            external_id=external_id_of(external_id),
             email=email_address(email),
             full_name=text(full_name, field="full_name"),
             kind=kind_of(kind),

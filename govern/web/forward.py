@@ -67,6 +67,8 @@ def folded(app: Wsgi) -> Wsgi:
 @guard.credentials
 def answer() -> Response:
     """Whether the request that the proxy holds may go on."""
+    if _unread("X-Govern-Proxy"):
+        return _refused(None, HTTPStatus.FORBIDDEN, "request_unclear")
     credential, *origin = request.headers.get("X-Govern-Proxy", "").split(" ")
     client_id, _, secret = credential.partition(":")
     try:
@@ -83,8 +85,18 @@ def answer() -> Response:
         return _refused(by, HTTPStatus.FORBIDDEN, "no_rule")
     user = _user()
     if user is None:
-        return _refused(by, HTTPStatus.UNAUTHORIZED, "not_signed_in")
+        unclear = HTTPStatus.FORBIDDEN, "request_unclear"
+        nobody = HTTPStatus.UNAUTHORIZED, "not_signed_in"
+        return _refused(by, *(unclear if _unread("Cookie") else nobody))
     return _decided(by, user, asked)
+
+
+def _unread(name: str) -> bool:
+    """Whether a header came with bytes beyond ASCII: the server gives it empty.
+
+    Not to know the proxy, or the user, would send them to sign in again and again.
+    """
+    return request.headers.get(name) == ""
 
 
 def _asked(rules: Rules | None, origin: list[str]) -> Asked | None:

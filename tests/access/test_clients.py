@@ -9,7 +9,7 @@ import pytest
 from govern import errors
 from govern.access import clients
 from govern.audit.signer import Signer
-from tests.factory import World
+from tests.factory import OPERATOR, World
 
 
 @pytest.mark.parametrize("code", ["A B", "A+B", "Ünïcode", "a?b#c%2F"])
@@ -26,6 +26,19 @@ def test_a_code_that_no_address_can_hold_is_refused(world: World, code: str) -> 
     for take in (lambda: world.client(code), lambda: world.project(code, client=owner)):
         with pytest.raises(errors.Invalid, match="part of an address"):
             take()
+
+
+def test_no_code_holds_what_nobody_sees_nor_is_the_house_s_own(world: World) -> None:
+    project = world.project("Kingfisher", client=world.client("ASTER"))
+    for take in (
+        lambda: world.client("house"),
+        lambda: world.client("\u200b"),
+        lambda: world.project("\u202eabc"),
+        lambda: world.do(lambda s: clients.create_dataset(s, project, "a\u2060b", by=OPERATOR)),
+    ):
+        with pytest.raises(errors.Invalid) as refusal:
+            take()
+        assert refusal.value.field == "code"
 
 
 def test_a_code_is_taken_once(world: World) -> None:

@@ -574,6 +574,7 @@ def test_a_window_that_opens_during_a_pause_is_neither_lost_nor_in(world: World)
         ("scope", {"references": ("planet:EARTH",)}, errors.Invalid),
         ("project", {"references": ("project:Nonesuch",)}, errors.Unknown),
         ("review_by", {"review_by": T0 - HOUR}, errors.WindowInvalid),
+        ("ordered_at", {"ordered_at": clock.utcnow() + HOUR}, errors.WindowInvalid),
         ("note", {"note": "bell \x07"}, errors.Invalid),
         ("note", {"note": "x" * 4001}, errors.Invalid),
     ],

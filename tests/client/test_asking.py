@@ -235,6 +235,7 @@ def test_wrong_use_raises(client: Client) -> None:
         (ValueError, lambda: client.allowed("p1", "read", "Kingfisher")),
         (ValueError, lambda: client.allowed("p1", "read", ":Kingfisher")),
         (ValueError, lambda: client.allowed("p1", "log_hours", "project:x", worked_at=noon)),
+        (TypeError, lambda: client.allowed("p1", "log_hours", "project:x", worked_at="noon")),
         (ValueError, lambda: Client("http://govern.example", "int_1", "secret")),
         (ValueError, lambda: Client("ftp://govern.example", "int_1", "secret")),
         (ValueError, lambda: Client("https://a:b@govern.example", "int_1", "secret")),

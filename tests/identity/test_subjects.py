@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     ("field", "value"),
     [
         ("external_id", ""), ("external_id", "x" * 81), ("external_id", "a\x00b"),
+        ("external_id", "dave@people.example"), ("external_id", "P\u200b1"),
         ("email", ""), ("email", "no-at"), ("email", "a@b"), ("email", "a b@c.de"),
         ("email", "a@b@c.de"), ("email", "x" * 250 + "@c.de"), ("email", "a@.de"),
         ("full_name", " \t "), ("full_name", "x" * 201), ("full_name", "line\nbreak"),

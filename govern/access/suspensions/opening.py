@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 REVIEW_AFTER = timedelta(hours=72)
 TAKE_BACK_WITHIN = timedelta(minutes=10)
+# A pause is not refused because the clock of who orders it is a little ahead.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def open(  # noqa: A001 - the verb of the domain
@@ -76,6 +78,8 @@ def open(  # noqa: A001 - the verb of the domain
     allowed(by, targets, permission="suspension:open", now=now)
     if review_by is not None and review_by <= now:
         raise errors.WindowInvalid("The review date has passed already.", field="review_by")
+    if ordered_at is not None and ordered_at > now + _CLOCKS_DIFFER:
+        raise errors.WindowInvalid("The order is in the future.", field="ordered_at")
     told = notices.Words(known=prose(note, "note"))
     row = Suspension(
         id=new_id("sus"),

@@ -163,6 +163,8 @@ class _Check:
         line = self.lines.next()
         try:
             fields = json.loads(line)
+            if not isinstance(fields, dict):
+                raise TypeError("it is no object")
             if lines.header({k: v for k, v in fields.items() if k != "govern"}) != line:
                 raise ValueError("it is not written as a header is")
             if fields["govern"] != lines.FORMAT:

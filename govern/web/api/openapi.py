@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
-_ALWAYS = (401, 403, 404, 422, 503)
+_ALWAYS = (401, 403, 404, 422, 429, 503)
 _ABOUT = """\
 What the pages do, for programs: clients, projects, datasets, people, grants, suspensions, requests
 and the log. Integrations call it, with their client id and secret or with a token; each sees and

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 METHODS = ["client_secret_basic", "private_key_jwt"]
 ALGORITHMS = ["RS256", "ES256"]  # of assertions
+_IN_THE_BODY = {"client_assertion", "client_secret"}
 # An assertion that is good for longer would have to be remembered for longer.
 LONGEST_ASSERTION = timedelta(hours=1)
 
@@ -172,9 +173,17 @@ class Server(AuthorizationServer):  # type: ignore[misc]  # Authlib has no types
     def authenticate_client(
         self, asked: Request, methods: Sequence[str], endpoint: str = "token"
     ) -> Client:
-        """Who calls; what is wrong with their credentials is not told."""
+        """Who calls; what is wrong with their credentials is not told.
+
+        They show them in one way (RFC 6749 §2.3), and a `client_id` beside it is theirs (RFC 7521
+        §4.2).
+        """
+        if "Authorization" in request.headers and not asked.form.keys().isdisjoint(_IN_THE_BODY):
+            raise InvalidRequestError("Show your credentials in one way alone.")
         try:
             client: Client = super().authenticate_client(asked, methods, endpoint)
+            if asked.form.get("client_id", client.row.id) != client.row.id:
+                raise InvalidClientError
         except InvalidClientError:
             if "client_assertion" in asked.form:
                 raise errors.SignInFailed("This assertion is not good, or was used.") from None

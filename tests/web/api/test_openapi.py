@@ -70,7 +70,7 @@ def test_every_route_says_how_to_prove_oneself_and_how_it_refuses(app: Flask) ->
         for status, answer in operation["responses"].items():
             (kind,) = {"problem" if "problem" in name else "told" for name in answer["content"]}
             assert kind == ("told" if status < "300" else "problem")
-        assert {"401", "403", "404", "422", "503"} <= operation["responses"].keys()
+        assert {"401", "403", "404", "422", "429", "503"} <= operation["responses"].keys()
 
 
 @pytest.mark.web_alone

@@ -182,10 +182,10 @@ def test_a_client_signs_who_it_is_once_with_each_assertion(
         told = {name: value for name, value in said.items() if value is not None}
         return jwt.encode({"alg": kind, "kid": signed_by.kid}, told, signed_by)
 
-    def get(assertion: str) -> TestResponse:
-        return app.test_client().post("/oauth/token", data={
+    def get(assertion: str, *, basic: Any = None, **more: str) -> TestResponse:
+        return app.test_client().post("/oauth/token", auth=basic, data={
             "grant_type": "client_credentials", "client_assertion_type": ASSERTION,
-            "client_assertion": assertion,
+            "client_assertion": assertion, **more,
         })  # fmt: skip
 
     good = sign()
@@ -204,6 +204,10 @@ def test_a_client_signs_who_it_is_once_with_each_assertion(
         refused = select(Access.reason).where(Access.kind == AccessKind.REFUSAL)
         assert session.execute(refused).scalars().all() == ["sign_in_failed"] * 18
     assert good not in str(claims(good))
+    assert get(sign(), client_id=tool.row.id).status_code == 200
+    assert error(get(sign(), client_id="int_other"), 401) == "invalid_client"
+    basic = (tool.row.id, tool.secret)
+    assert error(get(sign(), basic=basic), 400) == "invalid_request"
 
 
 def test_the_documents_lead_a_stranger_to_what_is_there(flow: Flow) -> None:
@@ -247,7 +251,7 @@ def test_wrong_secrets_are_counted_for_each_client_id_and_never_slow_a_right_one
         for secret, expected in ((wrong, 429), (flow.tool.secret, 200)):
             answer = client.post("/access/v1/evaluation", json=asked, auth=(mine, secret))
             assert answer.status_code == expected, answer.text
-        for shown in (f"{mine}:{wrong}", f"{mine}:", ""):
+        for shown in (f"{mine}:{wrong}", f"{mine}:", ":"):
             answer = client.get("/forward-auth", headers={"X-Govern-Proxy": shown})
             assert answer.status_code == 401
     failures = world.entries("house", "sign_in.failed")

@@ -11,7 +11,7 @@ from govern.access.clients import Client, Dataset, Project
 from govern.access.suspension_tables import PeopleList, Scope
 from govern.access.suspensions.parts import Part, name_of, name_of_list
 from govern.db import listed
-from govern.identity.subjects import Organisation, Subject
+from govern.identity.subjects import Organisation, Subject, is_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ def chosen(
     codes: dict[Scope, list[str]] = {scope: [] for scope in Scope}
     for reference in wanted:
         kind, _, code = reference.partition(":")
-        if kind not in codes or not code or not code.isprintable():
+        if kind not in codes or not code or not is_line(code):
             raise errors.Invalid(f"“{reference}” is not TYPE:CODE.", field=field)
         codes[Scope(kind)].append(code)
     found: dict[str, Part] = {}
