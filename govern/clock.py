@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TICK = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
 _set_to: datetime | None = None
 
 
@@ -188,7 +189,10 @@ def parse(value: str, *, field: str) -> datetime:
     with suppress(ValueError, OverflowError):
         when = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows t and z
         if when.tzinfo is not None and "T" in value.upper().replace(" ", "T"):
-            return when.astimezone(UTC)
+            found = when.astimezone(UTC)
+            # Whoever reads it may live a day before or after UTC.
+            if _FIRST <= found <= _LAST:
+                return found
     raise errors.Invalid(
         f"{field}: “{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z",
         field=field,

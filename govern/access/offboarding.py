@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -54,16 +54,12 @@ def offboard(
             raise errors.AlreadyEnded("They were offboarded just now.", field="subject")
         if {grant.id for grant in _held(session, subject)} != {grant.id for grant in held}:
             raise Again
+        if {row.id for row in _own(session, subject)} != {row.id for row in rows}:
+            raise Again
 
     for grant in held:
         grants.end(session, grant, reason=reason, by=by)
-    rows = [
-        row
-        for table in (RoleAssignment, Passkey, Totp, Activation, Recovery)
-        for row in session.execute(
-            select(table).where(table.subject_id == subject.id, table.ended_at.is_(None))
-        ).scalars()
-    ]
+    rows = _own(session, subject)
     sessions.end_all(session, subject.id, by=by)
     record(
         session,
@@ -83,6 +79,17 @@ def offboard(
 def _governed(rows: Iterable[object]) -> set[str]:
     """The clients over which someone held a role that ends with them, grants or none."""
     return {row.client_id for row in rows if isinstance(row, RoleAssignment) and row.client_id}
+
+
+def _own(session: OrmSession, subject: Subject) -> list[Any]:
+    """Their roles, and what they prove themselves with."""
+    return [
+        row
+        for table in (RoleAssignment, Passkey, Totp, Activation, Recovery)
+        for row in session.execute(
+            select(table).where(table.subject_id == subject.id, table.ended_at.is_(None))
+        ).scalars()
+    ]
 
 
 def _held(session: OrmSession, subject: Subject) -> list[Grant]:

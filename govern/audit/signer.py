@@ -98,9 +98,10 @@ class Signer:
 
         A node beside which nobody signs keeps what it saw signed, for the next time.
         """
+        known = known_sizes(self._settings)
         with database.reading() as session:
             heads = log.signed_sizes(session)
-        refuse_behind(self._settings, {log_id: size for log_id, (_, size, _) in heads.items()})
+        refuse_behind(self._settings, known, {name: size for name, (_, size, _) in heads.items()})
         if not self._heads_path.exists():
             self._keep_seen({log_id: signed for log_id, (*_, signed) in heads.items() if signed})
 
@@ -112,7 +113,8 @@ class Signer:
         """
 
         def look(connection: DBAPIConnection) -> None:
-            if not _known_sizes(self._settings):
+            known = known_sizes(self._settings)
+            if not known:
                 return
             cursor = connection.cursor()
             try:
@@ -120,7 +122,7 @@ class Signer:
                 sizes = dict(cursor.fetchall())
             finally:
                 cursor.close()
-            refuse_behind(self._settings, sizes)
+            refuse_behind(self._settings, known, sizes)
 
         database.at_connect(look)
 
@@ -216,10 +218,10 @@ class Signer:
         return _remembered(self._heads_path)
 
     def _keep_seen(self, signed: dict[str, int]) -> None:
-        if signed.items() <= _known_sizes(self._settings).items():
+        if signed.items() <= known_sizes(self._settings).items():
             return
         with self._alone():
-            known = _known_sizes(self._settings)
+            known = known_sizes(self._settings)
             for log_id, size in signed.items():
                 known[log_id] = max(size, known.get(log_id, 0))
             config.keep(self._dir / _SEEN, json.dumps(known))
@@ -236,9 +238,12 @@ def _lowest(tree: log.Tree, number: int, old: int, leaves: Sequence[bytes]) -> b
     return b"".join(leaves[begin : begin + tiles.WIDTH])
 
 
-def refuse_behind(settings: Settings, sizes: dict[str, int]) -> None:
-    """Refuse (`LogDamaged`) logs of these sizes when more of one was signed."""
-    for log_id, signed in _known_sizes(settings).items():
+def refuse_behind(settings: Settings, known: dict[str, int], sizes: dict[str, int]) -> None:
+    """Refuse (`LogDamaged`) logs of these sizes when more of one is `known` to have been signed.
+
+    That is looked at first: what is written and signed between the two looks is no damage.
+    """
+    for log_id, signed in known.items():
         if sizes.get(log_id, 0) < signed:
             raise errors.LogDamaged(
                 f"The log {log_id} holds {sizes.get(log_id, 0)} entries, but {signed} were "
@@ -260,7 +265,7 @@ def written(memory: dict[str, merkle.Range]) -> str:
     })  # fmt: skip
 
 
-def _known_sizes(settings: Settings) -> dict[str, int]:
+def known_sizes(settings: Settings) -> dict[str, int]:
     """How many entries of each log are known here to have been signed, by us or by another."""
     known = {
         log_id: signed.end for log_id, signed in _remembered(settings.signer_dir / _HEADS).items()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -180,10 +181,11 @@ class Followers:
                 longest = LONGEST_BETWEEN_PARTICULARS if name == "particulars" else LONGEST_WAIT
                 wait = min(max(wait * 2, 1.0), longest)
                 words = str(error).strip().split("\n")[0]
-                self._log.error(
-                    "follower failed", follower=name, error=type(error).__name__, words=words,
-                    again_in=wait,
-                )  # fmt: skip
+                with suppress(OSError, ValueError):  # nobody reads what is said any more
+                    self._log.error(
+                        "follower failed", follower=name, error=type(error).__name__, words=words,
+                        again_in=wait,
+                    )  # fmt: skip
             else:
                 wait = pause
             self._stopping.wait(wait)

@@ -78,8 +78,12 @@ def copying_engine(url: str) -> Engine:
 
 
 def _postgresql(engine: Engine, **settings: str) -> Engine:
-    """Set up each connection; statements this short are never worth compiling to machine code."""
-    each = "".join(f"SET {name} = '{value}';" for name, value in {"jit": "off", **settings}.items())
+    """Set up each connection; statements this short are never worth compiling to machine code.
+
+    In another zone than UTC the driver could not read the calendar's last day.
+    """
+    settings = {"jit": "off", "timezone": "UTC"} | settings
+    each = "".join(f"SET {name} = '{value}';" for name, value in settings.items())
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _: Any) -> None:

@@ -21,6 +21,7 @@ from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, new_id, references, text_column
 from govern.identity import subjects
+from govern.identity.subjects import Subject
 from govern.principal import RoleHeld
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
 
     from govern.db import Session
-    from govern.identity.subjects import Subject
     from govern.principal import Principal
 
 ASSIGNABLE = ("admin", "auditor", "approver")
@@ -120,6 +120,14 @@ def assign(
         assigned_by=by.name or by.id,
     )
     session.add(row)
+
+    def recheck(session: OrmSession) -> None:
+        ended = session.execute(
+            select(Subject.ended_at).where(Subject.id == subject.id).with_for_update(read=True)
+        ).scalar_one()
+        if ended is not None:
+            raise errors.AlreadyEnded("They were offboarded just now.", field="subject")
+
     record(
         session,
         EventType.ROLE_ASSIGNED,
@@ -129,6 +137,7 @@ def assign(
         data={"role": role, "until": clock.text(until) if until else None},
         private={"reason": reason},
         stamps=[(row, "recorded_at")],
+        recheck=recheck,
     )
     return row
 

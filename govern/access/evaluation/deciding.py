@@ -162,7 +162,13 @@ def _serve(owner: weakref.ref[Database], desk: Waiting[_Job]) -> None:
         database = owner()
         if database is None:
             break
-        writer = writer or Writer(database)
+        try:
+            writer = writer or Writer(database)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear of it
+            job.answer.put(error)
+            del database
+            job = desk.get()
+            continue
         with closing(Line(database)) as line:
             while isinstance(job, _Job):
                 _answer(line, writer, known, _waiting(job, desk))

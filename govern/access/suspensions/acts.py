@@ -355,6 +355,10 @@ def do_move(
     session.add_all([row, *pending])
 
     def recheck(session: OrmSession) -> None:
+        # Who is given a grant is locked too, until it is there to see.
+        session.execute(
+            select(Subject.id).where(Subject.id == subject.id).with_for_update(key_share=True)
+        )
         if logs_of(session, [person]) != logs:
             raise Again
         if request is None and organisation_held(session, present.organisation_id):

@@ -236,11 +236,14 @@ def _forget_unused(session: Session) -> None:
     """Forget old lists that nothing was laid over; one that is being suspended now is locked."""
     before = clock.now(session) - _UNUSED_FOR
     used = select(SuspensionTarget.id).where(SuspensionTarget.target_id == PeopleList.id).exists()
+    unused = select(PeopleList.id).where(not_(used))
+    locked = unused.where(PeopleList.made_at < before).with_for_update(skip_locked=True)
+    held = list(session.execute(locked).scalars())
+    # One that was suspended since that statement began may be among them: asked once more, now that
+    # nobody lays anything over them.
     old = list(
         session.execute(
-            select(PeopleList.id)
-            .where(PeopleList.made_at < before, not_(used))
-            .with_for_update(skip_locked=True)
+            unused.where(PeopleList.id.in_(select(listed(session, held).c.value)))
         ).scalars()
     )
     if old:

@@ -46,7 +46,7 @@ def restore(settings: Settings, path: Path, *, with_keys: bool = False, by: Prin
             )
         _check_keys(settings, source, with_keys=with_keys)
         sizes = {log_id: head["size"] for log_id, head in manifest.logs.items()}
-        signer.refuse_behind(settings, sizes)
+        signer.refuse_behind(settings, signer.known_sizes(settings), sizes)
         database = Database(settings)
         try:
             _put(source, path.parent, settings, database)

@@ -1,8 +1,8 @@
 """Who an integration is, by its id and secret, and what it may then do.
 
 The secret has 256 random bits, so its SHA-256 is stored, not a slow hash: it is checked on every
-question. One who was suspended or revoked is refused on the next request: nothing is remembered
-from one to the next but when it was last seen.
+question. One who was suspended or revoked is refused on the next request: what is remembered of
+one (`Known`) counts only while the house's log is as long as it was.
 """
 
 from __future__ import annotations
