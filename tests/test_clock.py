@@ -72,7 +72,9 @@ def test_an_instant_with_its_offset_is_read(value: str) -> None:
 @pytest.mark.parametrize(
     "value",
     ["", "now", "2026-11-21", "2026-11-21T09:00:00", "01/10/2026", "2026-13-01T00:00:00Z",
-     "2026-11-21T25:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00"],
+     "2026-11-21T25:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00",
+     # Somebody's own day is a day before or after that of UTC.
+     "0001-01-01T12:00:00Z", "9999-12-31T12:00:00Z"],
 )  # fmt: skip
 def test_anything_else_is_refused_by_the_name_of_its_field(value: str) -> None:
     with pytest.raises(errors.Invalid) as refusal:

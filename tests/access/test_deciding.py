@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import select, text
 
+from govern import errors
 from govern.access import offboarding
 from govern.access.evaluation import Question, decide, evaluate
 from govern.access.evaluation.callers import row_of
 from govern.access.evaluation.facts import evaluate_many
 from govern.access.evaluation.granting import permit
 from govern.access.modes import Mode
+from govern.audit import decisions
 from govern.audit.decisions import Access, Writer
 from tests.factory import OPERATOR
 
@@ -128,3 +131,19 @@ def _one_statement_did_both(world: World) -> bool:
     query = text("SELECT query FROM pg_stat_activity WHERE datname = current_database()")
     with world.store.asking() as connection:
         return any("WITH permits AS" in last for last in connection.execute(query).scalars())
+
+
+def test_who_asks_while_the_key_cannot_be_read_is_told_and_the_next_is_answered(
+    world: World,
+) -> None:
+    person, project = world.subject(), world.project()
+    world.grant(person, project)
+    key = world.store.settings.keys_dir / "web.key"
+    decisions._key.cache_clear()
+    key.chmod(0o640)
+    try:
+        with pytest.raises(errors.Unavailable):
+            world.ask(person, project)
+    finally:
+        key.chmod(0o600)
+    assert world.ask(person, project).permit

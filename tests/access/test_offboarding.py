@@ -10,7 +10,7 @@ from govern.access import offboarding
 from govern.access.grants import Grant
 from govern.identity import activation, authenticators, roles, sessions, subjects
 from govern.identity.subjects import Subject
-from tests.factory import OPERATOR, PASSWORD, World, person, row
+from tests.factory import OPERATOR, PASSWORD, World, person, row, together
 
 
 def offboard(world: World, subject: Subject) -> int:
@@ -88,3 +88,21 @@ def test_nobody_offboards_themselves(world: World) -> None:
         world.do(lambda s: offboarding.offboard(
             s, s.get_one(Subject, admin.id), reason="x", by=person(admin)
         ))  # fmt: skip
+
+
+def test_of_a_role_given_and_the_holder_leaving_at_once_no_role_is_left(world: World) -> None:
+    for number in range(4):
+        subject = world.subject(f"leaver-{number}")
+        left, given = together(
+            world.store,
+            lambda s, one=subject: offboarding.offboard(
+                s, s.get_one(Subject, one.id), reason="left", by=OPERATOR
+            ),
+            lambda s, one=subject: roles.assign(
+                s, s.get_one(Subject, one.id), "auditor", reason="of use", by=OPERATOR
+            ),
+        )
+        assert left == 0
+        assert not isinstance(given, Exception) or isinstance(given, errors.AlreadyEnded)
+        with world.store.reading() as session:
+            assert roles.held(session, subject.id) == ()

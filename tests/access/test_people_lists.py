@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event, text
 
 from govern import clock, errors
 from govern.access import suspensions
@@ -15,6 +18,9 @@ from govern.access.suspensions.people import Name, read
 from govern.audit.log import HOUSE
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR, SECOND, T0, World, person, row
+
+if TYPE_CHECKING:
+    from govern.db import Session
 
 
 @pytest.mark.parametrize(
@@ -165,3 +171,47 @@ def test_a_few_are_targets_of_their_own_and_more_are_one(world: World) -> None:
     more = [Name(n, world.subject().external_id) for n in range(people.ALONE)]
     (one,) = world.do(lambda s: people.targets(s, [*names, *more], by=OPERATOR))
     assert one.kind == "people"
+
+
+def test_a_list_that_is_suspended_while_old_ones_are_forgotten_is_not_forgotten(
+    world: World,
+) -> None:
+    """Who forgets sees it unused, and reaches it when the pause is committed and locks no more."""
+    if not world.store.is_postgresql:
+        return  # one writer at a time
+    ann, project = world.subject(), world.project()
+    world.grant(ann, project)
+    with clock.at(T0):
+        kept = world.people_list(ann)
+    target = suspensions.Target(suspensions.Scope.PEOPLE, kept.id, kept.id, None)
+    looking = threading.Event()
+
+    def wait_at_the_lock(_: Any, __: Any, statement: str, given: Any, *___: Any) -> Any:
+        if "people_list" in statement and "SKIP LOCKED" in statement:
+            looking.set()
+            waits = " AND (SELECT count(*) FROM pg_advisory_xact_lock(7)) > 0 FOR UPDATE"
+            statement = statement.replace(" FOR UPDATE", waits)
+        return statement, given
+
+    def pause(session: Session) -> None:
+        session.execute(text("SELECT pg_advisory_xact_lock(7)"))
+        suspensions.open(
+            session, [target], mode=Mode.PAUSED, reason=suspensions.Reason.OTHER, by=OPERATOR
+        )
+        forgetting.start()
+        assert looking.wait(20)
+        with world.store.reading() as watching:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND objid = 7")
+            while not watching.execute(waiting).scalar_one():
+                pass
+
+    forgetting = threading.Thread(target=lambda: world.people_list(world.subject()))
+    event.listen(world.store.writer, "before_cursor_execute", wait_at_the_lock, retval=True)
+    try:
+        world.store.transaction(pause)
+        forgetting.join()
+    finally:
+        event.remove(world.store.writer, "before_cursor_execute", wait_at_the_lock)
+    assert world.ask(ann, project).reason == "subject_paused"
+    with world.store.reading() as session:
+        assert session.get(PeopleList, kept.id) is not None

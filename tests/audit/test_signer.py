@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from govern import errors
 from govern.audit import log, triggers, verify
@@ -162,3 +162,23 @@ def test_the_triggers_are_in_place_after_the_migrations(store: Database) -> None
         assert triggers.missing(access, "access") == []
         for table in ("log_entry", "log_value", "log_tile", "log_checkpoint"):
             session.execute(text(f"SELECT 1 FROM {table}"))
+
+
+def test_what_is_signed_between_the_two_looks_is_not_taken_for_lost(store: Database) -> None:
+    signer = Signer(store.settings)
+    append(store, 2)
+    signer.sign(store)
+    meanwhile: list[int] = []
+
+    def write_and_sign(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "FROM log" in statement and not meanwhile:
+            meanwhile.append(1)
+            append(store, 1)
+            signer.sign(store)
+
+    event.listen(store.reader, "after_cursor_execute", write_and_sign)
+    try:
+        signer.check(store)
+    finally:
+        event.remove(store.reader, "after_cursor_execute", write_and_sign)
+    assert meanwhile
