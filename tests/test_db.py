@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -223,3 +224,17 @@ def test_who_closes_all_connections_closes_that_of_decisions_too(world: World) -
         pools = [store._asker.pool, store._access_asker.pool]
         store.dispose()
         assert [(pool.checkedout(), pool.checkedin()) for pool in pools] == [(0, 0)] * 2
+
+
+def test_whatever_zone_the_server_keeps_connections_live_in_utc(store: Database) -> None:
+    """In another the driver could not read the calendar's last day, nor seal a row that has it."""
+    if not store.is_postgresql:
+        return
+    url = f"{store.settings.database_url}?options=-c%20timezone%3DEurope/Berlin"
+    elsewhere = Database(replace(store.settings, database_url=url))
+    try:
+        with elsewhere.reading() as reading, elsewhere.asking() as asking:
+            for connection in (reading.connection(), asking):
+                assert connection.execute(text("SHOW timezone")).scalar_one() == "UTC"
+    finally:
+        elsewhere.dispose()

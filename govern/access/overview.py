@@ -57,7 +57,11 @@ HELD_COUNTED = 2_000
 # How far back in a log the last acts are looked for: first a glance, then past a long pause's
 # particulars.
 _GLANCES = (100, 4000)
-_EVERYDAY = (EventType.SESSION_OPENED, EventType.SESSION_ENDED, EventType.NOTICE_ACKNOWLEDGED)
+# What nobody has to hear of: people come and go, and the house seals and tells by itself.
+_EVERYDAY = (
+    EventType.SESSION_OPENED, EventType.SESSION_ENDED, EventType.NOTICE_ACKNOWLEDGED,
+    EventType.ACCESS_SEALED, EventType.HOUSE_TOLD,
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -343,7 +347,7 @@ class Recent:
 
 
 def _recent(by: Principal) -> Inquiry[list[Recent]]:
-    """The last acts in the logs that the caller may read; particulars and sign-ins left out.
+    """The last acts in the logs that the caller may read; particulars and the everyday left out.
 
     Only the logs that changed last are looked at, and of each only its end: the last few entries
     of all are among the last few of those.

@@ -9,6 +9,7 @@ import pytest
 
 from govern.access import overview
 from govern.access.modes import Mode
+from govern.audit import sealing
 from tests.factory import OPERATOR
 from tests.web.desks import desk, told
 
@@ -38,8 +39,10 @@ def test_the_overview_tells_how_everything_stands_and_what_waits(
             "reason": "more hands"}  # fmt: skip
     asked = ada.post("/projects/Kingfisher/grants", form)
     assert asked.status_code == 303
+    sealing.seal(world.store)
     page = ada.get("/")
     words = told(page.text)
+    assert "were sealed" not in words
     assert "Aster Labs" in words
     assert "1 person affected" in words
     assert "0 of 1" in words

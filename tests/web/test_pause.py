@@ -93,6 +93,22 @@ def test_three_steps_lead_to_a_pause_in_force_and_a_page_that_shows_its_progress
     assert "The set had moved" not in told(done.text)
 
 
+def test_the_same_form_sent_again_leads_to_the_pause_that_it_opened(
+    world: World, ada: Visitor
+) -> None:
+    project = world.project()
+    world.grant(world.subject(), project)
+    digest = hidden(ada.get("/pause/preview?target=project:Kingfisher").text, "digest")
+    first = stop(ada, "project:Kingfisher", digest=digest)
+    assert stop(ada, "project:Kingfisher", digest=digest) == first
+    # What asks for more, or for it once more, is another.
+    assert stop(ada, "project:Kingfisher", digest=digest, mode="read_only") != first
+    assert stop(ada, "project:Kingfisher") != first
+    with world.store.reading() as session:
+        world.lift(session.get_one(suspensions.Suspension, first))
+    assert stop(ada, "project:Kingfisher", digest=digest) != first
+
+
 def test_a_set_that_moved_since_the_preview_is_told_of_and_delays_nothing(
     world: World, ada: Visitor
 ) -> None:

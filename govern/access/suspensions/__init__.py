@@ -56,7 +56,10 @@ from govern.access.suspensions.finding import (
     subject_held,
 )
 from govern.access.suspensions.hearing import Answer, Asker, Heard, Hearing, hearing
-from govern.access.suspensions.opening import open  # noqa: A004 - the verb of the domain
+from govern.access.suspensions.opening import (
+    open,  # noqa: A004 - the verb of the domain
+    opened_from,
+)
 from govern.access.suspensions.parts import Part, targets_of, whole_projects
 from govern.access.suspensions.previewing import Preview, chain, digest_of, preview
 from govern.access.suspensions.receipts import Receipt, receipt
@@ -117,6 +120,7 @@ __all__ = [
     "named",
     "notices",
     "open",
+    "opened_from",
     "organisation_held",
     "own_hold",
     "own_hold_of",

@@ -25,6 +25,7 @@ from govern.access.suspension_tables import (
 )
 from govern.access.suspensions import notices
 from govern.access.suspensions.notices import prose
+from govern.access.suspensions.parts import targets_of
 from govern.access.suspensions.people import hold_lists
 from govern.access.suspensions.targets import Target, allowed, logs_of
 from govern.audit import EventType
@@ -136,6 +137,35 @@ def open(  # noqa: A001 - the verb of the domain
     if told.known:
         notices.add(session, row, told, number=1, logs=touched, by=by)
     return row
+
+
+def opened_from(
+    session: OrmSession, targets: list[Target], *, mode: Mode, reason: Reason, digest: str | None,
+    by: Principal,
+) -> Suspension | None:  # fmt: skip
+    """The one that the same person opened from the same preview, and that stands as it was asked.
+
+    A form that comes again, as by a step back in the browser, is to open no second one.
+    """
+    if digest is None:
+        return None
+    query = (
+        select(Suspension)
+        .join(SuspensionMode, SuspensionMode.suspension_id == Suspension.id)
+        .where(
+            Suspension.preview_digest == digest,
+            Suspension.opened_by == signature(by),
+            Suspension.reason == reason,
+            Suspension.ended_at.is_(None),
+            SuspensionMode.mode == mode,
+            SuspensionMode.ended_at.is_(None),
+        )
+    )
+    wanted = {(item.kind, item.id) for item in targets}
+    for row in session.execute(query).scalars():
+        if {(item.kind, item.id) for item in targets_of(session, row.id)} == wanted:
+            return row
+    return None
 
 
 def _told_of(

@@ -281,8 +281,13 @@ def stop() -> ResponseReturnValue:
     targets, people = request.form.getlist("target"), request.form.getlist("subject")
 
     def work(session: Session, by: Principal) -> Suspension:
-        parts = _parts(session, targets, people, by=by)
-        return suspensions.open(session, [part.target for part in parts], by=by, **_asked())
+        named = [part.target for part in _parts(session, targets, people, by=by)]
+        asked = _asked()
+        there = suspensions.opened_from(
+            session, named, mode=asked["mode"], reason=asked["reason"],
+            digest=asked["preview_digest"], by=by,
+        )  # fmt: skip
+        return there or suspensions.open(session, named, by=by, **asked)
 
     def done(row: Suspension) -> ResponseReturnValue:
         flash(_("It is in force: every decision from now on refuses."), "success")

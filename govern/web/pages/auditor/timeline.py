@@ -197,7 +197,7 @@ def _told(bar: Bar) -> str:
     if not could:
         return str(_("at no moment"))
     if could == given:
-        return str(_("all the time"))
+        return str(_("all of its time"))
     return str(_("%(part)s %% of its time", part=f"{100 * could / given:.1f}"))
 
 
