@@ -19,6 +19,7 @@ from govern.access.evaluation import Question
 from govern.access.grants import Grant
 from govern.access.modes import Mode
 from govern.audit.decisions import Access
+from govern.audit.log import HOUSE
 from govern.identity import subjects
 from govern.identity.subjects import Subject
 from tests.factory import OPERATOR, SECOND, World, roster_file, row, together
@@ -441,3 +442,33 @@ def test_a_pause_during_an_import_commits_at_once_and_stops_it_there(
 
 def test_the_roster_lines_made_here_are_a_roster(world: World) -> None:
     assert roster_file(row()).read().count(b"\n") == 2
+
+
+def test_of_a_move_after_a_first_grant_the_grants_client_hears(world: World) -> None:
+    """Both at once: whoever moves them waits for the grant, and finds the log that it is in."""
+    world.subject("colleague", organisation="Kestrel")
+    bundle = world.entitlement()
+    for number in range(4):
+        project = world.project(f"p{number}", client=world.client(f"C{number}"))
+        subject = world.subject(f"P{number}", organisation="Northwind")
+
+        def move(session: Session, one: str = subject.id) -> None:
+            firm = subjects.organisation_named(session, "Kestrel")
+            suspensions.move(session, session.get_one(Subject, one), firm, by=OPERATOR)
+
+        given, moved = together(
+            world.store,
+            lambda s, one=subject, where=project: grants.issue(
+                s, one, where, bundle, until=clock.utcnow() + timedelta(days=1), reason="work",
+                by=OPERATOR,
+            ),
+            move,
+        )  # fmt: skip
+        only_domain_errors([given, moved])
+        (issued,) = world.entries(project.client_id, "grant.issued")
+        (told,) = (
+            entry for entry in world.entries(HOUSE, "subject.moved")
+            if entry["refs"]["subject"] == subject.id
+        )  # fmt: skip
+        heard = world.entries(project.client_id, "subject.moved")
+        assert len(heard) == (issued["time"] < told["time"])

@@ -104,6 +104,7 @@ def test_the_same_form_sent_again_leads_to_the_pause_that_it_opened(
     # What asks for more, or for it once more, is another.
     assert stop(ada, "project:Kingfisher", digest=digest, mode="read_only") != first
     assert stop(ada, "project:Kingfisher") != first
+    assert stop(ada, "project:Kingfisher", digest=digest, incident="INC-8") != first
     with world.store.reading() as session:
         world.lift(session.get_one(suspensions.Suspension, first))
     assert stop(ada, "project:Kingfisher", digest=digest) != first

@@ -49,6 +49,8 @@ REVIEW_AFTER = timedelta(hours=72)
 TAKE_BACK_WITHIN = timedelta(minutes=10)
 # A pause is not refused because the clock of who orders it is a little ahead.
 _CLOCKS_DIFFER = timedelta(minutes=1)
+# So long the same words from the same preview are the same form, sent again.
+_AGAIN_WITHIN = timedelta(minutes=5)
 
 
 def open(  # noqa: A001 - the verb of the domain
@@ -140,24 +142,25 @@ def open(  # noqa: A001 - the verb of the domain
 
 
 def opened_from(
-    session: OrmSession, targets: list[Target], *, mode: Mode, reason: Reason, digest: str | None,
-    by: Principal,
-) -> Suspension | None:  # fmt: skip
-    """The one that the same person opened from the same preview, and that stands as it was asked.
+    session: OrmSession, targets: list[Target], asked: Mapping[str, Any], *, by: Principal
+) -> Suspension | None:
+    """The one that the same person opened just now from the same preview with the same words.
 
-    A form that comes again, as by a step back in the browser, is to open no second one.
+    A form that comes again, as by a step back in the browser, is to open no second one. `asked` is
+    what `open` would take.
     """
-    if digest is None:
+    if asked["preview_digest"] is None:
         return None
+    same = ("preview_digest", "reason", "internal_reason", "ordered_by", "incident")
     query = (
         select(Suspension)
         .join(SuspensionMode, SuspensionMode.suspension_id == Suspension.id)
         .where(
-            Suspension.preview_digest == digest,
+            *(getattr(Suspension, name) == asked[name] for name in same),
             Suspension.opened_by == signature(by),
-            Suspension.reason == reason,
+            Suspension.recorded_at > clock.now(session) - _AGAIN_WITHIN,
             Suspension.ended_at.is_(None),
-            SuspensionMode.mode == mode,
+            SuspensionMode.mode == asked["mode"],
             SuspensionMode.ended_at.is_(None),
         )
     )

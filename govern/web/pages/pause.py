@@ -283,10 +283,7 @@ def stop() -> ResponseReturnValue:
     def work(session: Session, by: Principal) -> Suspension:
         named = [part.target for part in _parts(session, targets, people, by=by)]
         asked = _asked()
-        there = suspensions.opened_from(
-            session, named, mode=asked["mode"], reason=asked["reason"],
-            digest=asked["preview_digest"], by=by,
-        )  # fmt: skip
+        there = suspensions.opened_from(session, named, asked, by=by)
         return there or suspensions.open(session, named, by=by, **asked)
 
     def done(row: Suspension) -> ResponseReturnValue:
