@@ -137,9 +137,9 @@ def is_line(value: str) -> bool:
     return value.isprintable() or not any(unicodedata.category(char) in _CONTROL for char in value)
 
 
-def code(value: str, *, field: str, length: int = 80) -> str:
-    """What is typed to name one thing: a line in which nothing is invisible."""
-    value = text(value, field=field, length=length)
+def code(value: str, *, field: str) -> str:
+    """What is typed to name one thing: a line in which nothing is invisible, 1 to 80 characters."""
+    value = text(value, field=field, length=80)
     if not value.isprintable():
         raise errors.Invalid(f"{field} holds a character that nobody sees.", field=field)
     return value

@@ -203,7 +203,7 @@ def test_a_list_that_is_suspended_while_old_ones_are_forgotten_is_not_forgotten(
         with world.store.reading() as watching:
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND objid = 7")
             while not watching.execute(waiting).scalar_one():
-                pass
+                assert forgetting.is_alive()
 
     forgetting = threading.Thread(target=lambda: world.people_list(world.subject()))
     event.listen(world.store.writer, "before_cursor_execute", wait_at_the_lock, retval=True)

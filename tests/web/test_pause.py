@@ -104,7 +104,11 @@ def test_the_same_form_sent_again_leads_to_the_pause_that_it_opened(
     # What asks for more, or for it once more, is another.
     assert stop(ada, "project:Kingfisher", digest=digest, mode="read_only") != first
     assert stop(ada, "project:Kingfisher") != first
-    assert stop(ada, "project:Kingfisher", digest=digest, incident="INC-8") != first
+    for more in (
+        {"incident": "INC-8"}, {"note": "Nothing leaked."}, {"hours_until": "2030-01-01T09:00"},
+        {"review_at": "2030-01-02T09:00"},
+    ):  # fmt: skip
+        assert stop(ada, "project:Kingfisher", digest=digest, **more) != first
     with world.store.reading() as session:
         world.lift(session.get_one(suspensions.Suspension, first))
     assert stop(ada, "project:Kingfisher", digest=digest) != first

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 
 from govern import clock, errors
 from govern.access.modes import Mode
@@ -21,6 +21,7 @@ from govern.access.suspension_tables import (
     Scope,
     Suspension,
     SuspensionMode,
+    SuspensionNotice,
     SuspensionTarget,
 )
 from govern.access.suspensions import notices
@@ -151,12 +152,19 @@ def opened_from(
     """
     if asked["preview_digest"] is None:
         return None
-    same = ("preview_digest", "reason", "internal_reason", "ordered_by", "incident")
+    words = ("internal_reason", "ordered_by", "incident")
+    first = and_(SuspensionNotice.suspension_id == Suspension.id, SuspensionNotice.number == 1)
     query = (
         select(Suspension)
         .join(SuspensionMode, SuspensionMode.suspension_id == Suspension.id)
+        .outerjoin(SuspensionNotice, first)
         .where(
-            *(getattr(Suspension, name) == asked[name] for name in same),
+            Suspension.preview_digest == asked["preview_digest"],
+            Suspension.reason == asked["reason"],
+            *(getattr(Suspension, name) == prose(asked[name], name) for name in words),
+            func.coalesce(SuspensionNotice.known, "") == prose(asked["note"], "note"),
+            Suspension.hours_until.is_not_distinct_from(asked["hours_until"]),
+            *([Suspension.review_by == asked["review_by"]] if asked["review_by"] else []),
             Suspension.opened_by == signature(by),
             Suspension.recorded_at > clock.now(session) - _AGAIN_WITHIN,
             Suspension.ended_at.is_(None),
