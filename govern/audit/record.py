@@ -65,7 +65,7 @@ class _Unit:
 
     queue: list[_Queued] = field(default_factory=list)
     asked: list[Inquiry[None]] = field(default_factory=list)
-    rechecks: list[Callable[[Session], None]] = field(default_factory=list)
+    rechecks: list[Callable[[Session], datetime | None]] = field(default_factory=list)
     changed: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
 
@@ -87,7 +87,7 @@ def record(
     about: str | None = None,
     covers: Iterable[Base] = (),
     stamps: Iterable[tuple[Base, str]] = (),
-    recheck: Callable[[Session], None] | None = None,
+    recheck: Callable[[Session], datetime | None] | None = None,
     asked: Iterable[Inquiry[None]] = (),
 ) -> None:
     """Queue one event for each of `logs`; nothing is written before the commit.
@@ -97,7 +97,8 @@ def record(
     and may be erased with the person they are `about`. `covers` are the audited rows whose change
     this is the record of; `stamps` name the columns that take the entry's instant. `recheck`
     raises when, seen afresh under the heads' locks, the operation may no longer be; so do those
-    that are `asked`, all in one statement.
+    that are `asked`, all in one statement. Where it waits for more locks it returns the instant at
+    which it had them: what is recorded is no older.
     """
     unit = _unit(session)
     stamps = tuple(stamps)
@@ -131,9 +132,8 @@ def _write(session: Session) -> None:
     unit = _unit(session)
     heads = lock(session, (log for queued in unit.queue for log in queued.logs))
     _ask(session, unit.asked)
-    for recheck in unit.rechecks:
-        recheck(session)
-    at = next_instant(heads.values())
+    held_at = [at for recheck in unit.rechecks if (at := recheck(session)) is not None]
+    at = max([next_instant(heads.values()), *held_at])
     entries: list[dict[str, Any]] = []
     values: list[dict[str, Any]] = []
     for queued in unit.queue:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from govern import clock, errors
 from govern.access import evaluation, grants, offboarding, requests, suspensions
@@ -26,6 +26,7 @@ from tests.factory import OPERATOR, SECOND, World, roster_file, row, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from govern.access.requests import Request
     from govern.access.roster import Outcome
@@ -442,6 +443,38 @@ def test_a_pause_during_an_import_commits_at_once_and_stops_it_there(
 
 def test_the_roster_lines_made_here_are_a_roster(world: World) -> None:
     assert roster_file(row()).read().count(b"\n") == 2
+
+
+def test_a_grant_that_waited_for_its_person_is_later_than_whoever_held_them(world: World) -> None:
+    """It has its log's head by then; the order on record is that in which they went through."""
+    if not world.store.is_postgresql:
+        return  # one writer at a time
+    subject, project, bundle = world.subject(), world.project(), world.entitlement()
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def give(session: Session) -> None:
+        grants.issue(
+            session, subject, project, bundle, until=clock.utcnow() + timedelta(days=1),
+            reason="work", by=OPERATOR,
+        )  # fmt: skip
+
+    giving = threading.Thread(target=world.do, args=(give,))
+
+    def hold(session: Session) -> datetime:
+        session.get_one(Subject, subject.id, with_for_update=True)
+        giving.start()
+        with world.store.reading() as watching:
+            while not watching.execute(waiting).scalar_one():
+                assert giving.is_alive()
+        return session.execute(select(clock.passing())).scalar_one()
+
+    held_until = world.store.transaction(hold)
+    giving.join()
+    (issued,) = world.entries(project.client_id, "grant.issued")
+    assert issued["time"] > clock.text(held_until)
 
 
 def test_of_a_move_after_a_first_grant_the_grants_client_hears(world: World) -> None:

@@ -141,9 +141,10 @@ def _issue(
     by: Principal,
     two: bool = False,
 ) -> Grant:
-    def recheck(session: OrmSession) -> None:
-        _hold_still(session, subject)
+    def recheck(session: OrmSession) -> datetime:
+        held_at = _hold_still(session, subject)
         refuse_held(session, subject, project, dataset, two=two)
+        return held_at
 
     grant = Grant(
         id=new_id("grt"),
@@ -175,18 +176,22 @@ def _issue(
     return grant
 
 
-def _hold_still(session: OrmSession, subject: Subject) -> None:
-    """Lock a person and their firm against offboarding and suspension until the commit.
+def _hold_still(session: OrmSession, subject: Subject) -> datetime:
+    """Lock a person and their firm against moves, offboarding and suspension until the commit.
 
-    Only under the head's lock: whoever suspends or offboards takes the heads first too.
+    Only under the head's lock: whoever suspends or offboards takes the heads first too. Returns the
+    instant at which they were had: a move that was waited for, and did not see this grant, is
+    earlier on record too.
     """
-    session.execute(
+    held = (
         select(Subject.id)
         .join(Membership, Membership.subject_id == Subject.id)
         .join(Organisation, Organisation.id == Membership.organisation_id)
         .where(Subject.id == subject.id, Membership.ended_at.is_(None))
         .with_for_update(read=True, of=[Subject, Organisation])
-    ).all()
+        .cte("held")
+    )
+    return session.execute(select(clock.passing()).select_from(held)).scalar_one()
 
 
 def refuse_held(
