@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import String, bindparam, select, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from govern import clock, errors
 from govern.audit.log import Log
@@ -15,7 +17,7 @@ from govern.prepared import Keeping
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from sqlalchemy import Select, Table, Update
+    from sqlalchemy import ColumnElement, Select, Table, Update
     from sqlalchemy.orm import Session as OrmSession
 
 
@@ -29,6 +31,32 @@ class Head:
     locked_at: datetime
 
 
+class _Bounded(FunctionElement[str]):
+    """Ends whoever stands still in this transaction from here on."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(_Bounded, "postgresql")
+def _bounded_postgresql(*_: Any, **__: Any) -> str:
+    return "set_config('idle_in_transaction_session_timeout', '5s', true)"
+
+
+@compiles(_Bounded, "sqlite")
+def _bounded_sqlite(*_: Any, **__: Any) -> str:
+    return "NULL"
+
+
+def bounded() -> ColumnElement[str]:
+    """Part of each statement that locks a head: a node that freezes then is not waited for.
+
+    PostgreSQL ends it after five seconds; if it was only slow, its work is run anew. Whoever reads
+    holds no head and may be as slow as the reader of a download is.
+    """
+    return _Bounded()
+
+
 # What every act does under the locks goes by the connection, in statements made once: the ORM would
 # take three times as long for each, and others wait.
 _LOCKED = (
@@ -38,7 +66,7 @@ _LOCKED = (
     .with_for_update()
     .cte("locked")
 )
-_HEADS: Select[Any] = select(*_LOCKED.columns, clock.passing())
+_HEADS: Select[Any] = select(*_LOCKED.columns, clock.passing(), bounded())
 _MOVED = (
     update(cast("Table", Log.__table__))
     .where(Log.id == bindparam("head"))
@@ -50,7 +78,7 @@ def lock(session: OrmSession, log_ids: Iterable[str]) -> dict[str, Head]:
     """Lock the heads of logs, in id order, until the commit; `Unknown` when one does not exist."""
     ids = sorted(set(log_ids))
     heads = Keeping(session.connection()).execute(_HEADS, {"ids": ids})
-    found = {row[0]: Head(*row) for row in heads}
+    found = {row[0]: Head(*row[:-1]) for row in heads}
     for log_id in ids:
         if log_id not in found:
             raise errors.Unknown(f"There is no log {log_id}.")

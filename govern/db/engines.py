@@ -33,9 +33,12 @@ _SQLITE_WAIT = 30  # seconds for the one writer to finish
 
 
 def is_transient(error: sa_exc.DBAPIError) -> bool:
-    """Whether the same work may succeed when run anew: a deadlock, or a lock not had in time."""
+    """Whether the same work may succeed when run anew: a deadlock, or a lock not had in time.
+
+    Or one that PostgreSQL took away, since its holder stood still (`audit.heads.bounded`).
+    """
     state = getattr(error.orig, "sqlstate", None)
-    return state in {"40001", "40P01", "55P03"} or "database is locked" in str(error.orig)
+    return state in {"40001", "40P01", "55P03", "25P03"} or "database is locked" in str(error.orig)
 
 
 def main_engine(url: str) -> Engine:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from govern.access.clients import Project
     from govern.access.requests import Request
     from govern.access.roster import Outcome
     from govern.access.suspensions import Suspension
@@ -466,7 +467,7 @@ def test_a_grant_that_waited_for_its_person_is_later_than_whoever_held_them(worl
     def hold(session: Session) -> datetime:
         session.get_one(Subject, subject.id, with_for_update=True)
         giving.start()
-        with world.store.reading() as watching:
+        with world.store.glancing() as watching:  # each look is a new one
             while not watching.execute(waiting).scalar_one():
                 assert giving.is_alive()
         return session.execute(select(clock.passing())).scalar_one()
@@ -475,6 +476,46 @@ def test_a_grant_that_waited_for_its_person_is_later_than_whoever_held_them(worl
     giving.join()
     (issued,) = world.entries(project.client_id, "grant.issued")
     assert issued["time"] > clock.text(held_until)
+
+
+def test_a_node_that_freezes_under_its_locks_is_not_waited_for_and_loses_nothing(
+    world: World,
+) -> None:
+    """As one that is stopped while its kernel still answers; when it goes on, its work is done."""
+    if not world.store.is_postgresql:
+        return  # one machine
+    client = world.client()
+    frozen, paused = world.project("frozen", client=client), world.project("paused", client=client)
+    locked, thawed = threading.Event(), threading.Event()
+    times: list[float] = []
+    opened: list[str] = []
+
+    def pause(session: Session, project: Project) -> str:
+        there = suspensions.target(session, f"project:{project.code}")
+        return suspensions.open(
+            session, [there], mode=Mode.PAUSED, reason=suspensions.Reason.OTHER, by=OPERATOR
+        ).id
+
+    def freeze(session: Session) -> None:
+        opened.append(pause(session, frozen))
+        session.at_commit(stand_still)
+
+    def stand_still(_: Session) -> None:
+        times.append(time.monotonic())
+        locked.set()
+        thawed.wait(60)
+
+    freezing = threading.Thread(target=world.store.transaction, args=(freeze,))
+    freezing.start()
+    assert locked.wait(20)
+    first = world.store.transaction(lambda s: pause(s, paused))
+    took = time.monotonic() - times[0]
+    thawed.set()
+    freezing.join()
+    told = [entry["refs"]["suspension"] for entry in world.entries(client.id, "suspension.opened")]
+    assert told == [first, opened[-1]]
+    assert len(opened) == 2
+    assert took < 20, took
 
 
 def test_of_a_move_after_a_first_grant_the_grants_client_hears(world: World) -> None:

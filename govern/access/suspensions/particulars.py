@@ -24,7 +24,7 @@ from govern.access.suspensions.pacing import Pace
 from govern.access.suspensions.previewing import digest_of
 from govern.access.suspensions.touching import MOST, Ahead, count_next, look_ahead
 from govern.audit import EventType
-from govern.audit.heads import Head, moving
+from govern.audit.heads import Head, bounded, moving
 from govern.audit.log import Log
 from govern.audit.record import Line, append_alike, append_many
 from govern.db import both
@@ -59,7 +59,7 @@ _TAKEN = (
     .with_for_update()
     .cte("taken")
 )  # fmt: skip
-_TAKE = select(*_TAKEN.columns, clock.passing().label("locked_at"))
+_TAKE = select(*_TAKEN.columns, clock.passing().label("locked_at"), bounded())
 _TABLE = cast("Table", Particulars.__table__)
 _DONE = (
     _TABLE.update()
@@ -229,7 +229,8 @@ def _chunk(session: Session, ahead: Ahead, size: int) -> tuple[int, bool]:
     The set is the same whoever finds it, so what another process wrote meanwhile is passed over.
     """
     connection = session.connection()
-    found = [_Taken(*row) for row in Keeping(connection).execute(_TAKE, {_TASK.key: ahead.task})]
+    rows = Keeping(connection).execute(_TAKE, {_TASK.key: ahead.task})
+    found = [_Taken(*row[:-1]) for row in rows]
     if not found:
         raise errors.Unknown(f"There is no log {session.get_one(Particulars, ahead.task).log_id}.")
     taken = found[0]
