@@ -17,7 +17,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Index, insert, select
+from sqlalchemy import BigInteger, Index, func, insert, select
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -96,10 +96,18 @@ class Writer:
         self._database = database
         self._key = _key(database.settings.keys_dir)
         self._lock = threading.Lock()
-        self._renew()
+        self._id: str | None = None
 
-    def _renew(self) -> None:
-        self._id, self._next, self._until = new_id("wri"), 0, clock.utcnow() + LIVES
+    def _begin(self) -> str:
+        """Take an id behind all, since what is sealed for good is told by their order.
+
+        The clock does not tell: another's may have run ahead, or this one have been set back.
+        """
+        with self._database.access_asking() as connection:
+            newest = connection.execute(_NEWEST).scalar()
+        self._id = new_id("wri", after=newest)
+        self._next, self._until = 0, clock.utcnow() + LIVES
+        return self._id
 
     def write(
         self, rows: Sequence[tuple[Any, ...]], kept: Callable[[], Connection] | None = None
@@ -129,14 +137,15 @@ class Writer:
         `insert` makes them durable, and returns something for each in the order of their numbers.
         """
         with self._lock:
-            if clock.utcnow() > self._until:
-                self._renew()
-            writer, first = self._id, self._next
+            writer = self._id
+            if writer is None or clock.utcnow() > self._until:
+                writer = self._begin()
+            first = self._next
             try:
                 made = insert(writer, first)
             except Exception:
                 # Whether the rows arrived is unknown: their numbers are not used again.
-                self._renew()
+                self._id = None
                 raise
             self._next += len(made)
         numbers = range(first, first + len(made))
@@ -185,6 +194,7 @@ _INSERT = Prepared(
     ),
 )
 _COLUMNS = [column.name for column in _TABLE.columns][2:]
+_NEWEST = select(func.max(Access.writer))
 _writers: weakref.WeakKeyDictionary[Database, Writer] = weakref.WeakKeyDictionary()
 _writers_lock = threading.Lock()
 

@@ -128,7 +128,8 @@ def seal(
     """
     with database.reading() as session:
         state = session.get_one(AccessSealing, HOUSE)
-        since = clock.now(session) - state.sealed_at if state.sealed_at is not None else apart
+        now = clock.now(session)
+        since = now - state.sealed_at if state.sealed_at is not None else apart
         # A clock that was set back must not stop the seals until it has caught up.
         if timedelta(0) <= since < apart:
             return 0
@@ -141,16 +142,16 @@ def seal(
                 progress(rows)
     except _Overtaken:
         return rows
-    _move_on(database, done)
+    _move_on(database, done, now)
     return rows
 
 
-def _move_on(database: Database, done: str) -> None:
+def _move_on(database: Database, done: str, now: datetime) -> None:
     """Be done with the writers that write no more; all that could be sealed of them is.
 
-    The newest of all is never passed, so that whoever begins to write always comes behind.
+    The newest of all is never passed: whoever begins to write comes behind it.
     """
-    old = id_at("wri", clock.utcnow() - _DONE_AFTER)
+    old = id_at("wri", now - _DONE_AFTER)
     newest = select(func.max(Access.writer)).scalar_subquery()
     passed = select(func.max(Access.writer)).where(Access.writer < old, Access.writer < newest)
     with database.access_reading() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from base64 import b32hexencode
+from base64 import b32hexdecode, b32hexencode
 from datetime import datetime
 from typing import Annotated
 
@@ -58,12 +58,17 @@ class Audited:
 PERSONAL = {"personal": True}
 
 
-def new_id(prefix: str) -> str:
+def new_id(prefix: str, *, after: str | None = None) -> str:
     """An opaque id such as `grt_0ch3…`: 48 bits of time, 72 of chance.
 
     Ids sort roughly by age, which keeps B-trees dense; they tell nothing of how many there are.
+    This one sorts behind `after` whatever the clocks say.
     """
-    return _id(prefix, time.time_ns() // 1_000_000, secrets.token_bytes(9))
+    milliseconds = time.time_ns() // 1_000_000
+    if after is not None:
+        then = b32hexdecode(after.removeprefix(f"{prefix}_").upper())[:6]
+        milliseconds = max(milliseconds, int.from_bytes(then, "big") + 1)
+    return _id(prefix, milliseconds, secrets.token_bytes(9))
 
 
 def id_at(prefix: str, when: datetime) -> str:

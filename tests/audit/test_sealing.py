@@ -234,6 +234,21 @@ def test_old_writers_are_looked_at_no_more_and_a_process_takes_a_new_id_in_time(
         assert sealing.seal(store) == 1
 
 
+def test_what_is_written_after_a_clock_ran_ahead_is_sealed_too(world: World) -> None:
+    """Writers of a false clock are done with by that clock; who begins by the right one is not."""
+    store, now = world.store, clock.utcnow()
+    ahead = [id_at("wri", now + timedelta(days=days)) for days in (1, 2)]
+    for writer in ahead:
+        foreign(store, writer, 0)
+    with clock.at(now + timedelta(days=3)):
+        assert sealing.seal(store) == 2
+    with store.reading() as session:
+        assert session.execute(select(AccessSealing.done)).scalar_one() == ahead[0]
+    write(store, 2)
+    assert writer_of(store) > ahead[-1]
+    assert sealing.seal(store) == 2
+
+
 def test_a_node_seals_nothing_shortly_after_another_did(world: World) -> None:
     write(world.store, 1)
     assert sealing.seal(world.store, apart=timedelta(seconds=60)) == 1
