@@ -117,7 +117,9 @@ class TooManyAttempts(Unauthenticated):
 
 
 class Forbidden(GovernError):
-    """Known, but not allowed."""
+    """Known, but not allowed; `permission` is what the caller holds nowhere, if it is that."""
+
+    permission: str | None = None
 
 
 class FactorRequired(Forbidden):

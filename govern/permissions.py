@@ -111,7 +111,11 @@ def require(
     if clients is not None and client not in clients:
         if clients and client is not None:
             raise errors.Unknown("There is no such thing, or you may not know of it.")
-        raise errors.Forbidden(f"This takes the permission {permission}, which you do not hold.")
+        refused = errors.Forbidden(
+            f"This takes the permission {permission}, which you do not hold."
+        )
+        refused.permission = None if clients or by.suspended else permission
+        raise refused
     if permission in NEEDS_FRESH and now is not None:
         require_fresh(by, now=now)
 

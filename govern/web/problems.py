@@ -24,9 +24,10 @@ from markupsafe import escape
 from sqlalchemy import exc as sa_exc
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from govern import clock, errors
+from govern import clock, errors, permissions
 from govern.audit import decisions
 from govern.audit.decisions import AccessKind
+from govern.identity import integrations
 from govern.web import guard, headers
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ IN_OAUTH = {
 
 # What the error page has words for; any other status borrows those of its class.
 _PAGE_WORDS = frozenset({400, 403, 404, 405, 409, 413, 429, 500, 503})
+_BASIC, _BEARER = 'Basic realm="govern", charset="UTF-8"', 'Bearer realm="govern"'
 _OUR_FAULT = "Something broke on our side. Nothing was carried out."
 _NOT_READY = "The service cannot answer just now. Access is refused while this lasts."
 _LAST_RESORT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>govern</title>
@@ -90,6 +92,7 @@ class Problem:
     sentence: str
     field: str | None = None
     ours: bool = False
+    scopes: tuple[str, ...] = ()  # of which any one would do
 
 
 def install(app: Flask) -> None:
@@ -122,10 +125,17 @@ def _domain(error: errors.GovernError) -> ResponseReturnValue:
     answer = _tell(Problem(
         status=STATUS[type(error)], code=error.code, field=error.field, ours=True,
         sentence=in_words(error) if _shape() is _page else error.message,
+        scopes=_scopes(error),
     ))  # fmt: skip
     if isinstance(error, errors.TooManyAttempts | errors.Busy):
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer
+
+
+def _scopes(error: errors.GovernError) -> tuple[str, ...]:
+    """The scopes that would have let an integration pass, if that is what it lacks."""
+    wanted = error.permission if isinstance(error, errors.Forbidden) else None
+    return tuple(scope for scope in integrations.SCOPES if wanted in permissions.ROLES[scope])
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
@@ -194,19 +204,22 @@ def _bare(problem: Problem) -> Response:
     known = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
     broken = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     status = problem.status if broken or problem.status in known else HTTPStatus.FORBIDDEN
-    return _challenged(Response(status=status, headers={"X-Deny-Reason": problem.code}))
+    return _challenged(Response(status=status, headers={"X-Deny-Reason": problem.code}), problem)
 
 
 def _authzen(problem: Problem) -> Response:
     status = FOR_PROGRAMS.get(problem.status, problem.status)
-    return _challenged(make_response({"error": problem.sentence}, status))
+    return _challenged(make_response({"error": problem.sentence}, status), problem)
 
 
 def _oauth(problem: Problem) -> Response:
     status = FOR_PROGRAMS.get(problem.status, problem.status)
     plain = problem.sentence.encode("ascii", "replace").decode().replace('"', "'")
     body = {"error": IN_OAUTH.get(status, "invalid_request"), "error_description": plain}
-    return _challenged(make_response(body, status))
+    answer = make_response(body, status)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = _BASIC  # no token opens these (RFC 6749 §2.3.1)
+    return answer
 
 
 def _problem_json(problem: Problem) -> Response:
@@ -219,16 +232,24 @@ def _problem_json(problem: Problem) -> Response:
         "request_id": headers.request_id(),
         **({"field": problem.field} if problem.field is not None else {}),
     }
-    return _challenged(
-        Response(json.dumps(body), problem.status, content_type="application/problem+json")
-    )
+    answer = Response(json.dumps(body), problem.status, content_type="application/problem+json")
+    return _challenged(answer, problem)
 
 
-def _challenged(answer: Response) -> Response:
-    """Tell a program that was not let in how to show its credentials (RFC 9110 §11.6.1)."""
+def _challenged(answer: Response, problem: Problem) -> Response:
+    """Tell a program that was not let in how to show its credentials (RFC 9110 §11.6.1).
+
+    Who came with a token is told whether the token is not good, or not enough (RFC 6750 §3.1), in
+    no more detail than the answer itself has.
+    """
+    given = request.authorization
+    bearing = given is not None and given.type == "bearer"
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        error = ', error="invalid_token"' if bearing else ""
+        answer.headers["WWW-Authenticate"] = f"{_BASIC}, {_BEARER}{error}"
+    elif answer.status_code == HTTPStatus.FORBIDDEN and bearing and problem.scopes:
         answer.headers["WWW-Authenticate"] = (
-            'Basic realm="govern", charset="UTF-8", Bearer realm="govern"'
+            f'{_BEARER}, error="insufficient_scope", scope="{" ".join(problem.scopes)}"'
         )
     return answer
 

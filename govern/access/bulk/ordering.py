@@ -106,8 +106,8 @@ def _open() -> tuple[Any, ...]:
 
 def _may(act: Act, *, by: Principal, now: datetime | None = None) -> frozenset[str] | None:
     """The clients over which the caller may do it (None: all); an act on people takes all."""
-    clients = permissions.scope(by, act.permission)
-    if clients is not None and (not clients or act.list == "people"):
+    clients = permissions.require_some(by, act.permission)
+    if clients is not None and act.list == "people":
         raise errors.Forbidden(f"This takes the permission {act.permission} over everything.")
     if now is not None:
         permissions.require_fresh(by, now=now)

@@ -66,6 +66,51 @@ def test_who_shows_no_credentials_or_holds_another_scope_gets_nothing(
     assert reads.get("/log/export?log=ASTER&format=csv").mimetype == "text/csv"
 
 
+@pytest.mark.asvs("8.2.1")
+def test_who_comes_with_a_token_is_told_what_is_wrong_with_it(
+    world: World, app: Flask, caller: Caller
+) -> None:
+    """RFC 6750 §3.1: without these words a client does not know whether to get another token."""
+
+    def asked(scope: str, method: str, path: str, body: Any = None) -> tuple[int, str | None]:
+        form = {"grant_type": "client_credentials", "scope": scope}
+        got = app.test_client().post("/oauth/token", data=form, auth=wide.credentials)
+        token = got.json["access_token"] if scope else "made.up.token"
+        answer = wide.send(method, path, body, auth=None,
+                           headers={"Authorization": f"Bearer {token}"})  # fmt: skip
+        return answer.status_code, answer.headers.get("WWW-Authenticate")
+
+    wide = Caller.of(world, app, "api", "audit.read", "decision")
+    assert caller.post("/clients", NEW).status_code == 201
+    basic, bearer = 'Basic realm="govern", charset="UTF-8"', 'Bearer realm="govern"'
+    nothing = caller.get("/clients", auth=None)
+    assert nothing.headers["WWW-Authenticate"] == f"{basic}, {bearer}"
+    wrong = caller.get("/clients", auth=(caller.credentials[0], "wrong"))
+    assert wrong.headers["WWW-Authenticate"] == f"{basic}, {bearer}"
+    assert asked("", "GET", "/clients") == (401, f'{basic}, {bearer}, error="invalid_token"')
+    short = f'{bearer}, error="insufficient_scope"'
+    assert asked("decision", "GET", "/clients") == (403, f'{short}, scope="audit.read api"')
+    assert asked("audit.read", "POST", "/clients", {"code": "B", "name": "B"}) == (
+        403, f'{short}, scope="api"',
+    )  # fmt: skip
+    assert asked("api", "GET", "/log/export") == (403, f'{short}, scope="audit.read"')
+    assert asked("api", "GET", "/clients") == (200, None)
+    # By its secret nobody is told of tokens; what no scope opens, none is named for.
+    asks = Caller.of(world, app, "decision").get("/clients")
+    assert (asks.status_code, asks.headers.get("WWW-Authenticate")) == (403, None)
+
+
+def test_what_no_scope_would_open_is_refused_without_one(world: World, app: Flask) -> None:
+    """Another token is no remedy where the integration itself is limited to a client."""
+    limited = Caller.of(world, app, "api", client=world.client("ASTER"))
+    form = {"grant_type": "client_credentials"}
+    got = app.test_client().post("/oauth/token", data=form, auth=limited.credentials)
+    headers = {"Authorization": f"Bearer {got.json['access_token']}"}
+    answer = limited.post("/clients", {"code": "B", "name": "B"}, auth=None, headers=headers)
+    assert answer.status_code == 403
+    assert "WWW-Authenticate" not in answer.headers
+
+
 def test_a_persons_session_is_no_credential_here(world: World, app: Flask) -> None:
     from tests.web.desks import desk
 
