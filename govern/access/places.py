@@ -20,7 +20,7 @@ from govern.access.suspensions.reading import Standing
 from govern.db import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from sqlalchemy.orm import Session as OrmSession
@@ -68,6 +68,25 @@ def find_dataset(
     )
     dataset, project, client = _find(session, query, Dataset, reference, by=by)
     return dataset, project, client
+
+
+def refuse_unknown(session: OrmSession, filters: Mapping[str, str], *, by: Principal) -> None:
+    """Refuse what a program narrows a list by that is no client or project, as far as it may know.
+
+    It would take a code with a slip of the pen for one of which there is nothing.
+    """
+    found = {
+        "client": lambda code: find_client(session, code, by=by),
+        "project": lambda code: find_project(session, code, by=by)[0],
+    }
+    for kind, find in found.items():
+        code = filters.get(kind, "").strip()
+        try:
+            known = not code or find(code).code == code
+        except errors.Unknown:
+            known = False
+        if not known:
+            raise errors.Invalid(f"There is no {kind} “{code}”.", field="filters")
 
 
 def _find(session: OrmSession, query: Any, table: Table, reference: str, *, by: Principal) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from govern import clock
-from govern.access import bulk, clients, entitlements, lists
+from govern.access import bulk, clients, entitlements, lists, places
 from govern.access.lists import LISTS
 from govern.cli.frame import Desk, govern, instant, json_option, number, pass_desk
 
@@ -73,6 +73,7 @@ def act(
     asked = narrowed(list_name, filters)
     if dry_run:
         with desk.database.reading() as session:
+            places.refuse_unknown(session, asked.filters, by=desk.by)
             found = bulk.preview(session, chosen, asked, by=desk.by)
         desk.tell(_counted(found), *_words(found))
         return
@@ -89,7 +90,9 @@ def act(
         }
 
     with desk.database.reading() as session:
-        details(session)  # a slip is told before anything is taken down
+        # A slip is told before anything is taken down.
+        places.refuse_unknown(session, asked.filters, by=desk.by)
+        details(session)
     taken = bulk.take_down(desk.database, chosen, asked, digest=digest, by=desk.by)
     row = desk.database.transaction(
         lambda session: bulk.order(

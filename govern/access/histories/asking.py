@@ -238,8 +238,11 @@ def since(
     logs = reading.readable(session, by=by)[: reading.MOST]
     if code:
         logs = [names.log_of(session, code, by=by)]
-    if [size is not None, bool(checkpoint), begin is not None].count(True) != 1:
-        raise errors.Invalid("Say one of a size, a checkpoint and an instant.", field="since")
+    given = {"size": size is not None, "checkpoint": bool(checkpoint), "since": begin is not None}
+    if list(given.values()).count(True) != 1:
+        # Of several the last is one too many.
+        last = [name for name, told in given.items() if told][-1:] or ["since"]
+        raise errors.Invalid("Say one of a size, a checkpoint and an instant.", field=last[0])
     kept = None
     if checkpoint:
         only, kept = _continued(session, checkpoint, logs, by=by)
@@ -248,7 +251,7 @@ def since(
         raise errors.Invalid("A size is one of a log: say which.", field="log")
     sizes = {each: reading.size_at(session, each, None, by=by) for each in logs}
     if size is not None and size > sizes[logs[0]]:
-        raise errors.Invalid(f"That log has {sizes[logs[0]]} entries.", field="since")
+        raise errors.Invalid(f"That log has {sizes[logs[0]]} entries.", field="size")
     begins = {each: _place(session, each, size, begin) for each in logs}
     number = sum(sizes[each] - begins[each] for each in logs)
     return Changes(

@@ -175,6 +175,7 @@ class Asked:
                 )
             if not value.strip():
                 raise errors.Invalid(f"Say what {name} is to be.", field="filters")
+            _refuse_senseless(listed, name, value.strip(), field="filters")
         return cls.of(listed, filters)
 
 
@@ -198,10 +199,7 @@ def _conditions(
             by_index.append(listed.visible(clients))
     few = False
     for name, value in asked.filters.items():
-        if value not in listed.choices.get(name, (value,)):
-            raise errors.Invalid(f"“{value}” is nothing to filter by here.", field=name)
-        if not value.isprintable():
-            raise errors.Invalid("That holds characters that nothing holds.", field=name)
+        _refuse_senseless(listed, name, value, field=name)
         test = listed.filters[name]
         if paged is not None and isinstance(test, Sought):
             condition, found = test.paged(paged, value, clients)
@@ -210,6 +208,13 @@ def _conditions(
             condition = test(value, clients)
         (by_index if name in (listed.found_by or ()) else others).append(condition)
     return by_index, others, few
+
+
+def _refuse_senseless(listed: List, name: str, value: str, *, field: str) -> None:
+    if value not in listed.choices.get(name, (value,)):
+        raise errors.Invalid(f"“{value}” is nothing to filter by here.", field=field)
+    if not value.isprintable():
+        raise errors.Invalid("That holds characters that nothing holds.", field=field)
 
 
 def page(

@@ -99,6 +99,7 @@ def _chosen(asked: Chosen) -> tuple[bulk.Act, lists.Asked]:
 def preview(session: OrmSession, *, asked: Chosen, by: Principal) -> ActPreview:
     """What an act over a list would be done to; changes nothing."""
     act, narrowed = _chosen(asked)
+    places.refuse_unknown(session, narrowed.filters, by=by)
     found = bulk.preview(session, act, narrowed, by=by)
     return ActPreview(
         number=found.number, people=found.people, grants=found.grants, digest=found.digest,
@@ -127,6 +128,7 @@ def order(session: Session, *, asked: NewAct, ready: str | errors.Conflict, by: 
 
     A conflict (409) where the list is not what it was, or the number is not its own.
     """
+    places.refuse_unknown(session, asked.filters, by=by)
     details = _details(session, asked, by=by)
     if isinstance(ready, errors.Conflict):
         raise ready

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from govern import errors
 from govern.access import suspensions
 from govern.access.grants import Supposing
 from govern.access.idempotency import Done
@@ -179,7 +180,12 @@ def release(session: Session, suspension: str, *, asked: Release, by: Principal)
         *read(session, (f"subject:{one}" for one in asked.subjects), by=by, field="subjects"),
         *read(session, asked.targets, by=by, field="targets"),
     ]
-    waiting = suspensions.ask_release(session, row, targets=out, reason=asked.reason, by=by)
+    try:
+        waiting = suspensions.ask_release(session, row, targets=out, reason=asked.reason, by=by)
+    except errors.Invalid as error:
+        if error.field == "people" and asked.targets:
+            error.field = "targets"  # it is people by name that nothing is wrong with
+        raise
     return Done(ACCEPTED, f"/requests/{waiting.id}")
 
 

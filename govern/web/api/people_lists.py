@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from govern import errors
-from govern.access import bulk, lists, suspensions
+from govern.access import bulk, lists, places, suspensions
 from govern.access.idempotency import Done
 from govern.access.lists import LISTS
 from govern.web.api.routes import CREATED, Routes
@@ -67,6 +67,7 @@ def take(session: Session, *, asked: NewPeopleList, by: Principal) -> Done:
         raise errors.Invalid("Give names or filters: one of both.", field="names")
     if asked.filters is not None:
         narrowed = lists.Asked.exactly(LISTS["people"], asked.filters)
+        places.refuse_unknown(session, narrowed.filters, by=by)
         found = bulk.suspended_as(session, narrowed, by=by)
         return Done(CREATED, f"/people-lists/{suspensions.people.keep(session, found, by=by).id}")
     # A name that comes again is one person all the same.

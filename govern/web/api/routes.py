@@ -21,7 +21,7 @@ from govern.access import idempotency
 from govern.access.idempotency import Done
 from govern.web import guard
 from govern.web.api import shapes
-from govern.web.api.shapes import Page
+from govern.web.api.shapes import Page, Query
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -33,6 +33,21 @@ PREFIX = "/api/v1"
 MOST_BYTES = 1024 * 1024
 JSON, PARTS = "application/json", "multipart/form-data"
 OK, CREATED, ACCEPTED = 200, 201, 202
+
+# What rooms call a part of a request, where the API has other words for it: the first of these that
+# a route takes.
+_CALLED: dict[str, tuple[str, ...]] = {
+    "until": ("ends_at",),
+    "starts": ("starts_at",),
+    "people": ("subjects", "names", "subject"),
+    "scope": ("targets",),
+    "target": ("targets",),
+    "resource": ("code",),
+    "client": ("project", "code", "over"),
+    "project": ("code", "over"),
+    "dataset": ("code",),
+    "organisation": ("subject",),
+}
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -155,25 +170,51 @@ def _view(operation: Operation, readers: dict[str, Operation]) -> Callable[..., 
     def view(**ids: str) -> Response:
         by = guard.integration()
         given: dict[str, Any] = dict(ids)
+        asked = shapes.read(operation.query or Query, _parameters())
         if operation.query is not None:
-            given["asked"] = shapes.read(operation.query, _parameters())
+            given["asked"] = asked
         if operation.body is not None:
             sent = _parts() if operation.parts else _body()
             given["asked"] = shapes.read(operation.body, sent)
-        if operation.before is not None:
-            given["ready"] = operation.before(by=by, **given)
-        if operation.reads:
-            return _found(operation, given, by=by)
-        done = _do(operation, given, by=by)
-        endpoint, again = current_app.url_map.bind("localhost").match(PREFIX + done.place, "GET")
-        reader = readers[str(endpoint).rpartition(".")[2]]
-        answer = _found(reader, dict(again), by=by)
-        answer.status_code = done.status
-        if done.status != OK:
-            answer.headers["Location"] = PREFIX + done.place
-        return answer
+        try:
+            return _answer(operation, readers, given, by=by)
+        except errors.GovernError as error:
+            error.field = _member(operation, error.field)
+            raise
 
     return view
+
+
+def _answer(
+    operation: Operation, readers: dict[str, Operation], given: dict[str, Any], *, by: Principal
+) -> Response:
+    if operation.before is not None:
+        given["ready"] = operation.before(by=by, **given)
+    if operation.reads:
+        return _found(operation, given, by=by)
+    done = _do(operation, given, by=by)
+    endpoint, again = current_app.url_map.bind("localhost").match(PREFIX + done.place, "GET")
+    reader = readers[str(endpoint).rpartition(".")[2]]
+    answer = _found(reader, dict(again), by=by)
+    answer.status_code = done.status
+    if done.status != OK:
+        answer.headers["Location"] = PREFIX + done.place
+    return answer
+
+
+def _member(operation: Operation, field: str | None) -> str | None:
+    """The member, parameter or header at fault as the caller calls it; None where it is none."""
+    asked = operation.body or operation.query
+    members = {
+        item.alias or name for name, item in (asked.model_fields if asked else {}).items()
+    }  # fmt: skip
+    known = {*members, *operation.ids, idempotency.FIELD}
+    first = (field or "").partition(".")[0]
+    if first in known:
+        return field
+    named = next((name for name in _CALLED.get(first, ()) if name in known), None)
+    # What else a room has a word for is one of the filters of a list.
+    return named or ("filters" if first and "filters" in known else None)
 
 
 def _found(operation: Operation, given: dict[str, Any], *, by: Principal) -> Response:

@@ -19,6 +19,7 @@ from authlib.oauth2.rfc6749 import (
     InvalidRequestError,
     OAuth2Payload,
     OAuth2Request,
+    UnsupportedResponseTypeError,
 )
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from flask import Response, g, request
@@ -59,6 +60,9 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib has no types
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         """Whether it is registered, letter for letter (RFC 9700 §2.1)."""
         return redirect_uri in self.row.redirect_uris
+
+    def get_default_redirect_uri(self) -> None:
+        """None: where to is always named."""
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's own
         """Whichever of ours it is able to use."""
@@ -127,7 +131,7 @@ class _Payload(OAuth2Payload):  # type: ignore[misc]  # Authlib has no types
 
     @property
     def response_type(self) -> str | None:
-        # Authlib repeats it in an error, in which not every character may stand.
+        # Authlib repeats it in an error, where not every character may stand; ours says its own.
         found = self._values.get("response_type")
         return found if found in {"code", None} else "other"
 
@@ -202,6 +206,14 @@ class Server(AuthorizationServer):  # type: ignore[misc]  # Authlib has no types
         with guard.database().glancing() as session:
             row = integrations.find_active(session, by.id)
         return None if row is None else Client(row, by)
+
+    def get_authorization_grant(self, asked: Request) -> Any:
+        """What is asked of a person: a code, and nothing else."""
+        try:
+            return super().get_authorization_grant(asked)
+        except UnsupportedResponseTypeError as error:
+            error.description = "Send response_type=code: nothing else is supported."
+            raise
 
     def get_token_grant(self, asked: Request) -> Any:
         """What kind of token is asked for; not to say so is another fault than a wrong word."""

@@ -58,12 +58,39 @@ def test_a_program_acts_on_a_whole_list_as_it_was_previewed_and_is_answered_alik
     assert caller.post("/acts", order).status_code == 409
 
     # Limited to a client it acts on that client's grants alone, however the list is narrowed.
-    for filters in ({}, {"client": "BOREAL"}, {"project": "Cinnabar"}):
-        found = told(limited.post("/acts/preview", wanted | {"filters": filters}))
-        assert (found["number"], found["projects"]) == (0, []), filters
+    found = told(limited.post("/acts/preview", wanted | {"filters": {}}))
+    assert (found["number"], found["projects"]) == (0, [])
     leaving = {"list": "people", "act": "offboard", "filters": {}}
     assert limited.post("/acts/preview", leaving).status_code == 403
     assert world.permits(people[0], cinnabar), other.id
+
+
+def test_an_act_over_a_client_or_project_that_is_not_there_is_refused_and_not_of_nobody(
+    world: World, app: Flask
+) -> None:
+    """A slip in a code was answered with number 0, as if there were nothing left to do."""
+    aster = world.client("ASTER")
+    world.grant(world.subject(), world.project("Kingfisher", client=aster))
+    world.project("Cinnabar", client=world.client("BOREAL"))
+    caller, limited = Caller.of(world, app), Caller.of(world, app, client=aster)
+    act = {"list": "grants", "act": "revoke"}
+    order = {"digest": "0" * 64, "number": 0, "reason": "over"}
+
+    def refused(by: Caller, filters: dict[str, str]) -> str:
+        for path, body in (("/acts/preview", {}), ("/acts", order)):
+            answer = by.post(path, {**act, **body, "filters": filters})
+            assert (answer.status_code, answer.json["field"]) == (422, "filters"), answer.text
+        return str(answer.json["detail"])
+
+    assert refused(caller, {"project": "Kingfischer"}) == "There is no project “Kingfischer”."
+    assert refused(caller, {"client": "ESTER"}) == "There is no client “ESTER”."
+    # What is another client's is told from nothing as little as ever.
+    assert refused(limited, {"project": "Cinnabar"}) == "There is no project “Cinnabar”."
+    assert refused(limited, {"client": "BOREAL"}) == "There is no client “BOREAL”."
+    preview = told(caller.post("/acts/preview", act | {"filters": {"project": "Cinnabar"}}))
+    assert preview["number"] == 0
+    answer = caller.post("/people-lists", {"filters": {"project": "Kingfischer"}})
+    assert (answer.status_code, answer.json["field"]) == (422, "filters")
 
 
 def test_whoever_a_list_of_people_holds_is_suspended_as_one(world: World, app: Flask) -> None:

@@ -163,3 +163,22 @@ def plain(answer: TestResponse, sent: str) -> tuple[int, str]:
     """An answer without what was sent, and what is new each time."""
     text = answer.text.replace(sent.removeprefix("project:"), "…")
     return answer.status_code, re.sub(r'"request_id": "[^"]*"', "", text)
+
+
+def test_nobody_is_told_of_people_elsewhere_by_asking_for_their_release(
+    world: World, app: Flask
+) -> None:
+    """An address could be tried there: of whoever was known, a request was made."""
+    own, _foreign = (filled(world, code) for code in ("ASTER", "BOREAL"))
+    caller = limited(world, app, own["client"])
+    held = world.suspend("project:ASTER-spare").id
+    before = sizes(world, own["client"])
+    for name in ("BOREAL-person", "boreal-person@people.example", "nobody@people.example"):
+        answer = caller.post(f"/suspensions/{held}/release", {"subjects": [name], "reason": "x"})
+        assert (answer.status_code, answer.json["field"]) == (422, "subjects")
+        assert answer.json["detail"] == f"There is no subject “{name}”."
+    assert sizes(world, own["client"]) == before
+    answer = caller.post(
+        f"/suspensions/{held}/release", {"subjects": ["ASTER-person"], "reason": "x"}
+    )
+    assert answer.status_code == 202

@@ -161,6 +161,15 @@ def test_an_address_that_makes_no_sense_is_refused_too(caller: Caller) -> None:
     for query in ("limit=0", "limit=201", "limit=x", f"limit={10**30}", "limit=1&limit=2",
                   "lim=1", "q=%00", f"after={'x' * 2001}"):  # fmt: skip
         assert problem(caller.get(f"/clients?{query}"))[0] == 422, query
+    # A route that takes no parameters passes over none either, whatever its method.
+    caller.post("/clients", NEW)
+    for method, path, body in (
+        ("GET", "/clients/ASTER", None), ("POST", "/clients", {"code": "B", "name": "B"}),
+        ("POST", "/clients/ASTER/end", {"number": 0, "reason": "over"}),
+    ):  # fmt: skip
+        answer = caller.send(method, f"{path}?dry_run=true", body)
+        assert problem(answer) == (422, "dry_run"), path
+    assert caller.get("/clients/ASTER").json["state"] == "running"
     for path in ("/clients/none", "/clients/%0a", "/clients//", "/clients/a/b", "/nowhere",
                  "/clients/\ud800".encode("utf-8", "surrogatepass").decode("latin-1")):  # fmt: skip
         assert problem(caller.get(path))[0] == 404, path

@@ -66,6 +66,7 @@ def test_nobody_is_sent_to_an_address_that_is_not_registered_letter_for_letter(
         {"client_id": None}, {"client_id": "int_unknown"}, {"client_id": '"'},
         {"redirect_uri": None}, {"redirect_uri": BACK + "/"}, {"redirect_uri": BACK + "?x=1"},
         {"redirect_uri": BACK.upper()}, {"redirect_uri": 'https://evil.example/"'},
+        {"redirect_uri": None, "response_type": "token"},
     ):  # fmt: skip
         bad: dict[str, Any] = changes
         for answer in (
@@ -109,6 +110,8 @@ def test_what_is_wrong_beyond_the_address_is_told_to_the_tool(flow: Flow) -> Non
             flow.browser.post(flow.address(**changes), {"answer": "allow"}),
         ):
             assert sent_back(answer)["error"] == name, changes
+    told = sent_back(flow.browser.get(flow.address(response_type="token")))
+    assert told["error_description"] == "Send response_type=code: nothing else is supported."
     twice = flow.address() + "&resource=x&scope=&authorization_details=[]"
     assert sent_back(flow.browser.get(twice))["error"] == "invalid_request"
     good = details(locations=[RESOURCE])

@@ -8,6 +8,7 @@ from sqlalchemy import func, literal, select, union_all
 
 from govern import clock, errors, permissions
 from govern.access.clients import Client, Dataset, Project
+from govern.access.grants import Grant
 from govern.access.suspension_tables import PeopleList, Scope
 from govern.access.suspensions.parts import Part, name_of, name_of_list
 from govern.db import listed
@@ -29,7 +30,8 @@ def released(
 ) -> list[Target]:
     """Read what to let out: people by external id or address, projects and datasets by TYPE:CODE.
 
-    People belong to no client: whoever may let any out may name them.
+    People belong to no client: whoever may let some of a client's out may name those who hold or
+    held something there, and of nobody else are they told whether they are known.
     """
     typed = (reference.strip() for reference in references)
     whole = [
@@ -51,7 +53,7 @@ def chosen(
     """Read many `TYPE:CODE`s in one statement; `Invalid` at `field` names the first unknown one.
 
     What belongs to clients that the caller may not suspend is told from nothing as little as what
-    is not there; people too, unless `anyone` may be named.
+    is not there; people too, unless `anyone` of these clients' may be named.
     """
     clients = permissions.require_some(by, "suspension:open")
     wanted = list(dict.fromkeys(reference.strip() for reference in references))
@@ -62,9 +64,12 @@ def chosen(
             raise errors.Invalid(f"“{reference}” is not TYPE:CODE.", field=field)
         codes[Scope(kind)].append(code)
     found: dict[str, Part] = {}
-    for row in session.execute(_looked_up(session, codes)) if wanted else ():
-        person = anyone and row.kind == Scope.SUBJECT
-        if clients is not None and row.client not in clients and not person:
+    rows = session.execute(_looked_up(session, codes)).all() if wanted else ()
+    theirs: set[str] = set()
+    if anyone and clients is not None:
+        theirs = _theirs(session, [row.id for row in rows if row.kind == Scope.SUBJECT], clients)
+    for row in rows:
+        if clients is not None and row.client not in clients and row.id not in theirs:
             continue
         part = Part(
             id="", suspension_id="", kind=Scope(row.kind), target_id=row.id, code=row.code,
@@ -77,6 +82,15 @@ def chosen(
             kind, _, code = reference.partition(":")
             raise errors.Invalid(f"There is no {kind} “{code}”.", field=field)
     return [found[reference] for reference in wanted]
+
+
+def _theirs(session: OrmSession, people: list[str], clients: frozenset[str]) -> set[str]:
+    """Those of some people who hold or held a grant of some clients."""
+    among = select(listed(session, people).c.value)
+    query = select(Grant.subject_id).where(
+        Grant.subject_id.in_(among), Grant.client_id.in_(clients)
+    )
+    return set(session.execute(query.distinct()).scalars())
 
 
 def _looked_up(session: OrmSession, codes: dict[Scope, list[str]]) -> Any:
