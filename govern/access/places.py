@@ -75,18 +75,19 @@ def refuse_unknown(session: OrmSession, filters: Mapping[str, str], *, by: Princ
 
     It would take a code with a slip of the pen for one of which there is nothing.
     """
-    found = {
-        "client": lambda code: find_client(session, code, by=by),
-        "project": lambda code: find_project(session, code, by=by)[0],
-    }
-    for kind, find in found.items():
+    for kind in ("client", "project"):
         code = filters.get(kind, "").strip()
-        try:
-            known = not code or find(code).code == code
-        except errors.Unknown:
-            known = False
-        if not known:
+        if code and not _is_known(session, kind, code, by=by):
             raise errors.Invalid(f"There is no {kind} “{code}”.", field="filters")
+
+
+def _is_known(session: OrmSession, kind: str, code: str, *, by: Principal) -> bool:
+    try:
+        if kind == "client":
+            return find_client(session, code, by=by).code == code
+        return find_project(session, code, by=by)[0].code == code
+    except errors.Unknown:
+        return False
 
 
 def _find(session: OrmSession, query: Any, table: Table, reference: str, *, by: Principal) -> Any:

@@ -6,6 +6,7 @@ and nothing of what was sent is repeated. What is told may gain members.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -112,6 +113,16 @@ class Problem(Told):
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object: of two with one name another reader would take the other."""
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise errors.Invalid(f"{name}: given more than once.", field=name)
+        found[name] = value
+    return found
+
+
 def read(shape: type[Shape], value: bytes | dict[str, Any]) -> Shape:
     """Read a body or the parameters of an address; `Invalid` names the member at fault.
 
@@ -119,7 +130,9 @@ def read(shape: type[Shape], value: bytes | dict[str, Any]) -> Shape:
     """
     try:
         if isinstance(value, bytes):
-            return shape.model_validate_json(value)
+            found = shape.model_validate_json(value)
+            json.loads(value.decode(), object_pairs_hook=_once, parse_int=str)
+            return found
         return shape.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
