@@ -458,6 +458,8 @@ def test_something_is_done_by_command_to_all_of_a_list_as_it_was_counted(
     assert (seen["number"], seen["people"]) == (60, 60)
     words = ("--digest", seen["digest"], "--number", "60", "--reason", "over")
     assert run("act", *narrowed).status == 2
+    slip = run("act", "grants", "revoke", "project=Kingfischer", "--dry-run")
+    assert (slip.status, "There is no project “Kingfischer”" in slip.err) == (1, True)
     assert run("act", "grants", "revoke", "projct=Kingfisher", *words).status == 1
     assert run("act", "grants", "revoke", "client=ASTER", "project=Osprey", *words).status == 1
     assert run("act", *narrowed, *words, "--until", LATER).status == 1

@@ -107,7 +107,7 @@ class Problem(Told):
     detail: str
     code: str = Field(description="The stable name of what went wrong.")
     request_id: str = Field(description="What to quote when asking about it.")
-    field: str | None = Field(default=None, description="The part of the request at fault.")
+    field: str | None = Field(default=None, description="The part at fault, as it was sent.")
 
 
 Shape = TypeVar("Shape", bound=BaseModel)
