@@ -97,6 +97,42 @@ def test_a_client_leads_to_its_projects_and_a_few_letters_lead_anywhere(
     assert "/roster" not in scoped.get("/search?q=roster").text.split("<main")[1]
 
 
+def test_search_says_where_there_is_more_than_it_shows_and_leads_to_all_that_one_may_see(
+    world: World, app: Flask
+) -> None:
+    """Six of each kind were shown of any number, as if they were all."""
+    mine = [world.client(f"ASTER{number}") for number in range(7)]
+    for number, owner in enumerate(mine):
+        world.grant(world.subject(f"ASTER-{number}"), world.project(f"Aster{number}", client=owner))
+    for number in range(7):
+        world.grant(world.subject(f"A&B-{number}"), world.project(f"A&B{number}", client=mine[0]))
+    ada, scoped = desk(app, world), desk(app, world, client=mine[0])
+    for kind in ("people", "clients", "projects"):
+        everything = f"/lists/{kind}?q=aster"
+        page = ada.get("/search?q=aster").text
+        assert f"There are more {kind}: show all that match" in told(page)
+        assert f'href="{everything}"' in page
+        assert "ASTER-6" in ada.get(everything).text or "aster6" in ada.get(everything).text.lower()
+        assert everything not in ada.get("/search?q=aster6").text
+        assert everything not in scoped.get("/search?q=aster").text  # of one client: one of each
+    for kind in ("people", "projects"):
+        everything = f"/lists/{kind}?q=a%26b"
+        assert f'href="{everything}"' in scoped.get("/search?q=a%26b").text
+        assert "6" in told(scoped.get(everything).text)
+    groups = ada.get("/search?q=aster", headers={"Accept": "application/json"}).json["groups"]
+    assert [rows["rows"][6]["url"] for rows in groups[:3]] == [
+        "/lists/projects?q=aster", "/lists/clients?q=aster", "/lists/people?q=aster",
+    ]  # fmt: skip
+
+
+def test_search_says_that_more_filters_are_kept_than_it_shows(world: World, app: Flask) -> None:
+    ada = desk(app, world)
+    for number in range(7):
+        ada.post("/lists/people/filters", {"kind": "annotator", "kept_as": f"late {number}"})
+        more = "There are more: type more of the name" in told(ada.get("/search?q=late").text)
+        assert more == (number == 6)
+
+
 def test_the_overview_counts_no_further_than_it_says(
     world: World, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, jsonify, render_template, request
 from flask_babel import gettext as _
@@ -14,15 +15,18 @@ from govern.web import guard
 from govern.web.pages import base, lists
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask.typing import ResponseReturnValue
 
+    from govern.access.holdings import Page
     from govern.principal import Principal
 
 blueprint = Blueprint("finding", __name__)
 
 _SHOWN = 6  # of each kind
 
-# What is found: (words, what stands beside them, address).
+# What is found: (words, what stands beside them, address). Words without one lead nowhere.
 _Found = list[tuple[str, str, str]]
 
 
@@ -50,28 +54,51 @@ def _groups(query: str, by: Principal) -> list[tuple[str, _Found]]:
         permissions.require_some(by, "subject:read")
         return [(_("Acts and places"), acts)]
     with guard.database().reading() as session:
-        people = holdings.people(session, query=query, limit=_SHOWN, by=by).rows
-        projects = places.projects(session, query=query, limit=_SHOWN, by=by).rows
-        clients = places.clients(session, query=query, limit=_SHOWN, by=by).rows
-        kept = saved(session, query=query, by=by)[:_SHOWN]
+        people = holdings.people(session, query=query, limit=_SHOWN, by=by)
+        projects = places.projects(session, query=query, limit=_SHOWN, by=by)
+        clients = places.clients(session, query=query, limit=_SHOWN, by=by)
+        kept = saved(session, query=query, by=by)
     admin = "admin" in base.roles_of(by)  # whose pages these places are
+    filters = [(row.name, lists.title(row.list), lists.address(row)) for row in kept[:_SHOWN]]
+    if len(kept) > _SHOWN:
+        filters.append((_("There are more: type more of the name"), "", ""))
+    every = f"?{urlencode({'q': query})}"
     return [
         (
             _("Projects"),
-            [(one.project.code, one.client.name, f"/projects/{one.project.code}")
-             for one in projects],
+            _some(
+                projects,
+                lambda one: (one.project.code, one.client.name, f"/projects/{one.project.code}"),
+                more=(_("There are more projects: show all that match"), f"/lists/projects{every}"),
+            ),
         ),
         (
             _("Clients"),
-            [(one.client.name, one.client.code, f"/clients/{one.client.code}") for one in clients],
+            _some(
+                clients,
+                lambda one: (one.client.name, one.client.code, f"/clients/{one.client.code}"),
+                more=(_("There are more clients: show all that match"), f"/lists/clients{every}"),
+            ),
         ),
-        (_("People"), [(one.name, one.external_id, f"/people/{one.id}") for one in people]),
         (
-            _("Kept filters"),
-            [(row.name, lists.title(row.list), lists.address(row)) for row in kept],
+            _("People"),
+            _some(
+                people,
+                lambda one: (one.name, one.external_id, f"/people/{one.id}"),
+                more=(_("There are more people: show all that match"), f"/lists/people{every}"),
+            ),
         ),
+        (_("Kept filters"), filters),
         (_("Acts and places"), acts if admin else []),
-    ]  # fmt: skip
+    ]
+
+
+def _some(
+    page: Page, told: Callable[[Any], tuple[str, str, str]], *, more: tuple[str, str]
+) -> _Found:
+    """The rows of a page; where there are more than these, the list of them all comes last."""
+    words, url = more
+    return [*map(told, page.rows), *([(words, "", url)] if page.after is not None else [])]
 
 
 def _acts() -> list[tuple[str, str]]:

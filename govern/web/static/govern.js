@@ -86,7 +86,7 @@ if (palette) {
       found.append(element("p", group.title, { class: "box-title" }));
       const list = element("ul", "", { class: "tree" });
       for (const row of group.rows) {
-        const link = element("a", row.text, { href: row.url });
+        const link = row.url ? element("a", row.text, { href: row.url }) : element("span", row.text);
         if (row.note) link.append(" ", element("span", row.note, { class: "text-secondary" }));
         const item = element("li", "");
         item.append(link);
