@@ -64,7 +64,7 @@ def create(
         email=address,
         full_name=subjects.text(name or address.partition("@")[0], field="name"),
         kind=SubjectKind.STAFF,
-        organisation="direct",
+        organisation=subjects.DIRECT,
         country=subjects.country_code(country) if country else "",
         expertise="",
     )

@@ -27,6 +27,9 @@ GOOD: dict[str, Any] = {
         ("email", "a@b@c.de"), ("email", "x" * 250 + "@c.de"), ("email", "a@.de"),
         ("full_name", " \t "), ("full_name", "x" * 201), ("full_name", "line\nbreak"),
         ("full_name", "line\u2028separator"), ("full_name", "\ud800"),
+        ("full_name", "\u200b\u200d"), ("full_name", "\u3164"), ("full_name", "\u2800 \ufe0f"),
+        ("full_name", "Ada \u202egnik"), ("full_name", "\u2067Ada\u2069"),
+        ("organisation", "\u2060"), ("organisation", "Apt\u202d"), ("expertise", "\u200e"),
         ("kind", "wizard"), ("kind", ""), ("kind", "Annotator"),
         ("country", "Narnia"), ("country", "ke"), ("country", "XX"), ("country", ""),
         ("organisation", ""), ("expertise", "x" * 201),
@@ -36,6 +39,14 @@ def test_what_is_malformed_is_refused_by_the_name_of_its_field(field: str, value
     with pytest.raises(errors.Invalid) as refusal:
         Particulars.checked(**GOOD | {field: value})
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u0645\u06cc\u200c\u062e", "ശ്രീ\u200dകാന്ത്", "क्\u200dष", "נועה\u200e", "👩\u200d🚀", "-"],
+)
+def test_names_keep_what_joins_and_parts_their_letters(name: str) -> None:
+    assert Particulars.checked(**GOOD | {"full_name": name}).full_name == name
 
 
 def test_spaces_are_trimmed_and_addresses_are_in_lower_case() -> None:

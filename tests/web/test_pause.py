@@ -44,6 +44,16 @@ def stop(ada: Visitor, *targets: str, **more: str) -> str:
     return found[1]
 
 
+def test_who_works_through_no_firm_is_not_listed_as_a_firm_called_direct(
+    world: World, ada: Visitor
+) -> None:
+    world.subject()
+    world.subject(organisation="Apt")
+    page = ada.get("/pause").text
+    assert "direct: through no firm" in told(page)
+    assert 'value="organisation:direct"' in page
+
+
 def test_three_steps_lead_to_a_pause_in_force_and_a_page_that_shows_its_progress(
     world: World, ada: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ class NewSubject(Asked):
     email: Line
     full_name: Line
     kind: SubjectKind
-    organisation: Line = "direct"
+    organisation: Line = subjects.DIRECT
     country: Line = Field(description="ISO 3166-1 alpha-2.")
     expertise: Words = ""
 

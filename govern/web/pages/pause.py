@@ -16,6 +16,7 @@ from govern import clock, errors, permissions
 from govern.access import overview, suspensions
 from govern.access.modes import Mode
 from govern.access.suspensions import Reason
+from govern.identity import subjects
 from govern.web import guard, problems
 from govern.web.pages import acting, base
 
@@ -148,7 +149,7 @@ def _scope_page(wrong: Mapping[str, str], *, typed: str = "", nobodys: int = 0) 
         organisations=[
             SimpleNamespace(
                 code=name,
-                name=name,
+                name=_("direct: through no firm") if name == subjects.DIRECT else name,
                 people=min(people, overview.PEOPLE_COUNTED),
                 more=people > overview.PEOPLE_COUNTED,
             )
