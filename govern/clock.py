@@ -193,7 +193,8 @@ def parse(value: str, *, field: str) -> datetime:
             # Whoever reads it may live a day before or after UTC.
             if _FIRST <= found <= _LAST:
                 return found
+    if not value.strip():
+        raise errors.Invalid(f"{field} is missing.", field=field)
     raise errors.Invalid(
-        f"{field}: “{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z",
-        field=field,
+        f"“{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z.", field=field
     )

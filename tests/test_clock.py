@@ -80,3 +80,8 @@ def test_anything_else_is_refused_by_the_name_of_its_field(value: str) -> None:
     with pytest.raises(errors.Invalid) as refusal:
         clock.parse(value, field="until")
     assert refusal.value.field == "until"
+    assert refusal.value.message == (
+        f"“{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z."
+        if value
+        else "until is missing."
+    )

@@ -116,6 +116,17 @@ def test_a_filter_that_means_nothing_names_its_field(world: World, app: Flask) -
         assert query.partition("=")[2].split("@")[0].split(":")[0] in answer.text, query
 
 
+def test_an_instant_beyond_the_calendar_names_its_field_too(world: World, app: Flask) -> None:
+    project = world.project("Kingfisher")
+    auditor = desk(app, world, "auditor")
+    for beyond in ("0001-01-01T00:00", "0001-01-01T00:00%2B14:00", "9999-12-31T23:59-01:00"):
+        for page in ("/log?", f"/timeline?target=project:{project.code}&"):
+            answer = auditor.get(f"{page}from={beyond}")
+            assert "is not a date and time such as" in told(answer.text), (page, beyond)
+    early = told(auditor.get(f"/who?target=project:{project.code}&from=0800-12-25T00:00").text)
+    assert " 800-12-25" not in early
+
+
 def test_a_cursor_that_was_made_up_is_refused(world: World, app: Flask) -> None:
     auditor = desk(app, world, "auditor")
     for after in ("x", "house.x", "house.99999999999999999999", "house.-1"):

@@ -88,6 +88,24 @@ def test_a_roster_is_previewed_explained_and_taken_in_as_it_was_shown(
     assert "There is nothing to take in" in told(again.text)
 
 
+def test_a_date_that_is_not_there_is_said_to_be_missing_and_an_old_one_has_its_whole_year(
+    ada: Visitor,
+) -> None:
+    """An empty cell was “” that is not an instant, and the year 800 was written as 800."""
+    words = told(
+        sent(
+            ada,
+            roster_file(
+                row("P90001", starts=""), row("P90002", ends="soon"),
+                row("P90003", starts="0800-12-25T00:00:00Z"),
+            ).getvalue(),
+        ).text
+    )  # fmt: skip
+    assert "starts_at starts_at is missing." in words  # the column, and what is wrong with it
+    assert "ends_at “soon” is not an instant with its offset" in words
+    assert "0800-12-25" in words
+
+
 def test_what_moved_since_the_preview_is_told_and_nothing_is_written(
     world: World, ada: Visitor
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
@@ -228,16 +228,17 @@ def instant(name: str, *, given: Mapping[str, str] | None = None) -> datetime | 
     value = (request.form if given is None else given).get(name, "").strip()
     if not value:
         return None
-    try:
+    found: datetime | None = None
+    with suppress(ValueError, errors.Invalid):
         when = datetime.fromisoformat(value)
-    except ValueError:
-        when = None
-    if when is None or "T" not in value.replace(" ", "T"):
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when
+        found = clock.parse(when.isoformat(), field=name)
+    if found is None or "T" not in value.replace(" ", "T"):
         raise errors.Invalid(
             _("“%(value)s” is not a date and time such as 2026-11-21T09:30.", value=value),
             field=name,
         )
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return found
 
 
 def count(name: str) -> int:

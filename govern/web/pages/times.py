@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def exact(at: datetime, *, seconds: bool = False) -> str:
     """An instant in UTC to the minute, or the second, as the reader's language writes one."""
     if get_locale().language == languages.DEFAULT:
-        return f"{at:%Y-%m-%d %H:%M:%S}" if seconds else f"{at:%Y-%m-%d %H:%M}"
+        return f"{day(at)} {at:%H:%M:%S}" if seconds else f"{day(at)} {at:%H:%M}"
     return f"{day(at)}, {at:%H:%M:%S}" if seconds else f"{day(at)}, {at:%H:%M}"
 
 
 def day(at: datetime) -> str:
     """A day in UTC, as the reader's language writes one."""
     if get_locale().language == languages.DEFAULT:
-        return f"{at:%Y-%m-%d}"
+        return at.date().isoformat()  # of a year before 1000 too: %Y is not padded everywhere
     return format_date(at, "medium", locale=get_locale())
 
 

@@ -134,7 +134,7 @@ def _asked(
     title = _(
         "%(what)s from %(begin)s to %(end)s UTC",
         what=name if person else f"{kind}:{name}",
-        begin=found.begin.strftime("%Y-%m-%d %H:%M"), end=found.end.strftime("%Y-%m-%d %H:%M"),
+        begin=_plain(found.begin, "minutes"), end=_plain(found.end, "minutes"),
     )  # fmt: skip
     # Whose evidence pack would hold what was asked about, where that is one client's.
     pack = kind in {"client", "project"} and base.may("log:export", found.place.client)
@@ -144,9 +144,9 @@ def _asked(
 
 def _pack_url(found: Timeline) -> str:
     """The export's form, filled: one more press gives the pack of that client and time."""
-    typed = {"from": f"{found.begin:%Y-%m-%dT%H:%M}"}
+    typed = {"from": _plain(found.begin, "minutes", "T")}
     if clock.utcnow() - found.end > _MINUTE:  # else until the moment of the export
-        typed["to"] = f"{found.end + _MINUTE:%Y-%m-%dT%H:%M}"
+        typed["to"] = _plain(found.end + _MINUTE, "minutes", "T")
     return f"/log/export?{urlencode({'format': exports.PACK, 'log': found.place.code, **typed})}"
 
 
@@ -210,7 +210,12 @@ def _words(band: Band) -> str:
 
 
 def _range(begin: datetime, end: datetime) -> str:
-    return f" {begin:%Y-%m-%d %H:%M:%S} – {end:%Y-%m-%d %H:%M:%S} UTC"
+    return f" {_plain(begin, 'seconds')} – {_plain(end, 'seconds')} UTC"
+
+
+def _plain(at: datetime, to: str, parted: str = " ") -> str:
+    """An instant in UTC without saying so; its year in four digits, whichever it is."""
+    return at.replace(tzinfo=None).isoformat(parted, to)
 
 
 def _ticks(found: Timeline) -> list[tuple[float, str]]:
@@ -218,11 +223,7 @@ def _ticks(found: Timeline) -> list[tuple[float, str]]:
     span = found.end - found.begin
     step = next((each for each in _STEPS if span <= each * _TICKS), span / _TICKS)
     form = (
-        "%H:%M:%S"
-        if step < timedelta(minutes=1)
-        else "%H:%M"
-        if step < timedelta(days=1)
-        else "%Y-%m-%d"
+        "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M" if step < timedelta(days=1) else ""
     )
     if step < timedelta(days=1) and span > timedelta(days=1):
         form = "%m-%d %H:%M"
@@ -231,6 +232,11 @@ def _ticks(found: Timeline) -> list[tuple[float, str]]:
         at += step
     ticks = []
     while at <= found.end - span * _EDGE:
-        ticks.append((round(100 * ((at - found.begin) / span), 2), at.strftime(form)))
+        ticks.append(
+            (
+                round(100 * ((at - found.begin) / span), 2),
+                at.strftime(form) if form else at.date().isoformat(),
+            )
+        )
         at += step
     return ticks[: _TICKS + 1]

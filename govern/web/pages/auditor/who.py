@@ -174,7 +174,7 @@ def _parted(target: str) -> tuple[str, str]:
 
 
 def _second(when: datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M:%S")
+    return when.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def _client_of(session: Session, kind: str, code: str) -> str:
