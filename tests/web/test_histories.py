@@ -68,7 +68,7 @@ def test_a_persons_history_and_a_suspensions_record_are_the_same_by_every_way(
     assert world.permits(ann, project)
     row = world.suspend("project:Kingfisher")
     assert not world.permits(ann, project)
-    words = suspensions.notices.Words(known="We look into it.", not_known="How long.")
+    words = suspensions.notices.Words(known="We look into it.\nCall us.", not_known="How long.")
     world.do(
         lambda s: suspensions.notices.post(s, s.get_one(type(row), row.id), words, by=OPERATOR)
     )
@@ -103,7 +103,7 @@ def test_a_persons_history_and_a_suspensions_record_are_the_same_by_every_way(
         assert other | seen == record
         assert {**other["effect"], "seen_at": ""} == {**record["effect"], "seen_at": ""}
     assert record["state"] == "lifted"
-    assert record["notices"][0]["known"] == "We look into it."
+    assert record["notices"][0]["known"] == "We look into it.\nCall us."
     assert {entry["type"] for entry in record["entries"]} >= {
         "suspension.opened", "suspension.lifted", "suspension.notice_posted", "suspension.recorded",
     }  # fmt: skip
@@ -111,6 +111,8 @@ def test_a_persons_history_and_a_suspensions_record_are_the_same_by_every_way(
         whole = auditor.get(f"/suspensions/{row.id}/record")
     assert len(sent) <= 23, sent
     words_of = told(whole.text)
+    # Lines stay lines: nowhere but in a quote are they kept.
+    assert re.search(r'<blockquote class="quote[^>]*>We look into it\.\nCall us\.<', whole.text)
     for said in ("We look into it.", "Kingfisher", "Receipt for Aster Labs", "suspension.lifted"):
         assert said in words_of, said
     assert auditor.get(record["receipts"][0]["path"]).status_code == 200
