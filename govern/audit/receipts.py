@@ -31,7 +31,7 @@ STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 30%, transparent); }
 body { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif;
   max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.2; margin: 0 0 .25rem; }
+h1 { overflow-wrap: anywhere; font-size: 1.5rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
 p { margin: .25rem 0 .5rem; }
 h1, p, dd, pre { unicode-bidi: plaintext; text-align: -webkit-match-parent;

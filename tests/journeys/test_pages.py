@@ -24,9 +24,10 @@ from tests.web.desks import hidden
 from tests.web.visitor import Visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from flask import Flask
+    from playwright.sync_api import Page
 
     from tests.factory import World
 
@@ -48,6 +49,13 @@ _MIXED = """(name) => {
       found.push(`${one.localName}.${one.className}: ${text.data.trim().slice(0, 60)}`);
   }
   return found;
+}"""
+# What reaches furthest to the side, and begins within the window: the innermost.
+_WIDEST = """() => {
+  const ends = [...document.querySelectorAll("main *")].map((one) => [one, one.getBoundingClientRect()])
+    .filter(([, box]) => box.right > innerWidth && box.left < innerWidth).map(([one]) => one);
+  return ends.filter((one) => !ends.some((other) => other !== one && one.contains(other)))
+    .slice(0, 3).map((one) => `${one.parentElement.className} > ${one.localName}.${one.className}`);
 }"""
 # Of an address, what is another one each time.
 _RANDOM = re.compile(r"\b[a-z]{3}_\w{20,}|(?<=activate/).+")
@@ -121,23 +129,15 @@ def _asked_for(admin: Visitor, auditor: Visitor) -> Iterator[tuple[str, Visitor]
     yield "/log/changes?from=2026-01-01T00:00:00", auditor
 
 
-@pytest.mark.browser
-@pytest.mark.web_alone
-@pytest.mark.timeout(600)
-def test_no_page_has_a_fault_of_accessibility_in_light_or_dark_on_a_desk_or_a_phone(
-    app: Flask, world: World, begun: scene.Scene
-) -> None:
-    world.seeds.update(begun.seeds)
+def walked(app: Flask, wanted: Iterable[tuple[str, Visitor]]) -> Iterator[tuple[str, Page]]:
+    """Each page as a real browser shows it to its visitor."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    shutil.rmtree(PICTURES, ignore_errors=True)
-    PICTURES.mkdir(parents=True)
-    wrong, opened = [], 0
     try:
         with browser.chromium() as chromium:
             contexts: dict[int, Any] = {}
-            for where, visitor in list(addresses(app, world, begun)):
+            for where, visitor in list(wanted):
                 context = contexts.get(id(visitor))
                 if context is None:
                     context = contexts[id(visitor)] = chromium.new_context(
@@ -151,18 +151,37 @@ def test_no_page_has_a_fault_of_accessibility_in_light_or_dark_on_a_desk_or_a_ph
                     context.new_page()
                 (page,) = context.pages
                 page.goto(where)
-                opened += 1
-                wrong += [f"{where}, mixed: {each}" for each in page.evaluate(_MIXED, ARABIC)]
-                name = re.sub(r"\W+", "-", _RANDOM.sub("one", where)).strip("-") or "start"
-                for look, (size, scheme) in LOOKS.items():  # in place: nothing is loaded again
-                    page.set_viewport_size(size)
-                    page.emulate_media(color_scheme=scheme)
-                    wide = page.evaluate("document.documentElement.scrollWidth")
-                    if wide > size["width"]:
-                        wrong.append(f"{where}, {look}: {wide} px wide")
-                    wrong += [f"{where}, {look}: {fault}" for fault in axe.faults(page)]
-                    page.screenshot(path=PICTURES / f"{name}-{look}.png", full_page=True)
+                yield where, page
     finally:
         server.shutdown()
+
+
+def too_wide(page: Page) -> list[str]:
+    """What is said of a page that has to be pushed to the side to be read."""
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    size = page.viewport_size
+    assert size is not None
+    return [f"{wide} px wide: {page.evaluate(_WIDEST)}"] if wide > size["width"] else []
+
+
+@pytest.mark.browser
+@pytest.mark.web_alone
+@pytest.mark.timeout(600)
+def test_no_page_has_a_fault_of_accessibility_in_light_or_dark_on_a_desk_or_a_phone(
+    app: Flask, world: World, begun: scene.Scene
+) -> None:
+    world.seeds.update(begun.seeds)
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    PICTURES.mkdir(parents=True)
+    wrong, opened = [], 0
+    for where, page in walked(app, addresses(app, world, begun)):
+        opened += 1
+        wrong += [f"{where}, mixed: {each}" for each in page.evaluate(_MIXED, ARABIC)]
+        name = re.sub(r"\W+", "-", _RANDOM.sub("one", where)).strip("-") or "start"
+        for look, (size, scheme) in LOOKS.items():  # in place: nothing is loaded again
+            page.set_viewport_size(size)
+            page.emulate_media(color_scheme=scheme)
+            wrong += [f"{where}, {look}: {fault}" for fault in (*too_wide(page), *axe.faults(page))]
+            page.screenshot(path=PICTURES / f"{name}-{look}.png", full_page=True)
     assert opened > 60
     assert wrong == [], "\n\n".join(wrong)
