@@ -52,8 +52,10 @@ _MIXED = """(name) => {
 }"""
 # What reaches furthest to the side, and begins within the window: the innermost.
 _WIDEST = """() => {
-  const ends = [...document.querySelectorAll("main *")].map((one) => [one, one.getBoundingClientRect()])
-    .filter(([, box]) => box.right > innerWidth && box.left < innerWidth).map(([one]) => one);
+  const ends = [...document.querySelectorAll("main *")].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.right > innerWidth && box.left < innerWidth;
+  });
   return ends.filter((one) => !ends.some((other) => other !== one && one.contains(other)))
     .slice(0, 3).map((one) => `${one.parentElement.className} > ${one.localName}.${one.className}`);
 }"""
