@@ -134,7 +134,7 @@ def _names(
     for row in rows:
         wanted.update(
             value
-            for value in (row.subject_id, *row.details.values())
+            for value in (row.subject_id, row.dataset_id, *row.details.values())
             if isinstance(value, str) and len(value) <= 32  # noqa: PLR2004 - as long as an id
         )
     among = listed(session, sorted(wanted))

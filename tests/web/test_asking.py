@@ -85,6 +85,28 @@ def test_access_is_asked_for_approved_by_two_and_its_outcome_read_where_it_was_a
     _refused(world, mine, ann, wanted)
 
 
+def test_who_approves_access_to_a_dataset_reads_so_before_they_open_it(
+    world: World, app: Flask
+) -> None:
+    """The list of what waits named the project alone, as if all of it had been asked for."""
+    project = world.project("Kingfisher")
+    world.dataset(project, "kingfisher-audio")
+    person = world.subject()
+    world.grant(person, project)
+    world.entitlement("reviewer", "read", "review")
+    world.activate(person)
+    mine = Visitor.of(app).seated(world, person)
+    place = re.search(r'value="([^"]*kingfisher-audio)"', mine.get("/requests/mine").text)
+    assert place
+    sent = mine.post(
+        "/requests/mine",
+        {"place": place[1], "entitlement": "reviewer", "until": "2036-01-01T00:00", "reason": "x"},
+    )
+    assert sent.status_code == 303, told(sent.text)
+    waiting = told(desk(app, world).get("/requests").text)
+    assert "reviewer on Kingfisher · kingfisher-audio" in waiting
+
+
 def _opened(mine: Visitor, ann: Visitor, form: dict[str, str], stranger: Visitor) -> None:
     """A project that is new to somebody is shown to them while its policy opens it."""
     here = "/request-policies?over=project:Heron"

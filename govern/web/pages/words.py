@@ -124,12 +124,14 @@ def request(waiting: awaiting.Waiting) -> str:
     if row.kind == RequestKind.RECOVER:
         return str(_("Let %(name)s back in", name=person))
     if row.kind == RequestKind.GRANT:
+        project = names.get(row.details["project"], "")
+        dataset = names.get(row.dataset_id or "", "")
         return str(
             _(
                 "Grant %(name)s %(entitlement)s on %(project)s",
                 name=person,
                 entitlement=names.get(row.details["entitlement"], ""),
-                project=names.get(row.details["project"], ""),
+                project=f"{project} · {dataset}" if dataset else project,
             )
         )
     return asked(row, scope(waiting.titles))
