@@ -72,6 +72,8 @@ def test_two_admins_lift_and_exactly_what_is_still_right_comes_back(
     assert not world.permits(back, project)
     assert ben.post(request, {"decision": "approve", "number": "1"}).status_code == 303
 
+    after = told(ada.get(where).text)
+    assert "0 people" not in after  # whom it holds no more are not whom it concerned
     assert world.permits(back, project)
     assert world.ask(revoked, project).reason == "grant_revoked"
     assert world.ask(other, project).reason == "subject_paused"
