@@ -93,17 +93,22 @@ class Writer:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        # Whoever writes holds the database; a thread that waits for work does not.
+        self._database = weakref.ref(database)
         self._key = _key(database.settings.keys_dir)
         self._lock = threading.Lock()
         self._id: str | None = None
+
+    @property
+    def _there(self) -> Database:
+        return cast("Database", self._database())
 
     def _begin(self) -> str:
         """Take an id behind all, since what is sealed for good is told by their order.
 
         The clock does not tell: another's may have run ahead, or this one have been set back.
         """
-        with self._database.access_asking() as connection:
+        with self._there.access_asking() as connection:
             newest = connection.execute(_NEWEST).scalar()
         self._id = new_id("wri", after=newest)
         self._next, self._until = 0, clock.utcnow() + LIVES
@@ -153,8 +158,8 @@ class Writer:
 
     def _insert(self, rows: list[tuple[Any, ...]], kept: Callable[[], Connection] | None) -> None:
         with ExitStack() as own:
-            connection = kept() if kept else own.enter_context(self._database.access_asking())
-            if self._database.is_postgresql:
+            connection = kept() if kept else own.enter_context(self._there.access_asking())
+            if self._there.is_postgresql:
                 _INSERT.rows(connection, rows)
             else:
                 own.enter_context(written_at_once(connection))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,7 @@ from govern.access.evaluation.granting import permit
 from govern.access.modes import Mode
 from govern.audit import decisions
 from govern.audit.decisions import Access, Writer
+from govern.db import Database
 from tests.factory import OPERATOR
 
 if TYPE_CHECKING:
@@ -147,3 +151,18 @@ def test_who_asks_while_the_key_cannot_be_read_is_told_and_the_next_is_answered(
     finally:
         key.chmod(0o600)
     assert world.ask(person, project).permit
+
+
+def test_a_database_that_was_asked_is_let_go_with_whoever_used_it(world: World) -> None:
+    person, project = world.subject(), world.project()
+    world.grant(person, project)
+    database = Database(world.store.settings)
+    question = Question(
+        subject=person.external_id, action="read", kind="project", code=project.code
+    )  # fmt: skip
+    assert decide(database, question, by=OPERATOR).permit
+    gone = threading.Event()
+    weakref.finalize(database, gone.set)
+    database.dispose()
+    del database
+    assert any(gone.wait(0.05) or gc.collect() < 0 for _ in range(200))

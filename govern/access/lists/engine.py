@@ -1,7 +1,8 @@
 """One way for every list: narrowed by named filters, ordered, and paged by the key of its last row.
 
 An order is a column that is never null, then the list's own key, so that no row comes twice and
-none is passed over. What a row shows and what an export holds are the same columns.
+none is passed over. What a row shows and what an export holds are the same columns, there
+behind the row's id.
 """
 
 from __future__ import annotations
