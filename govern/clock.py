@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 TICK = timedelta(microseconds=1)
+FORM = "an instant with its offset, such as 2026-11-21T09:00:00Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
 _set_to: datetime | None = None
@@ -195,6 +196,4 @@ def parse(value: str, *, field: str) -> datetime:
                 return found
     if not value.strip():
         raise errors.Invalid(f"{field} is missing.", field=field)
-    raise errors.Invalid(
-        f"“{value}” is not an instant with its offset, such as 2026-11-21T09:00:00Z.", field=field
-    )
+    raise errors.Invalid(f"“{value}” is not {FORM}.", field=field)

@@ -99,8 +99,8 @@ def _chosen(asked: Chosen) -> tuple[bulk.Act, lists.Asked]:
 def preview(session: OrmSession, *, asked: Chosen, by: Principal) -> ActPreview:
     """What an act over a list would be done to; changes nothing."""
     act, narrowed = _chosen(asked)
-    places.refuse_unknown(session, narrowed.filters, by=by)
     found = bulk.preview(session, act, narrowed, by=by)
+    places.refuse_unknown(session, narrowed.filters, by=by)
     return ActPreview(
         number=found.number, people=found.people, grants=found.grants, digest=found.digest,
         projects=[

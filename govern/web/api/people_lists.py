@@ -67,8 +67,8 @@ def take(session: Session, *, asked: NewPeopleList, by: Principal) -> Done:
         raise errors.Invalid("Give names or filters: one of both.", field="names")
     if asked.filters is not None:
         narrowed = lists.Asked.exactly(LISTS["people"], asked.filters)
-        places.refuse_unknown(session, narrowed.filters, by=by)
         found = bulk.suspended_as(session, narrowed, by=by)
+        places.refuse_unknown(session, narrowed.filters, by=by)
         return Done(CREATED, f"/people-lists/{suspensions.people.keep(session, found, by=by).id}")
     # A name that comes again is one person all the same.
     first = {name.strip(): line for line, name in reversed([*enumerate(asked.names or (), 1)])}

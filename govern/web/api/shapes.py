@@ -32,7 +32,10 @@ _PROSE = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 def _instant(value: Any, info: ValidationInfo) -> datetime:
     if isinstance(value, datetime):
         return value  # ours, to be told
-    return clock.parse(value if isinstance(value, str) else "", field=info.field_name or "")
+    field = info.field_name or ""
+    if not isinstance(value, str):
+        raise errors.Invalid(f"{field} is not {clock.FORM}.", field=field)
+    return clock.parse(value, field=field)
 
 
 def _told_instant(value: datetime) -> str:

@@ -6,6 +6,7 @@ missing or of another type is `Invalid`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeVar, cast
 
@@ -169,7 +170,6 @@ def worked_at(context: Free) -> datetime | None:
     if "time" not in context:
         return None
     value = context["time"]
-    try:
+    with suppress(errors.Invalid):
         return clock.parse(value if isinstance(value, str) else "", field="context.time")
-    except OverflowError:  # the first or last day of the calendar, in an offset that leaves it
-        raise errors.Invalid("context.time: out of range.", field="context.time") from None
+    raise errors.Invalid(f"context.time is not {clock.FORM}.", field="context.time")
