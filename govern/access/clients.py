@@ -17,7 +17,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, hold, new_id, references, text_column
-from govern.identity import subjects
+from govern.identity import typed
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession
@@ -108,7 +108,7 @@ def _missing(found: T | None, field: str, code: str) -> T:
 
 def _code(given: str) -> str:
     """A client's or a project's code, which is one part of an address."""
-    code = subjects.code(given, field="code")
+    code = typed.code(given, field="code")
     if "/" in code or code in {".", ".."}:
         raise errors.Invalid(
             "A code is part of an address: it holds no “/”, and is more than dots.", field="code"
@@ -122,7 +122,7 @@ def create_client(session: Session, code: str, *, name: str, by: Principal) -> C
     code = _code(code)
     if code == HOUSE:
         raise errors.Invalid(f"“{HOUSE}” is the house's own log.", field="code")
-    row = Client(id=new_id("cli"), code=code, name=subjects.text(name, field="name"))
+    row = Client(id=new_id("cli"), code=code, name=typed.text(name, field="name"))
     _unless_taken(session, Client, code)
     # A name of C2SP signed-note holds no space and no plus.
     log.create(session, row.id, origin=f"{session.database.settings.origin}/logs/{quote(code, '')}")
@@ -150,7 +150,7 @@ def create_project(
         id=new_id("prj"),
         client_id=client.id,
         code=code,
-        contact=subjects.text(contact, field="contact", required=False),
+        contact=typed.text(contact, field="contact", required=False),
     )
     session.add(row)
     record(
@@ -175,7 +175,7 @@ def create_dataset(
 ) -> Dataset:
     """Add a dataset to a project; `type` is a word of its own under which it is asked for too."""
     permissions.require(by, "catalogue:write", client=project.client_id)
-    code = subjects.code(code, field="code")
+    code = typed.code(code, field="code")
     if type is not None and not is_type(type):
         raise errors.Invalid(
             f"“{type}” is not a type that a dataset can have: a lower-case word such as bucket, "

@@ -14,7 +14,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, new_id, references
-from govern.identity import subjects
+from govern.identity import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,8 +100,8 @@ def meanings(
 def define(session: Session, name: str, *, actions: Iterable[str], by: Principal) -> Entitlement:
     """Set what an entitlement permits from now on; the same actions again change nothing."""
     permissions.require(by, "catalogue:write")
-    name = subjects.text(name, field="entitlement", length=80)
-    wanted = {subjects.text(action, field="action", length=80) for action in actions}
+    name = typed.text(name, field="entitlement", length=80)
+    wanted = {typed.text(action, field="action", length=80) for action in actions}
     row = session.execute(select(Entitlement).where(Entitlement.name == name)).scalar_one_or_none()
     stamps: list[tuple[Base, str]] = []
     if row is None:

@@ -10,7 +10,7 @@ import click
 from govern import clock
 from govern.access import clients, recovering, roster
 from govern.cli.frame import Desk, day, govern, instant, json_option, number, pass_desk
-from govern.identity import activation, recovery, roles, signed_in, subjects
+from govern.identity import activation, recovery, roles, signed_in, subjects, typed
 from govern.identity.subjects import Particulars, Subject, SubjectKind
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def create(
     """
     address = subjects.email_address(email)
     particulars = Particulars(
-        external_id=subjects.text(external_id or address, field="external_id", length=80),
+        external_id=typed.text(external_id or address, field="external_id", length=80),
         email=address,
-        full_name=subjects.text(name or address.partition("@")[0], field="name"),
+        full_name=typed.text(name or address.partition("@")[0], field="name"),
         kind=SubjectKind.STAFF,
         organisation=subjects.DIRECT,
         country=subjects.country_code(country) if country else "",

@@ -20,7 +20,7 @@ from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.clock import Utc
 from govern.db import Audited, Base, Code, Id, new_id, references, text_column
-from govern.identity import subjects
+from govern.identity import typed
 from govern.identity.subjects import Subject
 from govern.principal import RoleHeld
 
@@ -100,7 +100,7 @@ def assign(
         raise errors.WindowInvalid("The role would end before it starts.", field="until")
     if subject.ended_at is not None:
         raise errors.AlreadyEnded("Who has left holds no role.", field="subject")
-    reason = subjects.text(reason, field="reason", length=500)
+    reason = typed.text(reason, field="reason", length=500)
     _no_more_than_own(session, role, client, until, by=by)
     alike = in_force().where(
         RoleAssignment.subject_id == subject.id,
@@ -196,7 +196,7 @@ def given(
 def withdraw(session: Session, row: RoleAssignment, *, reason: str, by: Principal) -> None:
     """Take a role back: it counts for nothing from the next request on."""
     permissions.require(by, "role:assign", client=row.client_id, now=clock.now(session))
-    reason = subjects.text(reason, field="reason", length=500)
+    reason = typed.text(reason, field="reason", length=500)
     if by.id == row.subject_id:
         raise errors.SamePerson("Nobody takes a role from themselves: ask a colleague.")
 

@@ -20,7 +20,7 @@ from govern.access.clients import Dataset, Project
 from govern.access.grants import Grant
 from govern.access.requests import Request, RequestKind, signature
 from govern.access.suspensions import people as everyone
-from govern.identity import subjects
+from govern.identity import typed
 from govern.identity.subjects import Subject
 from govern.principal import Kind
 
@@ -79,7 +79,7 @@ def ask_for(
     """
     policy = policies.of_place(session, project.id, project.client_id)
     may_issue = _may_ask(session, people, project, dataset, policy, by=by)
-    reason = subjects.text(reason, field="reason", length=500)
+    reason = typed.text(reason, field="reason", length=500)
     now = clock.now(session)
     if not 1 <= len(people) <= MOST_AT_ONCE:
         raise errors.Invalid(f"Ask for 1 to {MOST_AT_ONCE} people at once.", field="people")

@@ -25,7 +25,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import Inquiry, new_id, together
-from govern.identity import subjects
+from govern.identity import subjects, typed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def set_(
             "leads": list(wanted.leads), "needed": needed, "pausing": pausing, "days": days,
             "open_to": open_to,
         },
-        private={"reason": subjects.text(reason, field="reason", length=500)},
+        private={"reason": typed.text(reason, field="reason", length=500)},
         stamps=[(row, "recorded_at")],
         recheck=unchanged,
     )  # fmt: skip
@@ -335,7 +335,7 @@ def _end(
         logs=[place.client or HOUSE],
         by=by,
         refs=_refs(place, row.id),
-        private={"reason": subjects.text(reason, field="reason", length=500)},
+        private={"reason": typed.text(reason, field="reason", length=500)},
         stamps=[(row, "ended_at")],
         recheck=recheck,
     )

@@ -19,7 +19,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import insert_many, new_id
-from govern.identity import subjects
+from govern.identity import typed
 from govern.identity.subjects import Subject
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def order(
         raise errors.Invalid(_NOBODY)
     if number != count:
         raise errors.Brake(f"Type how many it is done to: {count}.", field="number")
-    row.reason = subjects.text(reason, field="reason", length=500)
+    row.reason = typed.text(reason, field="reason", length=500)
     row.number, row.details = count, _checked(session, act, details)
     by_client = _by_client(session, row) if act.list == "grants" else {}
     record(

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from govern import clock, errors, permissions
 from govern.clock import Utc
 from govern.db import Base, Code, Id, new_id, references, text_column
-from govern.identity import subjects
+from govern.identity import typed
 from govern.principal import Kind
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def save(
     clients = permissions.require_some(by, listed.permission)
     if by.kind is not Kind.SUBJECT:
         raise errors.Forbidden("Filters are kept for people.")
-    name = subjects.text(name, field="kept_as", length=80)
+    name = typed.text(name, field="kept_as", length=80)
     own = session.execute(
         select(SavedFilter).where(SavedFilter.owner_id == by.id)
     ).scalars().all()  # fmt: skip

@@ -18,7 +18,7 @@ from govern import clock, errors, permissions
 from govern.access.roster.apply import apply
 from govern.access.roster.judge import COLUMNS, Judge, Outcome, Rejected, records
 from govern.access.roster.previewing import Preview, previewed
-from govern.identity import subjects
+from govern.identity import typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +90,6 @@ def people(stream: IO[bytes]) -> list[str]:
     place = COLUMNS.index("external_id")
     return list(
         dict.fromkeys(
-            subjects.clean(cells[place]) for _, cells in records(stream) if len(cells) > place
+            typed.clean(cells[place]) for _, cells in records(stream) if len(cells) > place
         )
     )

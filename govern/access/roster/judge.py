@@ -22,7 +22,7 @@ from govern.access.suspension_tables import (
     SuspensionTarget,
 )
 from govern.db import listed, new_id
-from govern.identity import subjects
+from govern.identity import subjects, typed
 from govern.identity.subjects import Membership, Organisation, Particulars, Subject
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Judge:
         if {client, project.id} & self.ended:
             raise errors.AlreadyEnded(f"{project.code} has ended.", field="project")
         dataset = None
-        if subjects.clean(cell["dataset"]):
+        if typed.clean(cell["dataset"]):
             dataset = self._code(self.datasets, cell, "dataset")
             if dataset.project_id != project.id:
                 raise errors.Invalid(
@@ -246,7 +246,7 @@ class Judge:
 
     @staticmethod
     def _code(known: dict[str, Any], cell: dict[str, str], column: str) -> Any:
-        value = subjects.text(cell[column], field=column)
+        value = typed.text(cell[column], field=column)
         if value not in known:
             raise errors.Unknown(f"There is no {column} “{value}”.", field=column)
         return known[value]

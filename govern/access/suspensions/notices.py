@@ -34,7 +34,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import Again, Inquiry, listed, new_id, together
-from govern.identity import subjects
+from govern.identity import typed
 from govern.principal import Kind
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def add(
         number=number,
         known=prose(words.known, "known"),
         not_known=prose(words.not_known, "not_known"),
-        contact=subjects.text(words.contact, field="contact", required=False),
+        contact=typed.text(words.contact, field="contact", required=False),
         next_update_by=words.next_update_by,
         submit_by=words.submit_by,
         posted_by=signature(by),

@@ -12,7 +12,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import new_id
-from govern.identity import sessions, subjects
+from govern.identity import sessions, typed
 from govern.identity.federation.tables import Assurance, IdentityLink, IdentityProvider
 from govern.sealing import seal_row, unseal
 
@@ -72,7 +72,7 @@ def create(
     provider_id = new_id("idp")
     row = IdentityProvider(
         id=provider_id,
-        name=subjects.text(name, field="name", length=80),
+        name=typed.text(name, field="name", length=80),
         issuer=issuer,
         client_id=client_id,
         secret=seal_row(session, client_secret.encode(), place=_place(provider_id)),

@@ -19,7 +19,7 @@ from govern.audit import EventType
 from govern.audit.log import HOUSE
 from govern.audit.record import record
 from govern.db import new_id
-from govern.identity import subjects, throttle
+from govern.identity import throttle, typed
 from govern.identity.integrations import guessing
 from govern.identity.integrations.credentials import hashed
 from govern.identity.integrations.registration import Registration
@@ -72,7 +72,7 @@ def create(
     of everything when neither is named.
     """
     permissions.require(by, "integration:create", now=clock.now(session))
-    name = subjects.text(name, field="name")
+    name = typed.text(name, field="name")
     wanted = [scope for scope in SCOPES if scope in scopes]
     if not wanted or len(wanted) != len(set(scopes)):
         raise errors.Invalid(f"A scope is one of: {', '.join(SCOPES)}.", field="scope")

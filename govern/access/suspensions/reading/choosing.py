@@ -12,7 +12,8 @@ from govern.access.grants import Grant
 from govern.access.suspension_tables import PeopleList, Scope
 from govern.access.suspensions.parts import Part, name_of, name_of_list
 from govern.db import listed
-from govern.identity.subjects import Organisation, Subject, is_line
+from govern.identity.subjects import Organisation, Subject
+from govern.identity.typed import is_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
