@@ -309,11 +309,15 @@ class History:
         request = self.world.do(lambda s: act(s, s.get_one(suspensions.Suspension, name)))
         self.world.approve(request, by=SECOND)
         change()
-        self._told(name, "resumed", {
+        self._told(name, "resumed", self._back(before))
+
+    def _back(self, before: Model) -> set[str]:
+        """The grants that were held before, and permit again."""
+        return {
             grant_id for grant_id, g in self.model.grants.items()
             if self.model.stands(g, self.now)
             and any(before.held(g, x) and not self.model.held(g, x) for x in ("read", "annotate"))
-        })  # fmt: skip
+        }  # fmt: skip
 
     def change_mode(self, a: int, b: int, _c: int) -> None:
         name = self._open(a)
@@ -419,9 +423,11 @@ class History:
             present in each.targets for each in self.model.suspensions.values() if not each.lifted
         )
         assert (request is not None) == held
+        before = copy.deepcopy(self.model)
+        self.model.firm_of[person] = other
         if request is not None:
             self.world.do(lambda s: requests.approve(s, request.id, by=SECOND))
-        self.model.firm_of[person] = other
+            self._told(None, "resumed", self._back(before))
 
     def demand(self, a: int, b: int, c: int) -> None:
         """Of a client or a project, now or in some minutes; or the end of what is demanded."""
@@ -521,8 +527,11 @@ class History:
             assert decision.permit == expected, (question, decision)
         self.compared += len(asked)
 
-    def _told(self, suspension: str, how: str, touched: set[str]) -> None:
-        """Particulars: an entry for each grant touched in its client's log, and no other."""
+    def _told(self, suspension: str | None, how: str, touched: set[str]) -> None:
+        """Particulars: an entry for each grant touched in its client's log, and no other.
+
+        Of one suspension, or of whichever held who was moved out (None).
+        """
         before = self._entries()
         if self.cut:
             with dying(self.world):
@@ -530,7 +539,7 @@ class History:
             self.cut = False
         self.world.write_particulars()
         new = [entry for entry in self._entries()[len(before):]
-               if entry["refs"]["suspension"] == suspension]  # fmt: skip
+               if suspension in {None, entry["refs"]["suspension"]}]  # fmt: skip
         kinds = {"affected": {"grant.suspended", "grant.review_required"},
                  "resumed": {"grant.resumed"}}[how]  # fmt: skip
         assert {entry["type"] for entry in new} <= kinds
